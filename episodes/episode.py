@@ -1,0 +1,119 @@
+"""The one type that the data side and the model side share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Episode:
+    """An N-way K-shot task, or a batch of them along any leading axes ``...``.
+
+    What stands behind the clip axis is open: pixels ``(t c h w)``, features ``(t d)``, or nothing at all when
+    ``support`` and ``query`` are the numbers of videos in a split.
+
+    Args:
+        support: ``(... s *clip)``, the labelled clips; ``s`` is ``n k`` when every class has ``k`` of them.
+        query: ``(... q *clip)``, the clips to name.
+        support_labels: ``(... s)`` int64 in ``0..n-1``; every class of the episode has at least one support clip.
+        query_labels: ``(... q)`` int64 in ``0..n-1``.
+        classes: ``(... n)`` int64, the split-wide class id of each label: ``classes[..., label]``.
+        class_names: the ``C`` names of the whole split; ``class_names[class id]`` is what a text encoder reads.
+        number: ``(...)`` int64, the episode's number in its seeded list, so that an error or a result can name it.
+
+    Raises:
+        ValueError: when shapes, dtypes or labels contradict each other; the message says what was found.
+    """
+
+    support: Tensor
+    query: Tensor
+    support_labels: Tensor
+    query_labels: Tensor
+    classes: Tensor
+    class_names: tuple[str, ...]
+    number: Tensor
+
+    def __post_init__(self) -> None:
+        batch = self.classes.shape[:-1]
+        for role, clips, labels in (
+            ("support", self.support, self.support_labels),
+            ("query", self.query, self.query_labels),
+        ):
+            if labels.shape[:-1] != batch or labels.dim() != len(batch) + 1:
+                raise ValueError(
+                    f"Episode.{role}_labels has shape {tuple(labels.shape)}, but classes {tuple(self.classes.shape)} "
+                    f"asks for {tuple(batch)} followed by one axis of clips."
+                )
+            if clips.shape[: labels.dim()] != labels.shape:
+                raise ValueError(
+                    f"Episode.{role} has shape {tuple(clips.shape)}, which must begin with the shape of its labels "
+                    f"{tuple(labels.shape)}."
+                )
+            if labels.dtype != torch.int64:
+                raise ValueError(f"Episode.{role}_labels must be int64, found {labels.dtype}.")
+            if labels.numel() and (int(labels.min()) < 0 or int(labels.max()) >= self.ways):
+                raise ValueError(
+                    f"Episode.{role}_labels must lie in 0..{self.ways - 1} (it has {self.ways} classes), "
+                    f"found {int(labels.min())}..{int(labels.max())}."
+                )
+        if self.support.shape[self.support_labels.dim() :] != self.query.shape[self.query_labels.dim() :]:
+            raise ValueError(
+                f"support clips have shape {tuple(self.support.shape[self.support_labels.dim() :])} and query clips "
+                f"{tuple(self.query.shape[self.query_labels.dim() :])}; they must agree."
+            )
+        counts = torch.zeros(self.classes.shape, dtype=torch.int64, device=self.classes.device)
+        counts.scatter_add_(-1, self.support_labels, torch.ones_like(self.support_labels))
+        if bool((counts == 0).any()):
+            raise ValueError("Episode: every class needs at least one support clip; a label has none.")
+        if self.classes.numel() and (int(self.classes.min()) < 0 or int(self.classes.max()) >= len(self.class_names)):
+            raise ValueError(
+                f"Episode.classes must index the {len(self.class_names)} class_names, "
+                f"found {int(self.classes.min())}..{int(self.classes.max())}."
+            )
+        if self.number.shape != batch:
+            raise ValueError(f"Episode.number has shape {tuple(self.number.shape)}, expected {tuple(batch)}.")
+
+    @property
+    def ways(self) -> int:
+        """Number of classes ``n``."""
+        return self.classes.shape[-1]
+
+    @property
+    def support_classes(self) -> Tensor:
+        """``(... s)`` split-wide class id of every support clip."""
+        return self.classes.gather(-1, self.support_labels)
+
+    @property
+    def query_classes(self) -> Tensor:
+        """``(... q)`` split-wide class id of every query clip."""
+        return self.classes.gather(-1, self.query_labels)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Episode:
+        """The same episode with ``function`` applied to every tensor (``lambda x: x[None]``, ``.to(device)``)."""
+        tensors = {name: function(value) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **tensors)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Episode:
+        """The same episode on ``device``. Lightning calls this."""
+        return self.map(lambda x: x.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Episode:
+        """The same episode in page-locked memory. The data loader calls this."""
+        return self.map(Tensor.pin_memory)
+
+    @classmethod
+    def stack(cls, episodes: Sequence[Episode]) -> Episode:
+        """Episodes of equal shapes from one split -> one batch with a new first axis ``e``."""
+        first = episodes[0]
+        if any(e.class_names != first.class_names for e in episodes):
+            raise ValueError("Episode.stack: the episodes come from different splits (their class_names differ).")
+        names = [name for name, value in vars(first).items() if isinstance(value, Tensor)]
+        return replace(first, **{name: torch.stack([getattr(e, name) for e in episodes]) for name in names})
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{k}={tuple(v.shape)}" for k, v in vars(self).items() if isinstance(v, Tensor))
+        return f"Episode({shapes}, {len(self.class_names)} class names)"
