@@ -1,0 +1,223 @@
+"""From numbers to clips: what a data loader reads, for training episodes and for videos that are encoded once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from einops import rearrange
+from numpy.typing import ArrayLike
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from episodes.episode import Episode
+from episodes.frames import FrameSampler
+from episodes.sampler import EpisodeSampler, StridedSampler, hash_words
+from episodes.splits import Split
+from episodes.video import Reader, VideoError, read_clip
+
+
+Transform = Callable[[Tensor, torch.Generator], Tensor]
+"""What is done to one clip, uint8 ``(t c h w)`` to ``(t c h w)``: see :mod:`episodes.transforms`."""
+
+
+class ClipSource(Protocol):
+    """Where episodes take their clips from: pixels of videos, or features that were stored before."""
+
+    split: Split
+
+    def clip(self, video: int, *key: int) -> Tensor:
+        """Clip ``(*clip)`` of a video; ``key`` picks the random view, the same key gives the same view."""
+
+
+class ClipDataset(Dataset[tuple[int, Tensor]]):
+    """Clips of a split's videos as pixels. Item ``i`` is ``(i, clip)``: what an evaluation encodes once.
+
+    All randomness comes from generators seeded by (seed, video, key), so neither the number of workers nor the order
+    of reading can change a clip.
+
+    Args:
+        split: names the videos.
+        sampler: chooses the frames.
+        transform: makes them ``(t c h w)`` of the encoder's size.
+        frames: number of frames, ``t``.
+        reader: how videos are decoded, see :func:`episodes.video.read_clip`.
+        seed: of the random views.
+
+    Raises:
+        VideoError: on reading a video that cannot be read; nothing takes its place.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        sampler: FrameSampler,
+        transform: Transform,
+        frames: int = 8,
+        reader: Reader = "auto",
+        seed: int = 0,
+    ) -> None:
+        self.split, self.sampler, self.transform = split, sampler, transform
+        self.frames, self.reader, self.seed = frames, reader, seed
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitem__(self, video: int) -> tuple[int, Tensor]:
+        return video, self.clip(video)
+
+    def clip(self, video: int, *key: int) -> Tensor:
+        """uint8 ``(t c h w)``; without a key the one view that evaluation uses."""
+        frame_seed, pixel_seed = map(int, hash_words(self.seed, video, *key, [0, 1]))
+        generator = np.random.default_rng(frame_seed)
+
+        def choose(frames: int, fps: float) -> np.ndarray:
+            return self.sampler(frames, self.frames, generator, fps)
+
+        pixels = torch.from_numpy(read_clip(self.split.path(video), choose, self.reader))
+        return self.transform(rearrange(pixels, "t h w c -> t c h w"), torch.Generator().manual_seed(pixel_seed))
+
+
+def index_episodes(sampler: EpisodeSampler, numbers: ArrayLike) -> Episode:
+    """Episodes with these ``numbers (e)`` whose clips are video indices: support ``(e s)``, query ``(e q)``."""
+    number = torch.as_tensor(np.asarray(numbers, dtype=np.int64))
+    classes, support, query = map(torch.from_numpy, sampler.episodes(number.numpy()))
+    return Episode(
+        support=support,
+        query=query,
+        support_labels=torch.from_numpy(sampler.support_labels).expand(support.shape),
+        query_labels=torch.from_numpy(sampler.query_labels).expand(query.shape),
+        classes=classes,
+        class_names=sampler.class_names,
+        number=number,
+    )
+
+
+def needed_videos(sampler: EpisodeSampler, count: int) -> list[int]:
+    """The videos that occur in the first ``count`` episodes, in ascending order."""
+    _, support, query = sampler.episodes(np.arange(count))
+    return np.unique(np.concatenate([support.ravel(), query.ravel()])).tolist()
+
+
+class EpisodeDataset(Dataset[Episode]):
+    """Item ``i`` is episode number ``i`` with its clips: support ``(s *clip)``, query ``(q *clip)``.
+
+    Every clip is a view of its own, drawn with the key (episode number, place in the episode).
+    """
+
+    def __init__(self, source: ClipSource, sampler: EpisodeSampler) -> None:
+        self.source, self.sampler = source, sampler
+
+    def __getitem__(self, number: int) -> Episode:
+        episode = index_episodes(self.sampler, [number]).map(lambda x: x[0])
+        videos = torch.cat([episode.support, episode.query]).tolist()
+        clips = torch.stack([self.source.clip(video, number, place) for place, video in enumerate(videos)])
+        shots = len(episode.support)
+        return replace(episode, support=clips[:shots], query=clips[shots:])
+
+
+class IndexEpisodes:
+    """Batches of index episodes ``0..count-1``, this rank's share of them: support ``(e s)``, query ``(e q)``.
+
+    It reads nothing, so it needs no workers; it can be iterated over again and again, with the same result.
+
+    Args:
+        sampler: draws the episodes.
+        count: of episodes over all ranks.
+        batch: episodes per batch.
+        rank: of this process.
+        world: number of processes.
+    """
+
+    def __init__(self, sampler: EpisodeSampler, count: int, batch: int = 256, rank: int = 0, world: int = 1) -> None:
+        self.sampler, self.count, self.batch = sampler, count, batch
+        self.numbers = list(StridedSampler(range(count), rank, world))
+
+    def __len__(self) -> int:
+        return -(-len(self.numbers) // self.batch)
+
+    def __iter__(self) -> Iterator[Episode]:
+        for start in range(0, len(self.numbers), self.batch):
+            yield index_episodes(self.sampler, self.numbers[start : start + self.batch])
+
+
+class QueryEpisodes:
+    """Unlabelled clips to name by a labelled support set, as episodes of pixels with one leading axis ``e = 1``.
+
+    Episode number ``i`` holds the clips ``query.split.paths[i * batch : (i + 1) * batch]``. Its query labels mean
+    nothing (all zero).
+
+    Args:
+        support: one clip or more of every class; the counts may differ.
+        query: what to name.
+        batch: query clips per episode.
+        rank: of this process, which takes every ``world``-th episode.
+        world: number of processes.
+    """
+
+    def __init__(
+        self, support: ClipDataset, query: ClipDataset, batch: int = 16, rank: int = 0, world: int = 1
+    ) -> None:
+        self.support, self.query, self.batch = support, query, batch
+        self.numbers = range(rank, -(-len(query) // batch), world)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __iter__(self) -> Iterator[Episode]:
+        labels = torch.tensor(self.support.split.labels)
+        support = torch.stack([self.support.clip(video) for video in range(len(self.support))])
+        for number in self.numbers:
+            videos = range(len(self.query))[number * self.batch : (number + 1) * self.batch]
+            episode = Episode(
+                support=support,
+                query=torch.stack([self.query.clip(video) for video in videos]),
+                support_labels=labels,
+                query_labels=torch.zeros(len(videos), dtype=torch.int64),
+                classes=torch.arange(len(self.support.split.class_names)),
+                class_names=self.support.split.class_names,
+                number=torch.tensor(number),
+            )
+            yield Episode.stack([episode])
+
+
+class ClipLoader(DataLoader[Any]):
+    """A data loader that says in one line which video a worker could not read."""
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        try:
+            yield from super().__iter__()
+        except VideoError as error:  # from a worker it comes with the worker's whole traceback as its message
+            raise VideoError(str(error).rpartition("VideoError: ")[2].strip()) from None
+
+
+class EpisodeLoader(ClipLoader):
+    """Batches of training episodes ``(e s *clip)`` that go on in the middle of an epoch when training is resumed.
+
+    Lightning stores ``state_dict`` in a checkpoint. It also asks for an iterator before it tells the sampler which
+    epoch it is, and workers would at once begin to read the wrong episodes; here reading begins with the first batch.
+    """
+
+    sampler: StridedSampler
+    _resume: tuple[int, int] = (-1, 0)
+    _given = 0
+
+    def __iter__(self) -> Iterator[Episode]:
+        epoch, batches = self._resume
+        self._given = batches if epoch == self.sampler.epoch else 0
+        self._resume = (-1, 0)
+        self.sampler.skip = self._given * (self.batch_size or 1)
+        for batch in super().__iter__():
+            self._given += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """The epoch, and how many of its batches were given."""
+        return {"epoch": self.sampler.epoch, "batches": self._given}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Leaves out those batches when that epoch is begun again."""
+        self._resume = (state["epoch"], state["batches"])

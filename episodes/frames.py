@@ -1,0 +1,159 @@
+"""Which frames of a video are looked at: pure index arithmetic, no file is opened.
+
+Every sampler is called as ``sampler(frames, t, generator, fps)`` and gives ``(t)`` int64 indices in ``0..frames-1``.
+Randomness comes from the numpy generator handed in; two draws from different generators are two views of one video.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Indices = npt.NDArray[np.int64]
+Short = Literal["repeat_last", "loop", "error"]
+
+
+def segment_random(frames: int, t: int, generator: np.random.Generator) -> Indices:
+    """One frame drawn uniformly from each of ``t`` segments of ``floor(frames / t)`` frames: ``(t)``.
+
+    The last ``frames mod t`` frames are never seen; that is what the released CLIP-FSAR code does on HMDB51, UCF101
+    and Something-Something, in training and in its tests alike. Needs ``frames >= t``.
+    """
+    length = frames // t
+    return np.arange(t) * length + (generator.random(t) * length).astype(np.int64)
+
+
+def segment_centre(frames: int, t: int) -> Indices:
+    """The centre of each of ``t`` equal segments, ``floor((i + 1/2) frames / t)``: ``(t)``; no randomness."""
+    return (2 * np.arange(t, dtype=np.int64) + 1) * frames // (2 * t)
+
+
+def uniform_linspace(frames: int, t: int) -> Indices:
+    """``t`` frames evenly from the first to the last, ``round(linspace(0, frames - 1, t))``, as TRX does: ``(t)``."""
+    return np.linspace(0, frames - 1, t).round().astype(np.int64)
+
+
+def dense_span(
+    frames: int, t: int, fps: float, rate: int, target_fps: float, generator: np.random.Generator | None = None
+) -> Indices:
+    """``t`` frames ``rate`` apart on a clock of ``target_fps``, as the released CLIP-FSAR code does on Kinetics: ``(t)``.
+
+    The span is ``t * rate * fps / target_fps`` frames, or ``floor(frames / t) * t`` where the video is shorter. It
+    starts at a uniform draw, or half-way when ``generator`` is None, and its last frame is ``start + span - rate``.
+    The released code runs backwards when that leaves no room for ``t`` different frames; there the last segment of
+    ``span / t`` frames is left out instead. Needs ``frames >= t``.
+    """
+    span = t * rate * fps / target_fps
+    if span > frames:
+        span = frames // t * t
+    room = frames - span + 1
+    start = int(room / 2 if generator is None else generator.random() * room)
+    reach = span - rate
+    if reach < t - 1:
+        reach = span - span / t
+    return np.linspace(start, start + reach, t).round().astype(np.int64).clip(0, frames - 1)
+
+
+class FrameSampler:
+    """Base of the samplers: checks what it is given and treats videos shorter than the clip.
+
+    Args:
+        short: what happens when a video has fewer than ``t`` frames. ``repeat_last``: all of them, then the last one
+            again; ``loop``: all of them, then from the start; ``error``: a ValueError.
+    """
+
+    random: bool = False
+    """True when the sampler draws from the generator; False when it gives the same frames every time."""
+
+    def __init__(self, short: Short = "repeat_last") -> None:
+        if short not in ("repeat_last", "loop", "error"):
+            raise ValueError(f"short must be 'repeat_last', 'loop' or 'error', found {short!r}.")
+        self.short = short
+
+    def __call__(
+        self, frames: int, t: int, generator: np.random.Generator | None = None, fps: float = 0.0
+    ) -> Indices:
+        """Choose ``t`` frames of a video.
+
+        Args:
+            frames: how many frames the video has.
+            t: how many to choose.
+            generator: where randomness comes from; ignored by a sampler that has none.
+            fps: frames per second of the video; only :class:`DenseSpan` reads it. 0 means unknown.
+
+        Returns:
+            ``(t)`` int64, in increasing order (``loop`` starts anew in a video shorter than ``t``).
+
+        Raises:
+            ValueError: for a video or a clip without frames, a missing generator, or ``short="error"``.
+        """
+        if frames < 1 or t < 1:
+            raise ValueError(f"Frames are chosen from at least 1 frame and at least 1 is asked for; {frames=}, {t=}.")
+        if self.random and generator is None:
+            raise ValueError(f"{type(self).__name__} draws at random: hand in a numpy Generator, not None.")
+        if frames >= t:
+            return self.choose(frames, t, generator, fps)
+        if self.short == "error":
+            raise ValueError(
+                f"{frames} frames, but a clip needs {t}: leave such videos out, or use short='repeat_last' or 'loop'."
+            )
+        positions = np.arange(t, dtype=np.int64)
+        return positions % frames if self.short == "loop" else positions.clip(max=frames - 1)
+
+    def choose(self, frames: int, t: int, generator: np.random.Generator | None, fps: float) -> Indices:
+        """``(t)`` indices where ``frames >= t``; what a sampler of your own defines."""
+        raise NotImplementedError(f"{type(self).__name__} must define choose(frames, t, generator, fps).")
+
+
+class SegmentRandom(FrameSampler):
+    """One random frame from each of ``t`` segments; see :func:`segment_random`. The usual choice for training."""
+
+    random = True
+
+    def choose(self, frames: int, t: int, generator: np.random.Generator | None, fps: float) -> Indices:
+        """See :func:`segment_random`."""
+        assert generator is not None  # __call__ has seen to it
+        return segment_random(frames, t, generator)
+
+
+class SegmentCentre(FrameSampler):
+    """The centre of each of ``t`` segments; see :func:`segment_centre`. Ours, the default for tests: no randomness."""
+
+    def choose(self, frames: int, t: int, generator: np.random.Generator | None, fps: float) -> Indices:
+        """See :func:`segment_centre`."""
+        return segment_centre(frames, t)
+
+
+class UniformLinspace(FrameSampler):
+    """First to last frame, evenly; see :func:`uniform_linspace`."""
+
+    def choose(self, frames: int, t: int, generator: np.random.Generator | None, fps: float) -> Indices:
+        """See :func:`uniform_linspace`."""
+        return uniform_linspace(frames, t)
+
+
+class DenseSpan(FrameSampler):
+    """A span of the video at a fixed rate; see :func:`dense_span`.
+
+    Args:
+        rate: frames between two chosen ones, counted on a clock of ``target_fps``.
+        target_fps: that clock, frames per second.
+        random: draw where the span starts (training), or start half-way (test).
+        short: see :class:`FrameSampler`.
+    """
+
+    def __init__(
+        self, rate: int = 35, target_fps: float = 12.0, random: bool = False, short: Short = "repeat_last"
+    ) -> None:
+        super().__init__(short)
+        if rate < 1 or target_fps <= 0:
+            raise ValueError(f"DenseSpan needs rate >= 1 and target_fps > 0, found {rate=}, {target_fps=}.")
+        self.rate, self.target_fps, self.random = rate, target_fps, random
+
+    def choose(self, frames: int, t: int, generator: np.random.Generator | None, fps: float) -> Indices:
+        """See :func:`dense_span`."""
+        if not fps > 0:
+            raise ValueError(f"DenseSpan needs the frames per second of the video, found {fps}: use another sampler.")
+        return dense_span(frames, t, fps, self.rate, self.target_fps, generator if self.random else None)

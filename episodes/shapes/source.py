@@ -1,0 +1,152 @@
+"""The embedded benchmark: renders Shapes to real .mp4 files when they are missing, and lists them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Literal
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import track
+
+from episodes.shapes import appearance, motion
+from episodes.splits import Benchmark, Split
+
+WORLD = 1  # goes up whenever the same key draws other pixels
+FPS = 12
+# Every frame is coded on its own with one quantiser, so that a reversed clip decodes to the reversed frames exactly:
+# coding leaves no trace of the direction of time.
+_CODEC = {"qp": "20", "g": "1", "preset": "veryfast", "threads": "1", "aq-mode": "0"}
+
+
+def write_video(path: Path, frames: NDArray[np.uint8], fps: int = FPS) -> None:
+    """Writes ``(t h w c)`` as H.264 to ``path``, which appears only when it is complete."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with av.open(str(unfinished), "w", format="mp4") as container:
+            stream = container.add_stream("libx264", rate=fps, options=_CODEC)
+            stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
+            for frame in frames:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
+            container.mux(stream.encode())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+class Shapes:
+    """Moving shapes as a few-shot benchmark of 24 / 8 / 12 classes: a source for :class:`EpisodicDataModule`.
+
+    Files lie at ``root/<flavour>/<split>/<class>/<number>.mp4``: 64 x 64 pixels, 16 to 24 frames at 12 per second.
+    What is missing is rendered by :meth:`load`; an interrupted rendering goes on where it stopped.
+
+    Args:
+        flavour: "motion" (what happens is the class, half of the classes are the others played backwards, as in
+            Something-Something V2) or "appearance" (thing and place are the class, as in Kinetics).
+        root: folder for the rendered files.
+        clips_per_class: clips of every training, validation and test class.
+        seed: of everything drawn.
+        workers: threads that render; None takes one per processor.
+
+    Raises:
+        ValueError: for an unknown flavour or a count below 1.
+    """
+
+    def __init__(
+        self,
+        flavour: Literal["motion", "appearance"] = "motion",
+        root: str = "data/shapes",
+        clips_per_class: tuple[int, int, int] = (30, 20, 25),
+        seed: int = 0,
+        workers: int | None = None,
+    ) -> None:
+        if flavour not in ("motion", "appearance"):
+            raise ValueError(f"Shapes.flavour must be 'motion' or 'appearance', found {flavour!r}.")
+        if len(clips_per_class) != 3 or min(clips_per_class) < 1:
+            raise ValueError(
+                f"Shapes.clips_per_class must be three counts >= 1 (train, val, test), found {clips_per_class}."
+            )
+        self.flavour = flavour
+        self.folder = Path(root) / flavour
+        self.counts = dict(zip(("train", "val", "test"), clips_per_class, strict=True))
+        self.seed = seed
+        self.workers = workers or os.cpu_count() or 1
+
+    def load(self) -> Benchmark:
+        """Renders what is missing and lists all of it.
+
+        Raises:
+            ValueError: when the folder holds a rendering made with other parameters.
+        """
+        self._claim_folder()
+        splits = {name: self._split(name) for name in self.counts}
+        missing = [
+            (name, split.class_names[label], path)
+            for name, split in splits.items()
+            for path, label in zip(split.paths, split.labels, strict=True)
+            if not (split.root / path).is_file()
+        ]
+        if missing:
+            self._render(missing)
+        return Benchmark(f"shapes-{self.flavour}", splits["train"], splits["val"], splits["test"])
+
+    def _split(self, name: str) -> Split:
+        class_names = self._classes()[name]
+        numbers = range(self.counts[name])
+        return Split(
+            name=name,
+            class_names=class_names,
+            paths=tuple(f"{c.replace(' ', '_')}/{i:03d}.mp4" for c in class_names for i in numbers),
+            labels=tuple(label for label in range(len(class_names)) for _ in numbers),
+            root=self.folder / name,
+            opposites=motion.OPPOSITES[name] if self.flavour == "motion" else (),
+        )
+
+    def _classes(self) -> dict[str, tuple[str, ...]]:
+        return motion.CLASSES if self.flavour == "motion" else appearance.CLASSES
+
+    def _render(self, missing: list[tuple[str, str, str]]) -> None:
+        draw: Callable[..., NDArray[np.uint8]] = motion.render if self.flavour == "motion" else appearance.render
+
+        def one(split: str, class_name: str, path: str) -> None:
+            target = self.folder / split / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_video(target, draw(class_name, self.seed, split, class_name, target.stem))
+
+        with ThreadPoolExecutor(self.workers) as pool:
+            try:
+                jobs = [pool.submit(one, *clip) for clip in missing]
+                for job in track(as_completed(jobs), f"Rendering shapes-{self.flavour}", total=len(jobs)):
+                    job.result()
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _claim_folder(self) -> None:
+        """Writes down what the folder is made from, or checks that it is the same."""
+        made_from = {"world": WORLD, "flavour": self.flavour, "seed": self.seed, "clips_per_class": self.counts}
+        text = json.dumps(made_from, sort_keys=True)
+        manifest = self.folder / "manifest.json"
+        if manifest.is_file():
+            found = json.loads(manifest.read_text())
+            if found.get("sha256") != hashlib.sha256(text.encode()).hexdigest():
+                raise ValueError(
+                    f"{manifest} says that its clips were rendered from {found.get('made_from')}, but {made_from} is "
+                    f"asked for. Delete {self.folder} to render anew, or give Shapes another root."
+                )
+        elif self.folder.is_dir() and any(self.folder.iterdir()):
+            raise ValueError(
+                f"{self.folder} is not empty and has no manifest.json, so its files are not from Shapes. "
+                f"Give Shapes another root."
+            )
+        else:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            unfinished = self.folder.parent / f".{self.flavour}.{os.getpid()}.part"
+            digest = hashlib.sha256(text.encode()).hexdigest()
+            unfinished.write_text(json.dumps({"made_from": made_from, "sha256": digest}, indent=1))
+            unfinished.replace(manifest)

@@ -1,0 +1,300 @@
+"""Which classes and videos make up the train, val and test splits of a benchmark; your own folders as a benchmark."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+from typing import Protocol
+
+VIDEO_SUFFIXES = frozenset(".mp4 .webm .avi .mkv .mov .m4v .mpg .mpeg .wmv .flv .3gp .ogv .gif".split())
+IMAGE_SUFFIXES = frozenset(".jpg .jpeg .png .bmp .webp".split())
+
+
+@dataclass(frozen=True)
+class Split:
+    """The classes and videos of one split. Video ``i`` is the file (or folder of frames) ``root / paths[i]``.
+
+    Args:
+        name: ``train``, ``val`` or ``test``.
+        class_names: ``C`` names, as a text encoder reads them.
+        paths: ``v`` paths relative to ``root``, with forward slashes.
+        labels: ``v`` class ids in ``0..C-1``.
+        root: the folder that the paths start from.
+        opposites: pairs of class ids that are time reversals of each other.
+
+    Raises:
+        ValueError: when names or paths occur twice or labels do not fit.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    paths: tuple[str, ...]
+    labels: tuple[int, ...]
+    root: Path
+    opposites: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.paths) != len(self.labels):
+            raise ValueError(f"split {self.name}: {len(self.paths)} paths, but {len(self.labels)} labels.")
+        ids = {*self.labels, *(c for pair in self.opposites for c in pair)}
+        if ids and not 0 <= min(ids) <= max(ids) < len(self.class_names):
+            raise ValueError(
+                f"split {self.name}: class ids must lie in 0..{len(self.class_names) - 1} "
+                f"(it has {len(self.class_names)} class names), found {min(ids)}..{max(ids)}."
+            )
+        for what, values in (("class name", self.class_names), ("video", self.paths)):
+            if len(set(values)) < len(values):
+                twice, times = Counter(values).most_common(1)[0]
+                raise ValueError(f"split {self.name}: the {what} '{twice}' occurs {times} times; expected once.")
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def path(self, video: int) -> Path:
+        """Where video number ``video`` is."""
+        return self.root / self.paths[video]
+
+    def without(self, paths: Collection[str]) -> Split:
+        """The same classes less the videos with these paths."""
+        kept = [i for i, path in enumerate(self.paths) if path not in paths]
+        return replace(
+            self, paths=tuple(self.paths[i] for i in kept), labels=tuple(self.labels[i] for i in kept)
+        )
+
+    def fingerprint(self) -> str:
+        """sha256 hex over names, paths and labels; where the files lie (``root``) does not matter."""
+        facts = [self.name, self.class_names, self.paths, self.labels, self.opposites]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Three splits that share no class and no video.
+
+    Raises:
+        ValueError: when a class or a video stands in two splits.
+    """
+
+    name: str
+    train: Split
+    val: Split
+    test: Split
+
+    def __post_init__(self) -> None:
+        for a, b in combinations((self.train, self.val, self.test), 2):
+            names = {name.casefold() for name in a.class_names}
+            self._refuse_shared("class", a, b, [name for name in b.class_names if name.casefold() in names])
+            files = {a.path(i) for i in range(len(a))}
+            self._refuse_shared("video", a, b, [b.paths[i] for i in range(len(b)) if b.path(i) in files])
+
+    def _refuse_shared(self, what: str, a: Split, b: Split, shared: list[str]) -> None:
+        if shared:
+            more = f" and {len(shared) - 3} more" if len(shared) > 3 else ""
+            raise ValueError(
+                f"benchmark {self.name}: {what} {', '.join(map(repr, shared[:3]))}{more} stands in {a.name} and in "
+                f"{b.name}. Few-shot splits must share no {what}; take it out of one of them."
+            )
+
+    def split(self, name: str) -> Split:
+        """The split called ``train``, ``val`` or ``test``."""
+        return {"train": self.train, "val": self.val, "test": self.test}[name]
+
+    def fingerprint(self) -> str:
+        """sha256 hex over the fingerprints of the three splits."""
+        parts = [split.fingerprint() for split in (self.train, self.val, self.test)]
+        return hashlib.sha256("".join(parts).encode()).hexdigest()
+
+
+class BenchmarkSource(Protocol):
+    """Anything that can load a benchmark; handed to the data module in Python, or by ``class_path`` in YAML."""
+
+    def load(self) -> Benchmark:
+        """The benchmark; makes or finds the files when it has to. Gives the same answer every time."""
+
+
+Classes = list[str] | dict[str, list[str]]
+
+
+class Folder:
+    """Your own clips: ``root/<class>/<clip>`` is a dataset.
+
+    A clip is a video file or a folder of frames (images). Classes go to the splits by three explicit lists, or by a
+    seeded random division of all of them. Files that are no videos are passed over and counted in :attr:`ignored`;
+    hidden files (``.name``) are not looked at.
+
+    Args:
+        root: the folder that holds one folder per class.
+        train: folders of the training classes; or ``{folder: [clip, ...]}`` to name the clips as well.
+        val: of the validation classes; ``[]`` for none, and then the last checkpoint is kept instead of the best.
+        test: of the test classes.
+        class_names: ``{folder: text}``, what a text encoder reads; otherwise the folder's name, underscores as spaces.
+        seed: divides the classes at random instead of by lists; the same seed gives the same division everywhere.
+        fractions: shares of train, val and test classes when divided at random; they add up to 1.
+        name: of the benchmark in results; the folder's name when left out.
+
+    Raises:
+        ValueError: when lists and seed contradict each other, classes are listed twice or have no clips.
+        FileNotFoundError: when a folder or a clip is missing; the message names the closest one there is.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        train: Classes | None = None,
+        val: Classes | None = None,
+        test: Classes | None = None,
+        class_names: dict[str, str] | None = None,
+        seed: int | None = None,
+        fractions: tuple[float, float, float] = (0.6, 0.2, 0.2),
+        name: str | None = None,
+    ) -> None:
+        lists = {"train": train, "val": val, "test": test}
+        missing = [key for key, value in lists.items() if value is None]
+        if seed is None and missing:
+            raise ValueError(
+                f"Folder: {', '.join(missing)} not given. List the classes of train, val and test (val: [] for no "
+                "validation), or give a seed to divide all classes at random."
+            )
+        if seed is not None and len(missing) < 3:
+            raise ValueError("Folder: give either lists of classes or a seed, not both.")
+        if min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
+            raise ValueError(f"Folder: fractions must be three shares that add up to 1, found {fractions}.")
+        self.root, self.class_names, self.seed, self.fractions = Path(root), class_names or {}, seed, fractions
+        self.lists: dict[str, Classes] = {key: value for key, value in lists.items() if value is not None}
+        self.name = name or self.root.resolve().name
+        self.ignored: dict[str, int] = {}
+
+    def load(self) -> Benchmark:
+        """Reads the folders; the order of classes is that of the lists, or alphabetical, and clips are sorted."""
+        folders = class_folders(self.root)
+        require(self.class_names, folders, "class folder (named in class_names)", self.root)
+        lists = self.lists or self._divided(folders)
+        listed = [folder for classes in lists.values() for folder in classes]
+        require(listed, folders, "class folder", self.root)
+        train, val, test = (
+            read_split(key, self.root, lists[key], self.class_names, self.ignored) for key in ("train", "val", "test")
+        )
+        return Benchmark(self.name, train, val, test)
+
+    def _divided(self, folders: Sequence[str]) -> dict[str, Classes]:
+        order = sorted(folders, key=lambda folder: hashlib.sha256(f"{self.seed}/{folder}".encode()).digest())
+        ends = [round(len(order) * sum(self.fractions[: i + 1])) for i in range(2)]
+        parts = dict(zip(("train", "val", "test"), (order[: ends[0]], order[ends[0] : ends[1]], order[ends[1] :])))
+        for (key, part), share in zip(parts.items(), self.fractions):
+            if share and not part:
+                raise ValueError(
+                    f"Folder: {len(folders)} classes in {self.root} are too few to divide by fractions "
+                    f"{self.fractions}: {key} gets none. Change fractions, or list the classes."
+                )
+        return {key: sorted(part) for key, part in parts.items()}
+
+
+def read_split(
+    name: str,
+    root: Path,
+    classes: Classes,
+    class_names: Mapping[str, str] | None = None,
+    ignored: dict[str, int] | None = None,
+) -> Split:
+    """The clips of some class folders as a split; see :class:`Folder` for the arguments."""
+    ignored = {} if ignored is None else ignored
+    names = {folder: folder.replace("_", " ") for folder in classes} | dict(class_names or {})
+    found = {
+        folder: find_clips(root / folder, classes[folder] if isinstance(classes, dict) else None, ignored)
+        for folder in classes
+    }
+    return Split(
+        name=name,
+        class_names=tuple(names[folder] for folder in classes),
+        paths=tuple(f"{folder}/{clip}" for folder, clips in found.items() for clip in clips),
+        labels=tuple(label for label, clips in enumerate(found.values()) for _ in clips),
+        root=root,
+    )
+
+
+def support_split(folder: Path) -> Split:
+    """Labelled clips, one folder per class, that unknown clips are compared with."""
+    return read_split("support", folder, class_folders(folder))
+
+
+def query_split(path: Path, class_names: tuple[str, ...]) -> Split:
+    """Clips to name: one video, one folder of frames, or a folder of such. Their labels mean nothing (all zero)."""
+    if not path.exists():
+        require([path.name], [entry.name for entry in path.parent.glob("*")], "file or folder", path.parent)
+    frames = path.is_dir() and any(entry.suffix.lower() in IMAGE_SUFFIXES for entry in path.iterdir())
+    clips = find_clips(path, None, {}) if path.is_dir() and not frames else [path.name]
+    root = path if path.is_dir() and not frames else path.parent
+    return Split("query", class_names, tuple(clips), (0,) * len(clips), root)
+
+
+def class_folders(root: Path) -> list[str]:
+    """Names of the folders in ``root``, sorted.
+
+    Raises:
+        FileNotFoundError: when ``root`` is no folder or has none in it.
+    """
+    if not root.is_dir():
+        near = next((parent for parent in root.parents if parent.is_dir()), Path())
+        close = difflib.get_close_matches(root.name, [entry.name for entry in near.iterdir()], 1)
+        hint = f"; did you mean {near / close[0]}?" if close else f"; the folder {near} exists."
+        raise FileNotFoundError(f"there is no folder {root}{hint}")
+    folders = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
+    if not folders:
+        raise FileNotFoundError(f"{root} holds no folders; it must hold one folder of clips per class.")
+    return folders
+
+
+def find_clips(folder: Path, listed: Sequence[str] | None, ignored: dict[str, int]) -> list[str]:
+    """Names of the videos and frame folders in ``folder``, sorted; or those ``listed``, when they are there.
+
+    Args:
+        folder: of one class.
+        listed: the wanted clips; None for all.
+        ignored: gets the number of files that are no videos, under the folder's name.
+
+    Raises:
+        ValueError: when there is no clip in it.
+        FileNotFoundError: when a listed clip is not there.
+    """
+    entries = sorted(
+        (entry for entry in os.scandir(folder) if not entry.name.startswith(".")), key=lambda entry: entry.name
+    )
+    clips = [entry.name for entry in entries if is_clip(entry)]
+    others = [entry.name for entry in entries if entry.name not in set(clips)]
+    if others:
+        ignored[folder.name] = len(others)
+    if not clips:
+        found = f"only {len(others)} other entries, such as {others[0]}" if others else "nothing"
+        raise ValueError(
+            f"the class folder {folder} has no clips: expected videos ({' '.join(sorted(VIDEO_SUFFIXES))}) or folders "
+            f"of frames, found {found}."
+        )
+    if listed is None:
+        return clips
+    require(listed, clips, "clip", folder)
+    return sorted(listed)
+
+
+def is_clip(entry: os.DirEntry[str]) -> bool:
+    """True for a file with a video's suffix, and for a folder that holds an image."""
+    if not entry.is_dir():
+        return Path(entry.name).suffix.lower() in VIDEO_SUFFIXES
+    with os.scandir(entry.path) as inside:
+        return any(Path(frame.name).suffix.lower() in IMAGE_SUFFIXES for frame in inside)
+
+
+def require(wanted: Collection[str], there: Collection[str], what: str, where: Path) -> None:
+    """Raises FileNotFoundError for the ``wanted`` names that are not ``there``, naming the closest match of one."""
+    missing = sorted(set(wanted) - set(there))
+    if missing:
+        close = difflib.get_close_matches(missing[0], there, 1)
+        hint = f"did you mean '{close[0]}'?" if close else f"it has {', '.join(sorted(there)[:5])}."
+        more = f" ({len(missing)} of the {len(set(wanted))} names are missing)" if len(missing) > 1 else ""
+        raise FileNotFoundError(f"{where} has no {what} '{missing[0]}'{more}; {hint}")

@@ -1,0 +1,25 @@
+"""A path and frame numbers -> uint8 pixels ``(t h w c)``; every failure is one :class:`VideoError` that names the file.
+
+A video is a file, or a folder of numbered images. :func:`read_clip` is what a dataset calls: it opens the file once,
+says how many frames there are, lets the caller choose and reads those. The default reader, ``auto``, gives exactly the
+frames that decoding from the start would give, on every file; it decodes only the groups of pictures that are needed
+where that is plainly safe. See :mod:`episodes.video.reading` for the readers and :mod:`episodes.video.check` for
+finding the unreadable files of a data set before training does.
+"""
+
+from episodes.video.check import ClipCheck, check_videos, find_unreadable
+from episodes.video.info import VideoError, VideoInfo
+from episodes.video.reading import Reader, decord_exact, probe, read_clip, read_frames
+
+__all__ = [
+    "ClipCheck",
+    "Reader",
+    "VideoError",
+    "VideoInfo",
+    "check_videos",
+    "decord_exact",
+    "find_unreadable",
+    "probe",
+    "read_clip",
+    "read_frames",
+]

@@ -1,0 +1,82 @@
+"""A look at a file from outside, before any decoder sees it: what is it, and is all of it there?"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from episodes.video.info import VideoError
+
+_AGAIN = "copy or download it again"
+_BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof", b"uuid", b"mfra", b"sidx", b"pnot", b"udta"}
+_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+
+
+def check_file(path: Path) -> None:
+    """Refuse what no decoder needs to be asked about.
+
+    Raises:
+        VideoError: for a file that is missing, empty, a Git LFS pointer, or shorter than its own outline says.
+    """
+    try:
+        size = path.stat().st_size
+        if not size:
+            raise VideoError(path, f"the file is empty (0 bytes): {_AGAIN}")
+        with path.open("rb") as file:
+            if file.read(40).startswith(b"version https://git-lfs.github.com"):
+                raise VideoError(path, "a Git LFS pointer, not the video itself: run `git lfs pull` where it came from")
+            for name, end in _declared(file):
+                if end > size:
+                    raise VideoError(
+                        path, f"truncated: its {name} ends at byte {end:,} and the file at {size:,}; {_AGAIN}"
+                    )
+    except FileNotFoundError as error:
+        raise VideoError(path, "no such file or folder: check the path, and the data set's root") from error
+    except OSError as error:
+        raise VideoError(path, f"cannot be opened: {error.strerror or error}") from error
+
+
+def _declared(file: BinaryIO) -> Iterator[tuple[str, int]]:
+    """(name, byte where it says that it ends) of the outermost parts of an mp4/mov, Matroska/WebM or AVI file."""
+    file.seek(0)
+    head = file.read(12)
+    if head[4:8] in _BOXES:
+        yield from _boxes(file)
+    elif head[:4] == b"RIFF" and head[8:] == b"AVI ":
+        yield "RIFF list", 8 + struct.unpack("<I", head[4:8])[0]
+    elif head[:4] == _EBML:
+        file.seek(4)
+        file.seek(_ebml_size(file) or 0, 1)
+        if file.read(4) == _SEGMENT:
+            size = _ebml_size(file)
+            if size is not None:
+                yield "segment", file.tell() + size
+
+
+def _boxes(file: BinaryIO) -> Iterator[tuple[str, int]]:
+    """The boxes of an ISO base media file, until its end or something that is not a box."""
+    start = 0
+    while True:
+        file.seek(start)
+        head = file.read(16)
+        if len(head) < 8 or head[4:8] not in _BOXES:
+            return
+        size = int.from_bytes(head[:4], "big")
+        if size == 1:
+            size = int.from_bytes(head[8:16], "big")
+        if size < 8:  # 0: to the end of the file
+            return
+        start += size
+        yield f"'{head[4:8].decode()}' box", start
+
+
+def _ebml_size(file: BinaryIO) -> int | None:
+    """The variable-length size that stands at the file's position; None for "unknown", as live streams write it."""
+    first = file.read(1)
+    if not first or not first[0]:
+        return None
+    width = 9 - first[0].bit_length()
+    value = int.from_bytes(first + file.read(width - 1), "big") & ((1 << 7 * width) - 1)
+    return None if value == (1 << 7 * width) - 1 else value

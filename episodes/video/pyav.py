@@ -1,0 +1,230 @@
+"""Reading with PyAV: exact on every file, because decoding from the start is what it does or what it is tested against.
+
+The packets of a file are demuxed once and held. Where :func:`episodes.video.planner.plan` finds it plainly safe, only
+the groups of pictures with wanted frames are decoded, up to the last wanted one and without the unused pictures
+between; the frames are bit-identical to decoding everything. Elsewhere everything is decoded up to the last wanted
+frame, or to the end where the number of frames is not known yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice, pairwise
+from pathlib import Path
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.sidedata.sidedata import Type
+from av.stream import Disposition
+from av.video.reformatter import VideoReformatter
+
+from episodes.video.bitstream import Picture, peek_for
+from episodes.video.container import check_file
+from episodes.video.info import Choose, Pixels, VideoError, VideoInfo, checked_indices
+from episodes.video.planner import Plan, plan
+
+MEMORY = 256 * 2**20
+"""Bytes of packets, and again of decoded frames, that are held at most; a larger video is gone through twice."""
+
+NO_FRAMES = "not one frame decodes: replace the file or leave it out"
+_PLANNED_FORMATS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
+# Before PyAV 19 a tag that is not UTF-8 made opening fail; from 19 on the argument is gone.
+_OPTIONS = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[av.VideoStream]:
+    """The video stream of a file; whatever FFmpeg says inside the block becomes a VideoError."""
+    check_file(path)
+    try:
+        with av.open(str(path), **_OPTIONS) as container:
+            streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+            if not streams:
+                raise VideoError(path, "it has no video stream (sound only?): leave it out")
+            context = streams[0].codec_context
+            context.thread_count = 1
+            # Without this a damaged picture is patched up and passed on as if it were right.
+            context.options = {"err_detect": "explode"}
+            yield streams[0]
+    except av.FFmpegError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise VideoError(
+            path, f"damaged, or not a video ({reason}): play it to see, then replace, re-encode or leave it out"
+        ) from error
+    except (UnicodeError, MemoryError, OverflowError) as error:
+        raise VideoError(path, f"its header makes no sense ({error!r}): re-encode it or leave it out") from error
+
+
+def _packets(path: Path, stream: av.VideoStream) -> Iterator[av.Packet]:
+    """The packets of a stream; the last one is empty and drains the decoder."""
+    for number, packet in enumerate(stream.container.demux(stream)):
+        if packet.is_corrupt:
+            raise VideoError(path, f"packet {number} is cut off or damaged: copy or download the file again")
+        yield packet
+
+
+def _held(path: Path, stream: av.VideoStream) -> list[av.Packet] | None:
+    """All packets of a stream, or None when they exceed MEMORY."""
+    packets, size = [], 0
+    for packet in _packets(path, stream):
+        packets.append(packet)
+        size += packet.size
+        if size > MEMORY:
+            return None
+    return packets
+
+
+def _pictures(path: Path, packets: Iterable[av.Packet]) -> Iterator[av.VideoFrame]:
+    """Decode packets, in their order."""
+    for packet in packets:
+        for frame in packet.decode():
+            if frame.is_corrupt:
+                raise VideoError(path, f"the frame at {frame.time} s is damaged: replace, re-encode or leave it out")
+            yield frame
+
+
+def _walk(path: Path) -> Iterator[av.VideoFrame]:
+    """Every frame of a file, holding nothing."""
+    with _opened(path) as stream:
+        yield from _pictures(path, _packets(path, stream))
+
+
+def _plan(stream: av.VideoStream, packets: list[av.Packet]) -> Plan | None:
+    """The plan of a stream, or None where only decoding from the start is sure to be right."""
+    context, packets = stream.codec_context, packets[:-1]
+    peek = peek_for(context.name, context.extradata)
+    if peek is None or not packets or stream.container.format.name not in _PLANNED_FORMATS:
+        return None
+    # Discarded packets belong to an edit list; a packet may also bring a new header.
+    if any(packet.is_discard or packet.has_sidedata("new_extradata") for packet in packets):
+        return None
+    decoding = [packet.dts for packet in packets if packet.dts is not None]
+    if any(later <= earlier for earlier, later in pairwise(decoding)):
+        return None
+    pictures: list[Picture | None] = []
+    for packet in packets:
+        picture = peek(memoryview(packet))
+        pictures.append(picture and picture._replace(fresh=picture.fresh and packet.is_keyframe))
+    found = plan([packet.pts for packet in packets], pictures)
+    # A decoder that expects less reordering than there is drops frames while it learns.
+    return found if found is not None and found.delay <= context.reorder_depth else None
+
+
+def _upright(frame: av.VideoFrame, reformatter: VideoReformatter) -> Pixels:
+    """``(h w c)`` RGB, turned and mirrored as the display matrix says (to the nearest quarter turn)."""
+    pixels = reformatter.reformat(frame, format="rgb24").to_ndarray()
+    side = frame.side_data.get(Type.DISPLAYMATRIX)
+    if side is None:
+        return pixels
+    a, b, _, c, d = np.frombuffer(bytes(side), dtype=np.int32)[:5].tolist()
+    if abs(b) > abs(a):  # x' = c y, y' = b x
+        pixels, across, down = pixels.transpose(1, 0, 2), c, b
+    else:  # x' = a x, y' = d y
+        across, down = a, d
+    return np.ascontiguousarray(pixels[:: -1 if down < 0 else 1, :: -1 if across < 0 else 1])
+
+
+def _stacked(path: Path, pixels: dict[int, Pixels], indices: npt.NDArray[np.int64]) -> Pixels:
+    shapes = {image.shape for image in pixels.values()}
+    if len(shapes) > 1:
+        raise VideoError(path, f"its frames change size, {sorted(shapes)}: re-encode it to one size")
+    return np.stack([pixels[index] for index in indices.tolist()])
+
+
+def _pick(path: Path, shown: Iterable[av.VideoFrame], indices: npt.NDArray[np.int64]) -> Pixels:
+    """``(t h w c)``: frames by their number among all that are shown."""
+    reformatter, wanted, number = VideoReformatter(), set(indices.tolist()), -1
+    pixels = {}
+    for number, frame in enumerate(islice(shown, int(indices.max()) + 1)):
+        if number in wanted:
+            pixels[number] = _upright(frame, reformatter)
+    if number < indices.max():
+        raise VideoError(path, f"frame {indices.max()} was asked for, but only {number + 1} decode: probe it first")
+    return _stacked(path, pixels, indices)
+
+
+def _pick_planned(path: Path, packets: list[av.Packet], found: Plan, indices: npt.NDArray[np.int64]) -> Pixels | None:
+    """``(t h w c)`` by the plan; None when a wanted frame did not come out."""
+    context, reformatter = packets[0].stream.codec_context, VideoReformatter()
+    frame_at = {int(found.times[found.order[index]]): index for index in indices.tolist()}
+    pixels = {}
+    for run in found.runs(indices):
+        for frame in _pictures(path, [packets[number] for number in run] + packets[-1:]):
+            if frame.pts in frame_at:
+                pixels[frame_at[frame.pts]] = _upright(frame, reformatter)
+        context.flush_buffers()
+        context.reorder_depth = max(context.reorder_depth, found.delay)
+    return _stacked(path, pixels, indices) if len(pixels) == len(frame_at) else None
+
+
+def _count(shown: Iterable[av.VideoFrame]) -> tuple[int, list[av.VideoFrame]]:
+    """How many frames there are, and all of them while they fit into MEMORY (else none)."""
+    kept: list[av.VideoFrame] = []
+    number, size = 0, 0
+    for frame in shown:
+        number += 1
+        size += sum(plane.buffer_size for plane in frame.planes)
+        if size <= MEMORY:
+            kept.append(frame)
+        else:
+            kept.clear()
+    return number, kept
+
+
+def _fps(stream: av.VideoStream) -> float:
+    return float(stream.average_rate or stream.guessed_rate or 0)
+
+
+def read(path: Path, choose: Choose, frames: int | None, planned: bool) -> Pixels:
+    """Read the frames that ``choose`` wants.
+
+    Args:
+        path: the file.
+        choose: from the number of frames and the frames per second to the indices.
+        frames: that number where it is known already, or any number above the indices when ``choose`` does not read
+            it; None: find out.
+        planned: decode only what is needed, where that is safe; False: always decode from the start.
+
+    Returns:
+        ``(t h w c)`` uint8 RGB, upright.
+
+    Raises:
+        VideoError: see :mod:`episodes.video`.
+    """
+    with _opened(path) as stream:
+        fps, packets = _fps(stream), _held(path, stream)
+        found = _plan(stream, packets) if planned and packets else None
+        if packets and found is not None:
+            indices = checked_indices(path, choose, len(found), fps)
+            pixels = _pick_planned(path, packets, found, indices)
+            return pixels if pixels is not None else _pick(path, _walk(path), indices)
+        shown = _walk(path) if packets is None else _pictures(path, packets)
+        if frames is not None:
+            return _pick(path, shown, checked_indices(path, choose, frames, fps))
+        number, kept = _count(shown)
+        if not number:
+            raise VideoError(path, NO_FRAMES)
+        return _pick(path, kept or _walk(path), checked_indices(path, choose, number, fps))
+
+
+def inspect(path: Path, planned: bool = True) -> tuple[VideoInfo, str | None]:
+    """What a file holds, and the name of its decoder if the file can be entered anywhere (else None).
+
+    The packets are counted where each plainly holds one shown picture, and decoded where not. The first frame is
+    decoded in any case: only it tells which way is up.
+
+    Raises:
+        VideoError: see :mod:`episodes.video`.
+    """
+    with _opened(path) as stream:
+        packets = _held(path, stream)
+        found = _plan(stream, packets) if planned and packets else None
+        shown = _walk(path) if packets is None else _pictures(path, packets)
+        first = next(shown, None)
+        if first is None:
+            raise VideoError(path, NO_FRAMES)
+        height, width, _ = _upright(first, VideoReformatter()).shape
+        number = len(found) if found is not None else 1 + sum(1 for _ in shown)
+        return VideoInfo(number, _fps(stream), height, width), stream.codec_context.name if found else None

@@ -1,0 +1,23 @@
+"""Few-shot video action recognition: encoders, methods, temporal alignment, training and evaluation.
+
+``fsar.load(run)`` reads a run folder and answers questions about clips. Importing this package is cheap: torch comes
+with the first name that needs it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fsar.predictor import Predictor, load
+
+__version__ = "0.1.0"
+__all__ = ["Predictor", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        from fsar import predictor
+
+        return getattr(predictor, name)
+    raise AttributeError(f"module 'fsar' has no attribute {name!r}")

@@ -1,0 +1,172 @@
+"""Matchings without a search for a path: frame means, frame by frame, and the Hausdorff family.
+
+Pure arithmetic on means or on the frame costs. All but :class:`FrameToFrame` are blind to the order of frames.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fsar.alignment.base import Alignment, CostAlignment, check_clips, full_precision, widen
+from fsar.alignment.costs import CosineCost, PairwiseCost
+
+BEYOND = 1e30
+"""Cost of a padded frame: never the smallest, and finite."""
+
+
+class FrameMean(Alignment):
+    """Cost of the two clips' mean frames, ``cost(mean_t x, mean_u y)``: the baseline without time.
+
+    With the cosine it is ``1 - cos(mean x, mean y)``; with :class:`SquaredEuclideanCost` the prototypical network.
+
+    Source: Snell et al. 2017, https://arxiv.org/abs/1703.05175, section 2.2, on clip means.
+    Cost: t + u. Sees order: no. Symmetric: yes.
+
+    Args:
+        cost: between mean frames; the plain cosine (epsilon 0) when not given.
+    """
+
+    def __init__(self, cost: PairwiseCost | None = None) -> None:
+        super().__init__()
+        self.cost = CosineCost(epsilon=0.0) if cost is None else cost
+
+    def forward(
+        self,
+        query: Tensor,
+        support: Tensor,
+        query_mask: Tensor | None = None,
+        support_mask: Tensor | None = None,
+    ) -> Tensor:
+        """See :meth:`fsar.alignment.base.Alignment.forward`."""
+        check_clips(query, support)
+        with full_precision(query):
+            return -self.cost(_mean(query, query_mask), _mean(support, support_mask))[..., 0, 0]
+
+
+def _mean(frames: Tensor, mask: Tensor | None) -> Tensor:
+    """``(... t d)`` to ``(... 1 d)``: the mean of the real frames."""
+    total = widen(frames, mask).sum(-2, keepdim=True)
+    return total / (frames.shape[-2] if mask is None else mask.sum(-1)[..., None, None])
+
+
+class FrameToFrame(CostAlignment):
+    """Cost of matching frames by their place in time, ``Σ_t cost(t, τ(t))`` with ``τ(t) = floor((t + 1/2) u / t_len)``.
+
+    ``τ(t) = t`` when both clips have as many frames: the rigid matching ``Σ_t cost(t, t)``.
+
+    Source: TA2N, Li et al. 2022, https://arxiv.org/abs/2107.04782, section 3.3, which matches so after its own warp of
+    time; for t ≠ u, which is undefined there, the support frame at the same relative time is ours.
+    Cost: t. Sees order: yes (same shuffle of both clips unseen). Symmetric: for t = u.
+    """
+
+    def align(self, cost: Tensor, mask: Tensor | None = None) -> Tensor:
+        """``(... t u)`` to ``(...)``."""
+        t, u = cost.shape[-2:]
+        row = torch.arange(t, device=cost.device)
+        if mask is None:
+            return cost[..., row, (2 * row + 1) * u // (2 * t)].sum(-1)
+        rows, columns = (mask.any(axis).sum(-1, keepdim=True) for axis in (-1, -2))
+        column = ((2 * row + 1) * columns // (2 * rows)).clamp(max=u - 1)
+        matched = cost.gather(-1, column.expand(cost.shape[:-1])[..., None])[..., 0]
+        return (matched * (row < rows)).sum(-1)
+
+
+class MeanCost(CostAlignment):
+    """``mean_{t,u} cost``: every frame against every frame.
+
+    Source: folklore; with the plain cosine it is one minus the product of the mean unit frames.
+    Cost: t u. Sees order: no. Symmetric: yes.
+    """
+
+    def align(self, cost: Tensor, mask: Tensor | None = None) -> Tensor:
+        """``(... t u)`` to ``(...)``."""
+        return cost.mean((-2, -1)) if mask is None else cost.sum((-2, -1)) / mask.sum((-2, -1))
+
+
+class MeanHausdorff(CostAlignment):
+    """Nearest support frame of every query frame, added up: ``Σ_t min_u cost``. A sum, not a mean.
+
+    Equal costs share the gradient evenly.
+
+    Source: HyRSM, Wang et al. 2022, https://arxiv.org/abs/2204.13423, section 3.3, one direction.
+    Cost: t u. Sees order: no. Symmetric: no.
+
+    Args:
+        temperature: 0 for the minimum; above, the soft minimum ``-λ log Σ exp(-cost / λ)``, in units of the cost.
+        cost: frame costs; the published cosine when not given.
+
+    Raises:
+        ValueError: when the temperature is negative.
+    """
+
+    def __init__(self, temperature: float = 0.0, cost: PairwiseCost | None = None) -> None:
+        super().__init__(cost)
+        if not temperature >= 0:
+            raise ValueError(f"{type(self).__name__}: temperature must be 0 (hard) or positive, found {temperature}.")
+        self.temperature = temperature
+
+    def align(self, cost: Tensor, mask: Tensor | None = None) -> Tensor:
+        """``(... t u)`` to ``(...)``."""
+        return self._nearest(cost, mask, -1).sum(-1)
+
+    def _nearest(self, cost: Tensor, mask: Tensor | None, axis: int) -> Tensor:
+        """(Soft) minimum over an axis, 0 where the other axis is padding."""
+        masked = cost if mask is None else cost.masked_fill(~mask, BEYOND)
+        if self.temperature:
+            nearest = -self.temperature * (masked / -self.temperature).logsumexp(axis)
+        else:
+            nearest = masked.amin(axis)
+        return nearest if mask is None else nearest.masked_fill(~mask.any(axis), 0)
+
+
+class BiMHM(MeanHausdorff):
+    """Mean Hausdorff in both directions: ``Σ_t min_u cost + Σ_u min_t cost``. Sums, as released, not means.
+
+    Source: HyRSM, Wang et al. 2022, https://arxiv.org/abs/2204.13423, section 3.3, equation 6, as in its code; MoLo and
+    D2ST-Adapter use the same. HyRSM takes the plain cosine (``epsilon: 0``), MoLo 0.01.
+    Cost: t u. Sees order: no. Symmetric: yes.
+
+    Args:
+        temperature: 0 for the minimum; above, the soft minimum, in units of the cost.
+        cost: frame costs; the published cosine when not given.
+    """
+
+    def align(self, cost: Tensor, mask: Tensor | None = None) -> Tensor:
+        """``(... t u)`` to ``(...)``."""
+        return self._nearest(cost, mask, -1).sum(-1) + self._nearest(cost, mask, -2).sum(-1)
+
+
+class Chamfer(MeanHausdorff):
+    """``mean_t min_u cost + mean_u min_t cost``: Bi-MHM with means, so clips of any length compare.
+
+    Source: Barrow et al. 1977; the means of Fan et al. 2017, https://arxiv.org/abs/1612.00603, equation 1.
+    Cost: t u. Sees order: no. Symmetric: yes.
+
+    Args:
+        temperature: 0 for the minimum; above, the soft minimum, in units of the cost.
+        cost: frame costs; the published cosine when not given.
+    """
+
+    def align(self, cost: Tensor, mask: Tensor | None = None) -> Tensor:
+        """``(... t u)`` to ``(...)``."""
+        rows, columns = self._nearest(cost, mask, -1), self._nearest(cost, mask, -2)
+        if mask is None:
+            return rows.mean(-1) + columns.mean(-1)
+        return rows.sum(-1) / mask.any(-1).sum(-1) + columns.sum(-1) / mask.any(-2).sum(-1)
+
+
+class Hausdorff(CostAlignment):
+    """``max(max_t min_u cost, max_u min_t cost)``: the frame that is worst served.
+
+    Source: HyRSM, Wang et al. 2022, https://arxiv.org/abs/2204.13423, section 3.3, where it only motivates the mean.
+    Cost: t u. Sees order: no. Symmetric: yes.
+    """
+
+    def align(self, cost: Tensor, mask: Tensor | None = None) -> Tensor:
+        """``(... t u)`` to ``(...)``."""
+        sides = []
+        for axis in (-1, -2):
+            nearest = (cost if mask is None else cost.masked_fill(~mask, BEYOND)).amin(axis)
+            sides.append((nearest if mask is None else nearest.masked_fill(~mask.any(axis), -BEYOND)).amax(-1))
+        return torch.maximum(*sides)

@@ -1,0 +1,251 @@
+"""Frames -> features: what every frame encoder shares."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from fsar.clip.text import TextEncoder
+from fsar.clip.tuning import blocks_of, keep_frozen_in_eval, set_tuning
+
+Tune = Literal["frozen", "full"] | int
+
+
+class FrameTokens(NamedTuple):
+    """Frame features and, per layer asked for, the tokens they were made of."""
+
+    features: Tensor  # (... t d)
+    layers: tuple[Tensor, ...]  # each (... t p w): class token first where the tower has one
+
+
+class FrameEncoder(nn.Module):
+    """Clips ``(... t c h w)`` -> frame features ``(... t d)`` through a network that sees one frame at a time.
+
+    Frozen or trained is read off the weights, so an adapter put into :attr:`blocks` makes the tower build a graph
+    with nothing to be told. Modules without a trained weight stay in evaluation mode (BatchNorm keeps its
+    statistics). On a CPU autocast is switched off inside the tower: under ``inference_mode`` it converts every weight
+    on every call, which is 15 times slower than not; hold bfloat16 weights instead (``precision``).
+
+    Args:
+        visual: ``(b c h w)`` normalised frames -> ``(b d)``.
+        channels: ``d``.
+        image_size: height and width of a frame, pixels.
+        mean: of the network's pixels, per channel, on the scale 0..1.
+        std: likewise.
+        text: the text tower that shares the space of the features, if there is one.
+        tune: "frozen"; the number of last blocks that are trained with all that follows them; or "full".
+        precision: of the weights of a frozen tower. The features are float32 whatever it is.
+        frames_per_chunk: frames that pass the tower together when no graph is needed.
+        identity: whatever else decides the features, for :meth:`fingerprint`.
+
+    Raises:
+        ValueError: bf16 weights that are to be trained, or a number of blocks that the tower does not have.
+    """
+
+    _mean: Tensor
+    _std: Tensor
+
+    def __init__(
+        self,
+        visual: nn.Module,
+        channels: int,
+        image_size: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        text: TextEncoder | None = None,
+        tune: Tune = "frozen",
+        precision: Literal["fp32", "bf16"] = "fp32",
+        frames_per_chunk: int = 64,
+        identity: str = "",
+    ) -> None:
+        super().__init__()
+        if precision == "bf16" and tune != "frozen":
+            raise ValueError(
+                f"precision='bf16' holds the weights in 8 bits of mantissa, too coarse for tune={tune!r} to step in. "
+                f"Train with precision='fp32' (and trainer.precision=bf16-mixed on a GPU)."
+            )
+        self.visual = set_tuning(visual, tune)
+        if precision == "bf16":
+            self.visual.to(torch.bfloat16)
+            for module in self.visual.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.float()
+        self.text = text
+        self.channels = channels
+        self.image_size = image_size
+        self.mean, self.std = tuple(mean), tuple(std)
+        self.frames_per_chunk = frames_per_chunk
+        self.identity = identity
+        self.register_buffer("_mean", torch.tensor(self.mean).reshape(-1, 1, 1), persistent=False)
+        self.register_buffer("_std", torch.tensor(self.std).reshape(-1, 1, 1), persistent=False)
+        self.train()
+
+    @property
+    def frozen(self) -> bool:
+        """Whether nothing in the visual tower is trained."""
+        return not any(parameter.requires_grad for parameter in self.visual.parameters())
+
+    @property
+    def blocks(self) -> nn.ModuleList | nn.Sequential:
+        """The tower's blocks, first to last; an assignment ``blocks[i] = ...`` puts an adapter into a ViT.
+
+        Raises:
+            ValueError: the tower is not a sequence of blocks.
+        """
+        return blocks_of(self.visual)
+
+    @property
+    def trained_names(self) -> list[str]:
+        """The parameters that are trained, image and text."""
+        return [name for name, parameter in self.named_parameters() if parameter.requires_grad]
+
+    def require_text(self) -> TextEncoder:
+        """The text tower, for a method that cannot do without.
+
+        Raises:
+            ValueError: this encoder has none.
+        """
+        if self.text is None:
+            raise ValueError(
+                f"{type(self).__name__} ({self.identity}) has no text tower, which this method needs. Use "
+                f"fsar.clip.ClipEncoder, whose models all have one, or a method that sees images alone."
+            )
+        return self.text
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Features of every frame.
+
+        Args:
+            clips: ``(... t c h w)``, uint8 in 0..255 or floating point in 0..1, RGB.
+
+        Returns:
+            ``(... t d)`` float32, not normalised in length.
+
+        Raises:
+            ValueError: frames of another size, number of channels or range.
+        """
+        frames = self._frames(clips)
+        (features,) = self._in_chunks(lambda x: (self._encode(x),), frames)
+        return features.unflatten(0, clips.shape[:-3])
+
+    def tokens(self, clips: Tensor, layers: Sequence[int] = (-1,)) -> FrameTokens:
+        """Features and tokens of every frame, in one pass.
+
+        Args:
+            clips: as in :meth:`forward`.
+            layers: 0 is what enters the first block, ``i`` what block ``i`` (from 1) gives, -1 the last block.
+
+        Returns:
+            Features ``(... t d)`` and, per layer, float32 ``(... t p w)`` before any closing norm: the class token
+            first where the tower has one, then the patches row by row.
+
+        Raises:
+            ValueError: as in :meth:`forward`, and a layer that the tower does not have.
+        """
+        count = len(self.blocks)
+        wanted = [layer + count + 1 if layer < 0 else layer for layer in layers]
+        if any(not 0 <= layer <= count for layer in wanted):
+            raise ValueError(f"layers={list(layers)}: the tower has {count} blocks, so layers are 0..{count} or -1.")
+
+        def encode(frames: Tensor) -> tuple[Tensor, ...]:
+            with _recorded(self.blocks) as states:
+                features = self._encode(frames)
+            return (features, *(_as_tokens(states[layer]).float() for layer in wanted))
+
+        features, *tokens = self._in_chunks(encode, self._frames(clips))
+        lead = clips.shape[:-3]
+        return FrameTokens(features.unflatten(0, lead), tuple(token.unflatten(0, lead) for token in tokens))
+
+    def fingerprint(self, trained: bool = False) -> str:
+        """SHA-256 in hex of what defines the features: identity, pixel statistics, weights and their precision.
+
+        Args:
+            trained: cover the trained weights too. Without them it names the frozen weights that a checkpoint of
+                the trained ones builds on; with them it names the features as they are now.
+        """
+        digest = hashlib.sha256(json.dumps([self.identity, self.image_size, self.mean, self.std]).encode())
+        skipped = set() if trained else _trained_tensors(self.visual)
+        for name, tensor in sorted(self.visual.state_dict().items()):
+            if name not in skipped:
+                digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+                digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        return digest.hexdigest()
+
+    def train(self, mode: bool = True) -> FrameEncoder:
+        """Training mode for what is trained; everything else stays in evaluation mode."""
+        super().train(mode)
+        keep_frozen_in_eval(self.visual)
+        return self
+
+    def normalise(self, frames: Tensor) -> Tensor:
+        """``(b c h w)`` uint8 or float in 0..1 -> what the network was trained on, float32."""
+        frames = frames.float() / 255 if frames.dtype == torch.uint8 else frames.float()
+        return (frames - self._mean) / self._std
+
+    def _encode(self, frames: Tensor) -> Tensor:
+        weight = next(self.visual.parameters(), frames.new_empty(0, dtype=torch.float32))
+        return self.visual(self.normalise(frames).to(weight.dtype)).float()
+
+    def _in_chunks(self, encode: Callable[[Tensor], tuple[Tensor, ...]], frames: Tensor) -> tuple[Tensor, ...]:
+        """``encode`` with a graph in one piece, without one in chunks."""
+        needs_graph = torch.is_grad_enabled() and (frames.requires_grad or not self.frozen)
+        device = frames.device.type
+        weight = next(self.visual.parameters(), None)
+        plain = device == "cpu" or (weight is not None and weight.dtype == torch.bfloat16)
+        autocast = torch.is_autocast_enabled(device) and not plain
+        with torch.set_grad_enabled(needs_graph), torch.autocast(device, enabled=autocast):
+            parts = [frames] if needs_graph else frames.split(self.frames_per_chunk)
+            return tuple(torch.cat(pieces) for pieces in zip(*map(encode, parts), strict=True))
+
+    def _frames(self, clips: Tensor) -> Tensor:
+        """``(... t c h w)`` checked and flattened to ``(b c h w)``."""
+        side = self.image_size
+        if clips.dim() < 4 or clips.shape[-3] != 3:
+            raise ValueError(f"Clips must be (... t c h w) with 3 colour channels, found shape {tuple(clips.shape)}.")
+        if tuple(clips.shape[-2:]) != (side, side):
+            raise ValueError(
+                f"The clips have frames of {clips.shape[-2]} x {clips.shape[-1]} pixels (height x width), but the "
+                f"encoder {self.identity} takes {side} x {side}. Set data.size to {side}."
+            )
+        if clips.is_floating_point():
+            low, high = (float(x) for x in clips.detach().aminmax())
+            if low < -0.5 or high > 1.5:
+                raise ValueError(
+                    f"Floating-point clips must lie in 0..1, found {low:.3g}..{high:.3g}. The encoder normalises the "
+                    f"frames itself: hand over uint8, or floats that are not normalised yet."
+                )
+        elif clips.dtype != torch.uint8:
+            raise ValueError(f"Clips must be uint8 or floating point, found {clips.dtype}.")
+        return clips.flatten(0, -4)
+
+
+@contextmanager
+def _recorded(blocks: nn.ModuleList | nn.Sequential) -> Iterator[list[Tensor]]:
+    """What enters the first block and what every block gives, in order, for one pass."""
+    states: list[Tensor] = []
+    first, *_ = blocks
+    handles = [first.register_forward_pre_hook(lambda module, inputs: states.append(inputs[0]))]
+    handles += [block.register_forward_hook(lambda module, inputs, output: states.append(output)) for block in blocks]
+    try:
+        yield states
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _as_tokens(state: Tensor) -> Tensor:
+    """Tokens ``(b p w)`` as they are; a map ``(b w h w')`` row by row."""
+    return state.flatten(2).transpose(1, 2) if state.dim() == 4 else state
+
+
+def _trained_tensors(tower: nn.Module) -> set[str]:
+    """Names of the trained parameters and of the buffers (running statistics) beside them."""
+    trained = {name for name, parameter in tower.named_parameters() if parameter.requires_grad}
+    owners = {name.rpartition(".")[0] for name in trained}
+    return trained | {name for name, _ in tower.named_buffers() if name.rpartition(".")[0] in owners}

@@ -1,0 +1,57 @@
+"""Which weights of a tower are trained, and what stays in evaluation mode because none of its weights is."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import nn
+
+_BLOCKS = ("transformer.resblocks", "trunk.blocks", "trunk.stages", "blocks", "stages", "encoder.layers", "features")
+_RESNET = ("layer1", "layer2", "layer3", "layer4")
+
+
+def blocks_of(visual: nn.Module) -> nn.ModuleList | nn.Sequential:
+    """The blocks of an image tower of open_clip, timm or torchvision, first to last.
+
+    Raises:
+        ValueError: the tower is not a sequence of blocks that we know.
+    """
+    modules = dict(visual.named_modules())
+    for name in _BLOCKS:
+        found = modules.get(name)
+        if isinstance(found, nn.ModuleList | nn.Sequential):
+            return found
+    if all(name in modules for name in _RESNET):
+        return nn.ModuleList(modules[name] for name in _RESNET)
+    raise ValueError(f"{type(visual).__name__} has no sequence of blocks that we know; use tune 'frozen' or 'full'.")
+
+
+def set_tuning(visual: nn.Module, tune: Literal["frozen", "full"] | int) -> nn.Module:
+    """Marks what is trained: nothing, everything, or the last ``tune`` blocks with all that follows them.
+
+    Raises:
+        ValueError: a number of blocks that the tower does not have.
+    """
+    if tune == "full":
+        return visual
+    visual.requires_grad_(False)
+    if tune == "frozen":
+        return visual
+    blocks = [block for block in blocks_of(visual) if next(block.parameters(), None) is not None]
+    if isinstance(tune, str) or not 1 <= tune <= len(blocks):
+        raise ValueError(f"tune={tune!r}: 'frozen', 'full', or a number of last blocks in 1..{len(blocks)}.")
+    named = dict(visual.named_parameters())
+    trained = {id(parameter) for block in blocks[-tune:] for parameter in block.parameters()}
+    last = max(i for i, parameter in enumerate(named.values()) if id(parameter) in trained)
+    for i, (name, parameter) in enumerate(named.items()):
+        # Modules are listed in the order in which they act; only the projection of a ViT is listed before its time.
+        parameter.requires_grad_(id(parameter) in trained or i > last or name == "proj")
+    return visual
+
+
+def keep_frozen_in_eval(tower: nn.Module) -> None:
+    """Puts every module that has weights, but no trained one, into evaluation mode with all that it contains."""
+    for module in tower.modules():
+        weights = list(module.parameters())
+        if weights and not any(weight.requires_grad for weight in weights):
+            module.eval()

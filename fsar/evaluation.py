@@ -1,0 +1,121 @@
+"""Encode every video once, then score any number of episodes on what was kept.
+
+Released code decodes and encodes every clip of every test episode again. Here the first data loader of an evaluation
+gives each needed video of the split once and :class:`VideoBank` keeps what the method wants of it; the second gives
+batches of episodes whose clips are video numbers, and :func:`score_episodes` looks their features up.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from episodes.episode import Episode, VideoBatch
+from fsar.method import Method, Parts, Scores
+
+
+class VideoBank:
+    """What a method keeps of each video of one split, in both roles, addressed by video number.
+
+    Args:
+        method: asked for the parts of each video.
+        keep_on: where the parts are kept; ``None`` for the method's device as long as a quarter of its memory is
+            free, else the host's memory.
+    """
+
+    def __init__(self, method: Method, keep_on: torch.device | None = None) -> None:
+        self.method = method
+        self.keep_on = keep_on
+        self.forwards = 0
+        self._videos: list[Tensor] = []
+        self._parts: dict[str, list[Parts]] = {"query": [], "support": []}
+        self._row = torch.empty(0, dtype=torch.int64)
+        self._bank: dict[str, Parts] = {}
+        self.text: Tensor | None = None
+
+    @torch.no_grad()
+    def add(self, batch: VideoBatch) -> None:
+        """Encode the videos of a batch (stored features pass through) and keep their parts."""
+        if self.text is None:
+            self.text = self.method.class_text(batch.class_names)
+        text = None if self.text is None else self.text[batch.classes]
+        clips = batch.clips
+        encoded = clips.dim() == 3  # (b t d): features from a store
+        features = clips.float() if encoded else self.method.encode(clips)
+        support_features = features
+        if self.method.text_conditioned and not encoded:
+            support_features = self.method.encode(clips, text)
+        self.forwards += 0 if encoded else len(clips) * (1 + self.method.text_conditioned)
+        place = self.keep_on or _roomy_device(features)
+        self._videos.append(batch.videos.to(place))
+        for role, parts in (
+            ("query", self.method.query_parts(features)),
+            ("support", self.method.support_parts(support_features, text)),
+        ):
+            self._parts[role].append({name: value.to(place) for name, value in parts.items()})
+
+    def close(self) -> None:
+        """Join the batches, and over processes the shares of all ranks, so that any episode can be looked up."""
+        if not self._videos:
+            raise RuntimeError("no video was encoded on this process; evaluate with fewer processes than videos.")
+        place = min((v.device for v in self._videos), key=str)  # "cpu" before "cuda": the host once it had to be used
+        videos = _gather(torch.cat([v.to(place) for v in self._videos]))
+        for role, batches in self._parts.items():
+            self._bank[role] = {
+                name: _gather(torch.cat([parts[name].to(place) for parts in batches])) for name in batches[0]
+            }
+        self._row = torch.full((int(videos.max()) + 1,), -1, dtype=torch.int64, device=place)
+        self._row[videos] = torch.arange(len(videos), device=place)
+        self._videos, self._parts = [], {"query": [], "support": []}
+
+    @property
+    def closed(self) -> bool:
+        """Whether episodes can be looked up."""
+        return bool(self._bank)
+
+    def look_up(self, role: str, videos: Tensor, device: torch.device) -> Parts:
+        """Parts of the videos ``(... v)`` in the role of ``query`` or ``support``: each ``(... v *)`` on ``device``."""
+        rows = self._row[videos.to(self._row.device)]
+        if bool((rows < 0).any()):
+            raise RuntimeError(
+                "an episode names a video that was not encoded. Was the evaluation cut short by limit_val_batches or "
+                "limit_test_batches? Use data.val_episodes or data.test_episodes for fewer episodes."
+            )
+        return {name: value[rows].to(device, non_blocking=True) for name, value in self._bank[role].items()}
+
+
+@torch.no_grad()
+def score_episodes(bank: VideoBank, episodes: Episode) -> Scores:
+    """Scores of episodes whose ``support (e s)`` and ``query (e q)`` are video numbers in the bank."""
+    if not bank.closed:
+        bank.close()
+    device = episodes.classes.device
+    support = bank.look_up("support", episodes.support, device)
+    query = bank.look_up("query", episodes.query, device)
+    return bank.method.score(support, query, episodes, bank.text)
+
+
+def _roomy_device(features: Tensor) -> torch.device:
+    """The features' own device while a quarter of its memory is free, else the host."""
+    if features.device.type != "cuda":
+        return features.device
+    free, total = torch.cuda.mem_get_info(features.device)
+    return features.device if free > total / 4 else torch.device("cpu")
+
+
+def _gather(x: Tensor) -> Tensor:
+    """``x (v *)`` of every rank, one after the other: ``(sum of v *)``. Shares may differ in length."""
+    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        return x
+    device = x.device
+    if dist.get_backend() == "nccl":
+        x = x.cuda()
+    lengths = [torch.zeros(1, dtype=torch.int64, device=x.device) for _ in range(dist.get_world_size())]
+    dist.all_gather(lengths, torch.tensor([len(x)], device=x.device))
+    longest = int(max(lengths))
+    padded = torch.zeros((longest, *x.shape[1:]), dtype=x.dtype, device=x.device)
+    padded[: len(x)] = x
+    shares = [torch.empty_like(padded) for _ in lengths]
+    dist.all_gather(shares, padded)
+    return torch.cat([share[: int(length)] for share, length in zip(shares, lengths, strict=True)]).to(device)

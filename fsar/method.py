@@ -1,0 +1,122 @@
+"""What a few-shot method is: an encoding half, a per-video half and a scoring half.
+
+Evaluation encodes every video once and then scores thousands of episodes on what is stored, so a method says what
+belongs to one video alone (``query_parts``, ``support_parts``) and what needs the whole episode (``score``). Training
+runs the same three steps in a row on one episode: there is no second code path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from episodes.episode import Episode
+from fsar.clip.encoder import FrameEncoder
+
+Parts = dict[str, Tensor]
+"""Named tensors of some clips, each ``(... v *)`` with the clip axis at the same place."""
+
+
+@dataclass
+class Scores:
+    """What a method says of an episode.
+
+    Args:
+        logits: ``(... q n)``; the prediction is the argmax. Log-odds or probabilities, as the method says.
+        few_shot: ``(... q n)``, the logits of the few-shot branch alone, which the training loss uses.
+        class_logits: ``(... s+q C)`` video-text logits over all classes of the split, supports first (training only).
+    """
+
+    logits: Tensor
+    few_shot: Tensor
+    class_logits: Tensor | None = None
+
+
+class Method(nn.Module):
+    """Base of every method; a subclass writes :meth:`score`, and what it needs of the rest.
+
+    Args:
+        encoder: turns frames into features; its ``text`` tower, when it has one, turns class names into features.
+    """
+
+    text_conditioned: bool = False
+    """True when the encoding of a support clip depends on the name of its class; evaluation then encodes each video
+    twice, once in each role."""
+
+    uses_text: bool = True
+    """False for methods that never read a class name: they run with an encoder that has no text tower."""
+
+    def __init__(self, encoder: FrameEncoder) -> None:
+        super().__init__()
+        if self.uses_text and encoder.text is None:
+            raise ValueError(
+                f"{type(self).__name__} reads class names, but the encoder {type(encoder).__name__} has no text "
+                "tower. Use an image-text encoder such as fsar.clip.ClipEncoder, or a method that is vision-only."
+            )
+        self.encoder = encoder
+
+    def encode(self, clips: Tensor, text: Tensor | None = None) -> Tensor:
+        """Frame features of clips ``(... t c h w)`` -> ``(... t d)``.
+
+        Args:
+            clips: uint8, or float in [0, 1].
+            text: ``(... d)`` class text of each clip; handed over for support clips when ``text_conditioned``.
+        """
+        return self.encoder(clips)
+
+    def class_text(self, names: Sequence[str]) -> Tensor | None:
+        """``(C d)`` text features of class names; None for a method that reads none."""
+        return self.encoder.text(names) if self.uses_text and self.encoder.text is not None else None
+
+    def query_parts(self, features: Tensor) -> Parts:
+        """What scoring needs of a query video, from its own features ``(... t d)`` alone."""
+        return {"frames": features}
+
+    def support_parts(self, features: Tensor, text: Tensor | None) -> Parts:
+        """What scoring needs of a support video, from its features ``(... t d)`` and its class's text ``(... d)``."""
+        return {"frames": features}
+
+    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor | None) -> Scores:
+        """Scores of every query of the episode (or of each episode in a batch).
+
+        Args:
+            support: parts ``(... s *)``.
+            query: parts ``(... q *)``.
+            episode: labels and classes; what stands in its clips does not matter here.
+            text: ``(C d)`` text features of the split's classes.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define score(support, query, episode, text).")
+
+    def loss(self, scores: Scores, episode: Episode) -> dict[str, Tensor]:
+        """Named scalar losses, averaged over episodes; the one called ``loss`` is minimised."""
+        few_shot = cross_entropy(scores.few_shot, episode.query_labels)
+        return {"loss": few_shot}
+
+    def forward(self, episode: Episode, text: Tensor | None = None) -> Scores:
+        """Pixels ``(... s t c h w)``, or stored features ``(... s t d)``, to scores.
+
+        Args:
+            episode: clips of one or many episodes.
+            text: ``(C d)``, to use instead of the encoder's features of ``episode.class_names``.
+        """
+        if text is None:
+            text = self.class_text(episode.class_names)
+        support_text = None if text is None else text[episode.support_classes]
+        shots = episode.support_labels.shape[-1]
+        axis = episode.support_labels.dim() - 1
+        if episode.support.dim() - axis <= 3:  # (s t d): features, encoded before
+            support, query = episode.support, episode.query
+        elif self.text_conditioned:
+            support, query = self.encode(episode.support, support_text), self.encode(episode.query)
+        else:
+            clips = torch.cat([episode.support, episode.query], axis)
+            support, query = self.encode(clips).tensor_split([shots], dim=axis)
+        return self.score(self.support_parts(support, support_text), self.query_parts(query), episode, text)
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy of ``logits (... n)`` against ``labels (...)``, over every leading axis."""
+    return nn.functional.cross_entropy(logits.flatten(0, -2).float(), labels.flatten())

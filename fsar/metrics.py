@@ -1,0 +1,58 @@
+"""Accuracy over episodes, with the interval that every published number should carry."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+
+class Accuracy(NamedTuple):
+    """Mean accuracy, half the width of its 95 % interval (both in 0..1) and the number of episodes behind them."""
+
+    mean: float
+    interval: float
+    episodes: int
+
+    def __str__(self) -> str:
+        return f"{100 * self.mean:.2f} ± {100 * self.interval:.2f} % ({self.episodes:,} episodes)"
+
+
+class EpisodeAccuracy(Metric):
+    """Mean over episodes of the share of queries named right, and its normal 95 % interval ``1.96 · std / sqrt(E)``.
+
+    The episode, not the query, is the unit of independence: queries of one episode share their supports. The sums are
+    kept in float64 and added up over processes, so the result does not depend on how episodes are batched or spread.
+    """
+
+    full_state_update = False
+    higher_is_better = True
+    total: Tensor
+    squares: Tensor
+    episodes: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.set_dtype(torch.float64)
+        for name in ("total", "squares", "episodes"):
+            self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, logits: Tensor, labels: Tensor) -> None:
+        """``logits (... q n)``, ``labels (... q)``: one episode, or a batch of them along ``...``."""
+        right = (logits.argmax(-1) == labels).double().mean(-1)
+        self.total += right.sum()
+        self.squares += right.square().sum()
+        self.episodes += right.numel()
+
+    def compute(self) -> Accuracy:
+        """The accuracy so far; the interval is NaN for fewer than two episodes."""
+        count = int(self.episodes)
+        if count == 0:
+            raise ValueError("EpisodeAccuracy has seen no episode: update it before asking for the accuracy.")
+        mean = float(self.total) / count
+        if count == 1:
+            return Accuracy(mean, float("nan"), count)
+        variance = max(float(self.squares) / count - mean**2, 0.0) * count / (count - 1)
+        return Accuracy(mean, 1.96 * (variance / count) ** 0.5, count)

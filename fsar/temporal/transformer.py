@@ -1,0 +1,100 @@
+"""CLIP-FSAR's temporal Transformer.
+
+Wang et al., "CLIP-guided Prototype Modulating for Few-shot Action Recognition", https://arxiv.org/abs/2303.02982,
+section 3.3, in the form of the released code (https://github.com/alibaba-mmai-research/CLIP-FSAR).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class TemporalTransformer(nn.Module):
+    """Self-attention over the tokens of a clip; ``depth`` blocks, each with its own weights::
+
+        a = LN(x);  y = dropout(softmax(q kᵀ / sqrt(d/heads)) v W_o + b_o) + x,   q, k, v = a W_q, a W_k, a W_v
+        z = dropout(W_2 dropout(GELU(W_1 y + b_1)) + b_2) + y
+
+    Tokens carry no position, so the module is equivariant to their permutation; order enters by the alignment.
+
+    Args:
+        channels: ``d``.
+        depth: number of blocks.
+        heads: attention heads, of ``d / heads`` channels each.
+        hidden: width of the feed-forward part, the same for every ``d`` as released.
+        attention_dropout: dropout after the attention's output projection.
+        hidden_dropout: dropout inside and after the feed-forward part.
+        hidden_norm: normalise before the feed-forward part. The released code does not.
+        positions: number of learned positions added to the tokens, 0 for none as released.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        depth: int = 1,
+        heads: int = 8,
+        hidden: int = 2048,
+        attention_dropout: float = 0.2,
+        hidden_dropout: float = 0.05,
+        hidden_norm: bool = False,
+        positions: int = 0,
+    ) -> None:
+        super().__init__()
+        if channels % heads:
+            raise ValueError(f"heads={heads} must divide the {channels} channels of the features.")
+        self.positions = nn.Parameter(torch.randn(positions, channels) * 0.02) if positions else None
+        self.blocks = nn.ModuleList(
+            Block(channels, heads, hidden, attention_dropout, hidden_dropout, hidden_norm) for _ in range(depth)
+        )
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """``(... l d) -> (... l d)``."""
+        x = tokens.flatten(0, -3) if tokens.dim() > 3 else tokens
+        if self.positions is not None:
+            x = x + self.positions[: x.shape[-2]]
+        for block in self.blocks:
+            x = block(x)
+        return x.reshape(tokens.shape)
+
+
+class Block(nn.Module):
+    """One block of :class:`TemporalTransformer`."""
+
+    def __init__(
+        self,
+        channels: int,
+        heads: int,
+        hidden: int,
+        attention_dropout: float,
+        hidden_dropout: float,
+        hidden_norm: bool,
+    ) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(channels)
+        self.to_q = nn.Linear(channels, channels, bias=False)
+        self.to_k = nn.Linear(channels, channels, bias=False)
+        self.to_v = nn.Linear(channels, channels, bias=False)
+        self.to_out = nn.Sequential(nn.Linear(channels, channels), nn.Dropout(attention_dropout))
+        self.feed_forward = nn.Sequential(
+            nn.LayerNorm(channels) if hidden_norm else nn.Identity(),
+            nn.Linear(channels, hidden),
+            nn.GELU(),
+            nn.Dropout(hidden_dropout),
+            nn.Linear(hidden, channels),
+            nn.Dropout(hidden_dropout),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(... l d) -> (... l d)``."""
+        a = self.norm(x)
+        q, k, v = (linear(a).unflatten(-1, (self.heads, -1)).transpose(-3, -2) for linear in self.projections)
+        o = nn.functional.scaled_dot_product_attention(q, k, v).transpose(-3, -2).flatten(-2)
+        y = self.to_out(o) + x
+        return self.feed_forward(y) + y
+
+    @property
+    def projections(self) -> tuple[nn.Linear, nn.Linear, nn.Linear]:
+        """Query, key and value projections, in this order."""
+        return self.to_q, self.to_k, self.to_v

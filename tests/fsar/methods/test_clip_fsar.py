@@ -1,0 +1,238 @@
+"""CLIP-FSAR against the outputs of the authors' code, and the identities of the paper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from episodes.episode import Episode
+from fsar.alignment import OTAM
+from fsar.methods.clip_fsar import ClipFSAR, convert_released
+from fsar.temporal import TemporalTransformer
+
+CASES = [
+    "train_1shot",
+    "train_5shot",
+    "train_5shot_merge_before",
+    "train_1shot_depth2",
+    "train_1shot_one_way",
+    "test_1shot",
+    "test_5shot",
+    "test_1shot_text_only",
+    "test_1shot_combined_0.9",
+    "test_5shot_combined_0.5",
+]
+
+
+class FixedText(nn.Module):
+    """A text tower that answers with given features."""
+
+    def __init__(self, features: Tensor) -> None:
+        super().__init__()
+        self.features = features
+
+    def forward(self, names: Sequence[str]) -> Tensor:
+        return self.features[[int(name) for name in names]]
+
+
+class PassThrough(nn.Module):
+    """An encoder whose clips are features already."""
+
+    def __init__(self, text: Tensor) -> None:
+        super().__init__()
+        self.channels = text.shape[-1]
+        self.text = FixedText(text)
+
+
+def make(text: Tensor, one_way: bool = False, **options: object) -> ClipFSAR:
+    alignment = OTAM(temperature=0.5, bidirectional=not one_way)
+    return ClipFSAR(PassThrough(text), alignment, **options)  # type: ignore[arg-type]
+
+
+def episode_of(case: dict[str, Tensor], features: bool = True) -> Episode:
+    classes = torch.empty(5, dtype=torch.int64).scatter_(0, case["support_labels"], case["support_classes"])
+    return Episode(
+        case["support"],
+        case["query"],
+        case["support_labels"],
+        case["query_labels"],
+        classes,
+        tuple(str(i) for i in range(len(case["text"]))),
+        torch.tensor(0),
+    )
+
+
+@pytest.fixture(scope="module")
+def reference(shared: Path) -> dict[str, np.ndarray]:
+    return dict(np.load(shared / "reference" / "clip_fsar.npz"))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_reproduces_the_released_code(reference: dict[str, np.ndarray], name: str) -> None:
+    case = {k.split("/", 1)[1]: torch.from_numpy(v) for k, v in reference.items() if k.startswith(name + "/")}
+    weights = {"head.context2." + k.removeprefix("temporal/"): v for k, v in case.items() if k.startswith("temporal/")}
+    weights["head.scale"] = case["scale"]
+    exponent = float(name.rsplit("_", 1)[1]) if "combined" in name else 0.9
+    method = make(
+        case["text"],
+        one_way="one_way" in name,
+        depth=2 if "depth2" in name else 1,
+        merge="before" if "merge_before" in name else "after",
+        inference="text" if "text_only" in name else "combined" if "combined" in name else "few_shot",
+        text_exponent=exponent,
+    )
+    method.load_state_dict(convert_released(weights), strict=True)
+    train = name.startswith("train")
+    method.train(train)
+    for module in method.modules():
+        if isinstance(module, nn.Dropout):
+            module.eval()
+    episode = episode_of(case)
+    episode.support.requires_grad_(train)
+    episode.query.requires_grad_(train)
+    scores = method(episode)
+    torch.testing.assert_close(scores.logits, case["logits"], rtol=1e-5, atol=1e-5)
+    if not train:
+        return
+    losses = method.loss(scores, episode)
+    torch.testing.assert_close(scores.class_logits, case["class_logits"], rtol=1e-5, atol=1e-5)
+    for key in ("few_shot_loss", "video_text_loss", "loss"):
+        torch.testing.assert_close(losses[key], case[key].float(), rtol=1e-5, atol=1e-5)
+    losses["loss"].backward()
+    torch.testing.assert_close(episode.support.grad, case["grad_support"], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(episode.query.grad, case["grad_query"], rtol=1e-5, atol=1e-6)
+
+
+def random_episode(ways: int = 5, shots: int = 1, queries: int = 2, d: int = 16, seed: int = 0) -> Episode:
+    g = torch.Generator().manual_seed(seed)
+    return Episode(
+        torch.randn(ways * shots, 8, d, generator=g),
+        torch.randn(ways * queries, 8, d, generator=g),
+        torch.arange(ways).repeat_interleave(shots),
+        torch.arange(ways).repeat_interleave(queries),
+        torch.randperm(12, generator=g)[:ways],
+        tuple(str(i) for i in range(12)),
+        torch.tensor(seed),
+    )
+
+
+@pytest.fixture
+def method() -> ClipFSAR:
+    return make(torch.randn(12, 16)).eval()
+
+
+def test_temporal_transformer_has_the_papers_size() -> None:
+    assert sum(p.numel() for p in TemporalTransformer(512).parameters()) == 3_149_824
+
+
+def test_temporal_transformer_is_equivariant_to_permuted_frames() -> None:
+    module, x = TemporalTransformer(16, depth=2).eval(), torch.randn(3, 8, 16)
+    order = torch.randperm(8)
+    torch.testing.assert_close(module(x[:, order]), module(x)[:, order])
+
+
+def test_two_blocks_have_their_own_weights() -> None:
+    module = TemporalTransformer(16, depth=2)
+    assert not torch.equal(module.blocks[0].to_q.weight, module.blocks[1].to_q.weight)
+
+
+def test_merging_before_or_after_is_the_same_for_one_shot(method: ClipFSAR) -> None:
+    episode = random_episode()
+    after = method(episode).logits
+    method.merge = "before"
+    torch.testing.assert_close(method(episode).logits, after)
+
+
+def test_support_depends_on_its_own_text_alone(method: ClipFSAR) -> None:
+    episode = random_episode()
+    text = torch.randn(12, 16)
+    changed = text.clone()
+    changed[episode.classes[1]] = torch.randn(16)
+    before, after = method(episode, text).logits, method(episode, changed).logits
+    same = [0, 2, 3, 4]
+    torch.testing.assert_close(before[:, same], after[:, same])
+    assert not torch.allclose(before[:, 1], after[:, 1])
+
+
+def test_a_query_does_not_see_the_others(method: ClipFSAR) -> None:
+    episode = random_episode()
+    other = random_episode(seed=0)
+    other.query[1:] = torch.randn_like(other.query[1:])
+    torch.testing.assert_close(method(episode).logits[0], method(other).logits[0])
+
+
+@pytest.mark.parametrize("shots", [1, 3])
+def test_a_batch_of_episodes_scores_as_each_alone(method: ClipFSAR, shots: int) -> None:
+    episodes = [random_episode(shots=shots, seed=i) for i in range(4)]
+    together = method(Episode.stack(episodes)).logits
+    torch.testing.assert_close(together, torch.stack([method(e).logits for e in episodes]))
+
+
+def test_relabelled_classes_permute_the_logits(method: ClipFSAR) -> None:
+    episode = random_episode(shots=2)
+    order = torch.tensor([3, 1, 4, 0, 2])  # old label -> new label
+    relabelled = Episode(
+        episode.support,
+        episode.query,
+        order[episode.support_labels],
+        order[episode.query_labels],
+        episode.classes[order.argsort()],
+        episode.class_names,
+        episode.number,
+    )
+    torch.testing.assert_close(method(relabelled).logits[:, order], method(episode).logits)
+
+
+def test_combined_inference_ends_in_its_two_branches(method: ClipFSAR) -> None:
+    episode = random_episode(queries=6)
+    few_shot = method(episode).logits
+    method.inference, method.text_exponent = "combined", 0.0
+    assert torch.equal(method(episode).logits.argsort(-1), few_shot.argsort(-1))
+    method.text_exponent = 1.0
+    text_only = method(episode).logits
+    method.inference = "text"
+    torch.testing.assert_close(method(episode).logits, text_only)
+
+
+def test_unpublished_fusion_divides_by_the_frames_at_hand(method: ClipFSAR) -> None:
+    episode = random_episode()
+    method.inference = "combined"
+    eight = method(episode).logits
+    method.published_fusion = False
+    torch.testing.assert_close(method(episode).logits, eight)  # there are 8 frames
+
+
+def test_merging_before_refuses_a_metric_that_wants_every_shot() -> None:
+    class EveryShot(OTAM):
+        merges_shots = True
+
+    with pytest.raises(ValueError, match="use merge='after'"):
+        ClipFSAR(PassThrough(torch.randn(3, 16)), EveryShot(), merge="before")  # type: ignore[arg-type]
+
+
+def test_an_encoder_without_text_is_refused() -> None:
+    encoder = PassThrough(torch.randn(3, 16))
+    encoder.text = None  # type: ignore[assignment]
+    with pytest.raises(ValueError, match="no text tower"):
+        ClipFSAR(encoder, OTAM())  # type: ignore[arg-type]
+
+
+def test_an_unknown_released_weight_is_refused() -> None:
+    with pytest.raises(ValueError, match="not a weight of a released"):
+        convert_released({"head.classification.weight": torch.ones(1)})
+
+
+def test_overfits_one_episode() -> None:
+    method, episode = make(torch.randn(12, 16), video_text_weight=0.0).train(), random_episode()
+    optimizer = torch.optim.Adam(method.parameters(), lr=3e-3)
+    for _ in range(60):
+        loss = method.loss(method(episode), episode)["few_shot_loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert method.loss(method.eval()(episode), episode)["loss"] < 0.05
