@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.utilities.data import suggested_max_num_workers
 from lightning.pytorch import LightningDataModule
-from torch import distributed
 
 from episodes.dataset import (
     ClipDataset,
+    ClipLoader,
     EpisodeDataset,
     EpisodeLoader,
-    FrameSampler,
     IndexEpisodes,
     QueryEpisodes,
     Transform,
-    VideoLoader,
     needed_videos,
+    readable,
 )
 from episodes.episode import Episode
-from episodes.frames import SegmentCentre, SegmentRandom
+from episodes.frames import FrameSampler, SegmentCentre, SegmentRandom
 from episodes.sampler import EpisodeSampler, StridedSampler
-from episodes.splits import Benchmark, BenchmarkSource, Split, find_clips, labelled_clips
+from episodes.splits import Benchmark, BenchmarkSource, Split, query_split, support_split
 from episodes.transforms import ClipTransform
-from episodes.video import VideoError, find_unreadable
+from episodes.video import Reader
 
 
 class EpisodicDataModule(LightningDataModule):
@@ -89,7 +88,7 @@ class EpisodicDataModule(LightningDataModule):
         test_sampler: FrameSampler | None = None,
         train_transform: Transform | None = None,
         test_transform: Transform | None = None,
-        reader: str = "auto",
+        reader: Reader = "auto",
         check_videos: bool = True,
         skip_unreadable: bool = False,
         episodes_per_batch: int = 1,
@@ -121,48 +120,158 @@ class EpisodicDataModule(LightningDataModule):
         self.allow_zero_length_dataloader_with_multiple_devices = True  # more processes than query chunks in predict
 
     @property
-    def rank(self) -> int:
-        """Number of this process."""
-        return self.trainer.global_rank if self.trainer else 0
-
-    @property
-    def world(self) -> int:
-        """Number of processes."""
-        return self.trainer.world_size if self.trainer else 1
-
-    @property
     def has_validation(self) -> bool:
-        """False when the benchmark has no validation classes: keep the last checkpoint, there is no best one."""
+        """False when the benchmark has no validation classes: then the last checkpoint is kept, there is no best."""
         return bool(self.load().val.class_names)
 
     def load(self) -> Benchmark:
-        """The benchmark, as its source gives it; loaded once."""
+        """The benchmark as its source gives it, loaded once; broken videos are still in it."""
         if self._benchmark is None:
             if self.benchmark is None:
-                raise ValueError(
-                    "no benchmark: give data.benchmark, such as class_path: episodes.splits.Folder with a root folder."
-                )
+                raise ValueError("no benchmark: give one, such as class_path: episodes.splits.Folder and its root.")
             self._benchmark = self.benchmark.load()
         return self._benchmark
 
     def prepare_data(self) -> None:
-        """Loads the benchmark in one process first: a source may have files to make."""
+        """Loads the benchmark in one process before all others do: its source may have files to make."""
         if self.benchmark is not None:
             self.load()
 
     def setup(self, stage: str) -> None:
-        """Looks at every video of the stage's splits.
+        """Looks at every video of the splits that ``fit``, ``validate`` or ``test`` reads, once.
 
         Raises:
-            VideoError: when one cannot be read and ``skip_unreadable`` is false.
+            VideoError: when some cannot be read and ``skip_unreadable`` is false.
         """
-        names = {"fit": ["train", "val"], "validate": ["val"], "test": ["test"]}.get(stage, [])
-        for name in names:
+        for name in {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ()):
             if name not in self.splits:
-                self.splits[name] = self._readable(self.load().split(name))
+                split = self.load().split(name)
+                if self.check_videos:
+                    split, self.left_out[name] = readable(split, self._workers, *self._share, self.skip_unreadable)
+                self.splits[name] = split
+        if self.trainer is not None:
+            self.trainer.num_sanity_val_steps = 0  # a few batches of videos are not enough for any episode
 
-    def _readable(self, split: Split) -> Split:
-        if not self.check_videos:
-            return split
-        mine = [split.path(video) for video in StridedSampler(range(len(split)), self.rank, self.world)]
-        broken = find_unreadable(mine, self._workers)
+    def episode_sampler(self, name: str) -> EpisodeSampler:
+        """The episodes of split ``train``, ``val`` or ``test``, after :meth:`setup`."""
+        split, training = self.splits[name], name == "train"
+        try:
+            return EpisodeSampler(
+                split.labels,
+                ways=self.ways,
+                shots=self.shots if training else self.test_shots,
+                queries=self.queries if training else self.test_queries,
+                seed=self.seed if training else self.test_seed,
+                class_names=split.class_names,
+                drop_small_classes=self.drop_small_classes,
+                opposites=split.opposites if self.opposites else None,
+            )
+        except ValueError as error:
+            raise ValueError(f"split {name} of benchmark {self.load().name}: {error}") from error
+
+    def train_dataloader(self) -> EpisodeLoader:
+        """Batches of training episodes of pixels, numbered by epoch."""
+        self._refuse_limits()
+        count, (rank, world) = self.counts["train"], self._share
+        step = world * self.episodes_per_batch
+        if count < step or count % step:
+            raise ValueError(
+                f"train_episodes={count} cannot be shared evenly by {world} processes with episodes_per_batch="
+                f"{self.episodes_per_batch}; give a multiple of {step}, such as {max(count // step, 1) * step}."
+            )
+        sampler = self.episode_sampler("train")
+        clips = self._clips(self.splits["train"], training=True)
+        order = StridedSampler(range(count), rank, world, renumber=True)
+        return EpisodeLoader(
+            EpisodeDataset(clips, sampler),
+            batch_size=self.episodes_per_batch,
+            sampler=order,
+            collate_fn=Episode.stack,
+            **self._reading(),
+        )
+
+    def val_dataloader(self) -> list[Iterable[Any]]:
+        """Needed videos, then index episodes; an empty list when there are no validation classes."""
+        return self._evaluation("val") if self.has_validation else []
+
+    def test_dataloader(self) -> list[Iterable[Any]]:
+        """Needed videos, then index episodes."""
+        return self._evaluation("test")
+
+    def predict_dataloader(self) -> QueryEpisodes:
+        """The clips of ``query`` as episodes of pixels against those of ``support``."""
+        if self.support is None or self.query is None:
+            raise ValueError("predict needs support, a folder with one folder of clips per class, and query, a clip.")
+        support = support_split(Path(self.support))
+        clips = self._clips(support), self._clips(query_split(Path(self.query), support.class_names))
+        return QueryEpisodes(*clips, self.video_batch, *self._share)
+
+    def record(self, name: str) -> dict[str, Any]:
+        """What a result on split ``name`` must say of its data: benchmark, coverage, episodes, and their sha256."""
+        sampler, benchmark = self.episode_sampler(name), self.load()
+        return {
+            "benchmark": benchmark.name,
+            "benchmark_sha256": benchmark.fingerprint(),
+            "split": name,
+            "split_sha256": self.splits[name].fingerprint(),
+            "classes": len(sampler.classes),
+            "videos": len(self.splits[name]),
+            "videos_left_out": self.left_out.get(name, {}),
+            "ways": self.ways,
+            "shots": sampler.shots,
+            "queries": sampler.queries,
+            "opposites": self.opposites,
+            "seed": sampler.seed,
+            "episodes": self.counts[name],
+            "episodes_sha256": sampler.fingerprint(self.counts[name]),
+            "first_1000_sha256": sampler.fingerprint(1000),
+        }
+
+    @property
+    def _share(self) -> tuple[int, int]:
+        """Number of this process, and of all."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def _clips(self, split: Split, training: bool = False) -> ClipDataset:
+        return ClipDataset(
+            split,
+            self.train_sampler if training else self.test_sampler,
+            self.train_transform if training else self.test_transform,
+            self.frames,
+            self.reader,
+            self.seed if training else self.test_seed,
+        )
+
+    def _evaluation(self, name: str) -> list[Iterable[Any]]:
+        self._refuse_limits()
+        sampler = self.episode_sampler(name)
+        videos = ClipLoader(
+            self._clips(self.splits[name]),
+            batch_size=self.video_batch,
+            sampler=StridedSampler(needed_videos(sampler, self.counts[name]), *self._share),
+            **self._reading(),
+        )
+        return [videos, IndexEpisodes(sampler, self.counts[name], self.episode_batch, *self._share)]
+
+    def _reading(self) -> dict[str, Any]:
+        """Arguments of a loader that reads videos."""
+        return {
+            "num_workers": self._workers,
+            "persistent_workers": self._workers > 0,
+            "pin_memory": torch.cuda.is_available(),
+        }
+
+    @property
+    def _workers(self) -> int:
+        processes = self.trainer.num_devices if self.trainer else 1
+        return min(8, suggested_max_num_workers(processes)) if self.workers is None else self.workers
+
+    def _refuse_limits(self) -> None:
+        """Cutting a loader short would take videos away from episodes that need them."""
+        for limit in ("overfit_batches", "limit_val_batches", "limit_test_batches"):
+            value = getattr(self.trainer, limit, 0)
+            if value and (value != 1.0 or isinstance(value, int)):
+                raise ValueError(
+                    f"trainer.{limit}={value} (fast_dev_run sets it too) would cut off videos that the episodes need; "
+                    "for a short run lower train_episodes, val_episodes, test_episodes and trainer.max_epochs instead."
+                )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -10,18 +11,21 @@ import numpy as np
 import torch
 from einops import rearrange
 from numpy.typing import ArrayLike
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.utils.data import DataLoader, Dataset
 
 from episodes.episode import Episode
 from episodes.frames import FrameSampler
 from episodes.sampler import EpisodeSampler, StridedSampler, hash_words
 from episodes.splits import Split
-from episodes.video import Reader, VideoError, read_clip
+from episodes.video import Reader, VideoError, find_unreadable, read_clip
 
 
-Transform = Callable[[Tensor, torch.Generator], Tensor]
-"""What is done to one clip, uint8 ``(t c h w)`` to ``(t c h w)``: see :mod:`episodes.transforms`."""
+class Transform(Protocol):
+    """What is done to the frames of one clip: see :mod:`episodes.transforms`."""
+
+    def __call__(self, clip: Tensor, generator: torch.Generator) -> Tensor:
+        """uint8 ``(t c h w)`` to uint8 ``(t c h w)``, the same draw for every frame."""
 
 
 class ClipSource(Protocol):
@@ -79,6 +83,42 @@ class ClipDataset(Dataset[tuple[int, Tensor]]):
 
         pixels = torch.from_numpy(read_clip(self.split.path(video), choose, self.reader))
         return self.transform(rearrange(pixels, "t h w c -> t c h w"), torch.Generator().manual_seed(pixel_seed))
+
+
+def readable(
+    split: Split, workers: int = 1, rank: int = 0, world: int = 1, skip: bool = False
+) -> tuple[Split, dict[str, str]]:
+    """Looks at every video of a split; each process takes its share, and all know the result.
+
+    Args:
+        split: names the videos.
+        workers: how many are looked at together, in each process.
+        rank: of this process.
+        world: number of processes.
+        skip: leave out the broken videos, with a warning that lists them.
+
+    Returns:
+        The split, less the broken videos; and ``{path: cause}`` of those.
+
+    Raises:
+        VideoError: when some cannot be read and ``skip`` is false; it lists them all.
+    """
+    paths = {str(split.path(video)): relative for video, relative in enumerate(split.paths)}
+    broken = find_unreadable(list(paths)[rank::world], max(workers, 1))
+    if world > 1:
+        shares: list[dict[str, str]] = [{}] * world
+        distributed.all_gather_object(shares, broken)
+        broken = {path: cause for share in shares for path, cause in share.items()}
+    if not broken:
+        return split, {}
+    listed = "\n".join(f"  {path}: {cause}" for path, cause in sorted(broken.items()))
+    message = f"{len(broken)} of the {len(split)} videos of split {split.name} cannot be read:\n{listed}"
+    if not skip:
+        raise VideoError(f"{message}\nReplace them, or leave them out with skip_unreadable=true.")
+    if rank == 0:
+        warnings.warn(f"{message}\nThey are left out.", stacklevel=2)
+    left_out = {paths[path]: cause for path, cause in sorted(broken.items())}
+    return split.without(left_out), left_out
 
 
 def index_episodes(sampler: EpisodeSampler, numbers: ArrayLike) -> Episode:
@@ -205,7 +245,7 @@ class EpisodeLoader(ClipLoader):
     _resume: tuple[int, int] = (-1, 0)
     _given = 0
 
-    def __iter__(self) -> Iterator[Episode]:
+    def __iter__(self) -> Iterator[Episode]:  # type: ignore[override]
         epoch, batches = self._resume
         self._given = batches if epoch == self.sampler.epoch else 0
         self._resume = (-1, 0)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -93,17 +95,25 @@ class Episode:
         return self.classes.gather(-1, self.query_labels)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Episode:
-        """The same episode with ``function`` applied to every tensor (``lambda x: x[None]``, ``.to(device)``)."""
-        tensors = {name: function(value) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        """The same episode with ``function`` applied to every tensor (``lambda x: x[None]``); checked again."""
+        tensors: dict[str, Any] = {k: function(value) for k, value in vars(self).items() if isinstance(value, Tensor)}
         return replace(self, **tensors)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Episode:
         """The same episode on ``device``. Lightning calls this."""
-        return self.map(lambda x: x.to(device, non_blocking=non_blocking))
+        return self._moved(lambda x: x.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Episode:
         """The same episode in page-locked memory. The data loader calls this."""
-        return self.map(Tensor.pin_memory)
+        return self._moved(Tensor.pin_memory)
+
+    def _moved(self, move: Callable[[Tensor], Tensor]) -> Episode:
+        """The same values elsewhere; not checked again, because reading them would wait for an accelerator."""
+        episode = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                object.__setattr__(episode, name, move(value))
+        return episode
 
     @classmethod
     def stack(cls, episodes: Sequence[Episode]) -> Episode:
@@ -112,8 +122,35 @@ class Episode:
         if any(e.class_names != first.class_names for e in episodes):
             raise ValueError("Episode.stack: the episodes come from different splits (their class_names differ).")
         names = [name for name, value in vars(first).items() if isinstance(value, Tensor)]
-        return replace(first, **{name: torch.stack([getattr(e, name) for e in episodes]) for name in names})
+        tensors: dict[str, Any] = {name: torch.stack([getattr(e, name) for e in episodes]) for name in names}
+        return replace(first, **tensors)
 
     def __repr__(self) -> str:
         shapes = ", ".join(f"{k}={tuple(v.shape)}" for k, v in vars(self).items() if isinstance(v, Tensor))
         return f"Episode({shapes}, {len(self.class_names)} class names)"
+
+
+@dataclass(frozen=True, eq=False)
+class VideoBatch:
+    """Some videos of a split, each once: what an evaluation encodes before it scores any episode.
+
+    Args:
+        videos: ``(b)`` int64 numbers of the videos in their split, which index episodes refer to.
+        clips: ``(b t c h w)`` pixels, or ``(b t d)`` stored features.
+        classes: ``(b)`` int64 split-wide class ids.
+        class_names: the ``C`` names of the split.
+    """
+
+    videos: Tensor
+    clips: Tensor
+    classes: Tensor
+    class_names: tuple[str, ...]
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> VideoBatch:
+        """The same batch on ``device``. Lightning calls this."""
+        moved = [x.to(device, non_blocking=non_blocking) for x in (self.videos, self.clips, self.classes)]
+        return VideoBatch(*moved, self.class_names)
+
+    def pin_memory(self) -> VideoBatch:
+        """The same batch in page-locked memory. The data loader calls this."""
+        return VideoBatch(self.videos.pin_memory(), self.clips.pin_memory(), self.classes, self.class_names)

@@ -38,7 +38,7 @@ def uniform_linspace(frames: int, t: int) -> Indices:
 def dense_span(
     frames: int, t: int, fps: float, rate: int, target_fps: float, generator: np.random.Generator | None = None
 ) -> Indices:
-    """``t`` frames ``rate`` apart on a clock of ``target_fps``, as the released CLIP-FSAR code does on Kinetics: ``(t)``.
+    """``t`` frames ``rate`` apart on a clock of ``target_fps``, as released CLIP-FSAR does on Kinetics: ``(t)``.
 
     The span is ``t * rate * fps / target_fps`` frames, or ``floor(frames / t) * t`` where the video is shorter. It
     starts at a uniform draw, or half-way when ``generator`` is None, and its last frame is ``start + span - rate``.
@@ -72,9 +72,7 @@ class FrameSampler:
             raise ValueError(f"short must be 'repeat_last', 'loop' or 'error', found {short!r}.")
         self.short = short
 
-    def __call__(
-        self, frames: int, t: int, generator: np.random.Generator | None = None, fps: float = 0.0
-    ) -> Indices:
+    def __call__(self, frames: int, t: int, generator: np.random.Generator | None = None, fps: float = 0.0) -> Indices:
         """Choose ``t`` frames of a video.
 
         Args:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import os
@@ -13,8 +12,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Protocol
 
-VIDEO_SUFFIXES = frozenset(".mp4 .webm .avi .mkv .mov .m4v .mpg .mpeg .wmv .flv .3gp .ogv .gif".split())
-IMAGE_SUFFIXES = frozenset(".jpg .jpeg .png .bmp .webp".split())
+from episodes.listing import class_folders, find_clips, is_frame_folder, require
 
 
 @dataclass(frozen=True)
@@ -64,9 +62,7 @@ class Split:
     def without(self, paths: Collection[str]) -> Split:
         """The same classes less the videos with these paths."""
         kept = [i for i, path in enumerate(self.paths) if path not in paths]
-        return replace(
-            self, paths=tuple(self.paths[i] for i in kept), labels=tuple(self.labels[i] for i in kept)
-        )
+        return replace(self, paths=tuple(self.paths[i] for i in kept), labels=tuple(self.labels[i] for i in kept))
 
     def fingerprint(self) -> str:
         """sha256 hex over names, paths and labels; where the files lie (``root``) does not matter."""
@@ -185,9 +181,9 @@ class Folder:
 
     def _divided(self, folders: Sequence[str]) -> dict[str, Classes]:
         order = sorted(folders, key=lambda folder: hashlib.sha256(f"{self.seed}/{folder}".encode()).digest())
-        ends = [round(len(order) * sum(self.fractions[: i + 1])) for i in range(2)]
-        parts = dict(zip(("train", "val", "test"), (order[: ends[0]], order[ends[0] : ends[1]], order[ends[1] :])))
-        for (key, part), share in zip(parts.items(), self.fractions):
+        first, second = (round(len(order) * sum(self.fractions[:i])) for i in (1, 2))
+        parts = {"train": order[:first], "val": order[first:second], "test": order[second:]}
+        for (key, part), share in zip(parts.items(), self.fractions, strict=True):
             if share and not part:
                 raise ValueError(
                     f"Folder: {len(folders)} classes in {self.root} are too few to divide by fractions "
@@ -228,73 +224,6 @@ def query_split(path: Path, class_names: tuple[str, ...]) -> Split:
     """Clips to name: one video, one folder of frames, or a folder of such. Their labels mean nothing (all zero)."""
     if not path.exists():
         require([path.name], [entry.name for entry in path.parent.glob("*")], "file or folder", path.parent)
-    frames = path.is_dir() and any(entry.suffix.lower() in IMAGE_SUFFIXES for entry in path.iterdir())
-    clips = find_clips(path, None, {}) if path.is_dir() and not frames else [path.name]
-    root = path if path.is_dir() and not frames else path.parent
+    several = path.is_dir() and not is_frame_folder(path)
+    root, clips = (path, find_clips(path, None, {})) if several else (path.parent, [path.name])
     return Split("query", class_names, tuple(clips), (0,) * len(clips), root)
-
-
-def class_folders(root: Path) -> list[str]:
-    """Names of the folders in ``root``, sorted.
-
-    Raises:
-        FileNotFoundError: when ``root`` is no folder or has none in it.
-    """
-    if not root.is_dir():
-        near = next((parent for parent in root.parents if parent.is_dir()), Path())
-        close = difflib.get_close_matches(root.name, [entry.name for entry in near.iterdir()], 1)
-        hint = f"; did you mean {near / close[0]}?" if close else f"; the folder {near} exists."
-        raise FileNotFoundError(f"there is no folder {root}{hint}")
-    folders = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
-    if not folders:
-        raise FileNotFoundError(f"{root} holds no folders; it must hold one folder of clips per class.")
-    return folders
-
-
-def find_clips(folder: Path, listed: Sequence[str] | None, ignored: dict[str, int]) -> list[str]:
-    """Names of the videos and frame folders in ``folder``, sorted; or those ``listed``, when they are there.
-
-    Args:
-        folder: of one class.
-        listed: the wanted clips; None for all.
-        ignored: gets the number of files that are no videos, under the folder's name.
-
-    Raises:
-        ValueError: when there is no clip in it.
-        FileNotFoundError: when a listed clip is not there.
-    """
-    entries = sorted(
-        (entry for entry in os.scandir(folder) if not entry.name.startswith(".")), key=lambda entry: entry.name
-    )
-    clips = [entry.name for entry in entries if is_clip(entry)]
-    others = [entry.name for entry in entries if entry.name not in set(clips)]
-    if others:
-        ignored[folder.name] = len(others)
-    if not clips:
-        found = f"only {len(others)} other entries, such as {others[0]}" if others else "nothing"
-        raise ValueError(
-            f"the class folder {folder} has no clips: expected videos ({' '.join(sorted(VIDEO_SUFFIXES))}) or folders "
-            f"of frames, found {found}."
-        )
-    if listed is None:
-        return clips
-    require(listed, clips, "clip", folder)
-    return sorted(listed)
-
-
-def is_clip(entry: os.DirEntry[str]) -> bool:
-    """True for a file with a video's suffix, and for a folder that holds an image."""
-    if not entry.is_dir():
-        return Path(entry.name).suffix.lower() in VIDEO_SUFFIXES
-    with os.scandir(entry.path) as inside:
-        return any(Path(frame.name).suffix.lower() in IMAGE_SUFFIXES for frame in inside)
-
-
-def require(wanted: Collection[str], there: Collection[str], what: str, where: Path) -> None:
-    """Raises FileNotFoundError for the ``wanted`` names that are not ``there``, naming the closest match of one."""
-    missing = sorted(set(wanted) - set(there))
-    if missing:
-        close = difflib.get_close_matches(missing[0], there, 1)
-        hint = f"did you mean '{close[0]}'?" if close else f"it has {', '.join(sorted(there)[:5])}."
-        more = f" ({len(missing)} of the {len(set(wanted))} names are missing)" if len(missing) > 1 else ""
-        raise FileNotFoundError(f"{where} has no {what} '{missing[0]}'{more}; {hint}")

@@ -7,12 +7,19 @@ batches of episodes whose clips are video numbers, and :func:`score_episodes` lo
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from episodes.episode import Episode, VideoBatch
 from fsar.method import Method, Parts, Scores
+
+import os
+
+CACHED_BYTES = int(os.environ.get("CB", 2**22))
+MIN_GROUP = int(os.environ.get("MG", 8))
 
 
 class VideoBank:
@@ -75,25 +82,54 @@ class VideoBank:
         return bool(self._bank)
 
     def look_up(self, role: str, videos: Tensor, device: torch.device) -> Parts:
-        """Parts of the videos ``(... v)`` in the role of ``query`` or ``support``: each ``(... v *)`` on ``device``."""
+        """Parts of the videos ``(... v)`` in the role of ``query`` or ``support``: each ``(... v *)`` on ``device``.
+
+        Raises:
+            RuntimeError: when a video was not encoded.
+        """
         rows = self._row[videos.to(self._row.device)]
         if bool((rows < 0).any()):
             raise RuntimeError(
                 "an episode names a video that was not encoded. Was the evaluation cut short by limit_val_batches or "
                 "limit_test_batches? Use data.val_episodes or data.test_episodes for fewer episodes."
             )
-        return {name: value[rows].to(device, non_blocking=True) for name, value in self._bank[role].items()}
+        # index_select copies whole videos at once: several times faster than indexing with a tensor
+        found = {n: x.index_select(0, rows.flatten()).unflatten(0, rows.shape) for n, x in self._bank[role].items()}
+        return {name: value.to(device, non_blocking=True) for name, value in found.items()}
+
+    def bytes_per_episode(self, episodes: Episode) -> int:
+        """What :meth:`look_up` hands over for one episode in both roles."""
+        clips = {"support": episodes.support.shape[-1], "query": episodes.query.shape[-1]}
+        return sum(clips[role] * x[0].nbytes for role, parts in self._bank.items() for x in parts.values())
 
 
 @torch.no_grad()
 def score_episodes(bank: VideoBank, episodes: Episode) -> Scores:
-    """Scores of episodes whose ``support (e s)`` and ``query (e q)`` are video numbers in the bank."""
+    """Scores of a batch of episodes whose ``support (e s)`` and ``query (e q)`` are video numbers in the bank.
+
+    On a CPU the batch is scored in groups whose features stay in the cache, which is up to four times faster.
+    """
     if not bank.closed:
         bank.close()
-    device = episodes.classes.device
-    support = bank.look_up("support", episodes.support, device)
-    query = bank.look_up("query", episodes.query, device)
+    count, device = len(episodes.number), episodes.classes.device
+    size = count if device.type != "cpu" else max(MIN_GROUP, CACHED_BYTES // bank.bytes_per_episode(episodes))
+    groups = [
+        episodes.map(partial(torch.narrow, dim=0, start=i, length=min(size, count - i))) for i in range(0, count, size)
+    ]
+    return _join([_score(bank, group) for group in groups])
+
+
+def _score(bank: VideoBank, episodes: Episode) -> Scores:
+    support = bank.look_up("support", episodes.support, episodes.classes.device)
+    query = bank.look_up("query", episodes.query, episodes.classes.device)
     return bank.method.score(support, query, episodes, bank.text)
+
+
+def _join(groups: list[Scores]) -> Scores:
+    """Scores of groups of episodes, one after the other; evaluation has no ``class_logits``."""
+    if len(groups) == 1:
+        return groups[0]
+    return Scores(torch.cat([s.logits for s in groups]), torch.cat([s.few_shot for s in groups]))
 
 
 def _roomy_device(features: Tensor) -> torch.device:

@@ -28,11 +28,18 @@ class Scores:
         logits: ``(... q n)``; the prediction is the argmax. Log-odds or probabilities, as the method says.
         few_shot: ``(... q n)``, the logits of the few-shot branch alone, which the training loss uses.
         class_logits: ``(... s+q C)`` video-text logits over all classes of the split, supports first (training only).
+        normalised: ``logits`` are probabilities already.
     """
 
     logits: Tensor
     few_shot: Tensor
     class_logits: Tensor | None = None
+    normalised: bool = False
+
+    @property
+    def probabilities(self) -> Tensor:
+        """``(... q n)``, adding up to 1 over the classes."""
+        return self.logits / self.logits.sum(-1, keepdim=True) if self.normalised else self.logits.softmax(-1)
 
 
 class Method(nn.Module):

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -64,42 +65,54 @@ def encode(model: open_clip.CLIP, frames: Tensor) -> Tensor:
     return features.reshape(*frames.shape[:-3], -1)
 
 
-def train(model: open_clip.CLIP, options: argparse.Namespace) -> None:
-    """open_clip's ClipLoss under AdamW, warm-up and a cosine to zero; goes on from ``--state`` when it is there."""
-    frames, tokens = pictures(options.pictures, "pretrain", options.seed)
-    loss_function = open_clip.ClipLoss()
+def encode_names(model: open_clip.CLIP, names: Sequence[str]) -> Tensor:
+    """Class names -> unit text features ``(C d)``."""
+    tokens = open_clip.get_tokenizer("fsar-tiny")([f"a photo of {name}" for name in names])
+    return model.encode_text(tokens, normalize=True)
+
+
+def make_optimizer(model: open_clip.CLIP, rate: float) -> torch.optim.Optimizer:
+    """AdamW that decays the matrices alone."""
     matrices = [p for n, p in model.named_parameters() if p.ndim >= 2 and "embedding" not in n]
     others = [p for n, p in model.named_parameters() if p.ndim < 2 or "embedding" in n]
     groups = [{"params": matrices, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=options.lr, betas=(0.9, 0.98))
-    start = 0
+    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))
+
+
+def train(model: open_clip.CLIP, options: argparse.Namespace) -> None:
+    """open_clip's ClipLoss, a warm-up and a cosine to zero; a file at ``options.state`` is gone on from."""
+    frames, tokens = pictures(options.pictures, "pretrain", options.seed)
+    loss_function = open_clip.ClipLoss()
+    optimizer = make_optimizer(model, options.lr)
+    done = 0
     if options.state and options.state.is_file():
         saved = torch.load(options.state, weights_only=True)
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
-        start = saved["step"]
-    for step in track(range(start, options.steps), "Training"):
-        draw = torch.Generator().manual_seed(options.seed * 1_000_003 + step)
-        chosen = torch.randint(len(frames), (options.batch,), generator=draw)
-        which = torch.randint(CAPTIONS, (options.batch,), generator=draw)
-        rate = min((step + 1) / 150, 0.5 + 0.5 * math.cos(math.pi * step / options.steps))
-        for group in optimizer.param_groups:
-            group["lr"] = options.lr * rate
-        image = nn.functional.normalize(encode(model, frames[chosen]), dim=-1)
-        text = model.encode_text(tokens[chosen, which].long(), normalize=True)
-        loss = loss_function(image, text, model.logit_scale.exp())
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        with torch.no_grad():
-            model.logit_scale.clamp_(max=math.log(100))
-        if step % 100 == 99:
-            print(f"step {step + 1}: loss {loss.item():.3f}, scale {model.logit_scale.exp().item():.1f}", flush=True)
-            if options.state:
-                torch.save(
-                    {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1}, options.state
-                )
+        done = saved["done"]
+    try:
+        for step in track(range(done, options.steps), "Training"):
+            draw = torch.Generator().manual_seed(options.seed * 1_000_003 + step)
+            chosen = torch.randint(len(frames), (options.batch,), generator=draw)
+            which = torch.randint(CAPTIONS, (options.batch,), generator=draw)
+            for group in optimizer.param_groups:
+                rise, fall = (step + 1) / 150, 0.5 + 0.5 * math.cos(math.pi * step / options.steps)
+                group["lr"] = options.lr * min(rise, fall)
+            image = nn.functional.normalize(encode(model, frames[chosen]), dim=-1)
+            text = model.encode_text(tokens[chosen, which].long(), normalize=True)
+            loss = loss_function(image, text, model.logit_scale.exp())
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            with torch.no_grad():
+                model.logit_scale.clamp_(max=math.log(100))
+            done = step + 1
+            if done % 50 == 0:
+                print(f"step {done}: loss {loss.item():.3f}, scale {model.logit_scale.exp().item():.1f}", flush=True)
+    finally:
+        if options.state:
+            torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "done": done}, options.state)
 
 
 def clips(flavour: str, split: str, count: int) -> Tensor:
@@ -138,7 +151,6 @@ def evaluate(model: open_clip.CLIP) -> dict[str, float]:
     """What the model knows, as percentages; see the names."""
     model.eval()
     draw = torch.Generator().manual_seed(0)
-    tokenizer = open_clip.get_tokenizer("fsar-tiny")
     frames, tokens = pictures(256, "held out")
     image = nn.functional.normalize(encode(model, frames), dim=-1)
     text = model.encode_text(tokens[:, 0].long(), normalize=True)
@@ -149,7 +161,7 @@ def evaluate(model: open_clip.CLIP) -> dict[str, float]:
         for split in ("train", "test"):
             features = encode(model, clips(flavour, split, 12))
             names = world.CLASSES[split]
-            texts = model.encode_text(tokenizer([f"a photo of {name}" for name in names]), normalize=True)
+            texts = encode_names(model, names)
             five = torch.stack([torch.randperm(len(names), generator=draw)[:5] for _ in range(4000)])
             metrics = {"mean": FrameMean(), "OTAM": OTAM(), "OTAM, temperature 0.1": OTAM(temperature=0.1)}
             results[f"{flavour} {split}: 5-way zero-shot"] = zero_shot(features, texts, five)

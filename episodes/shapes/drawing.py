@@ -203,5 +203,10 @@ def paint(canvas: NDArray[np.float32], sprite: Sprite) -> None:
 
 
 def to_uint8(canvas: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """[0, 1] -> 0..255."""
-    return np.rint(canvas.clip(0, 1) * np.float32(255)).astype(np.uint8)
+    """``(f h w 3)`` in [0, 1] -> 0..255; 2 x 2 pixels share their tint (not their brightness), as in video files."""
+    frames, side = canvas.shape[:2]
+    brightness = 0.299 * canvas[..., 0] + 0.587 * canvas[..., 1] + 0.114 * canvas[..., 2]
+    tint = (canvas - brightness[..., None]).reshape(frames, side // 2, 2, side // 2, 2, 3)
+    shared = 0.25 * (tint[:, :, 0, :, 0] + tint[:, :, 0, :, 1] + tint[:, :, 1, :, 0] + tint[:, :, 1, :, 1])
+    tinted = brightness[..., None] + shared.repeat(2, axis=1).repeat(2, axis=2)
+    return np.rint(tinted.clip(0, 1) * np.float32(255)).astype(np.uint8)

@@ -9,7 +9,7 @@ finding the unreadable files of a data set before training does.
 
 from episodes.video.check import ClipCheck, check_videos, find_unreadable
 from episodes.video.info import VideoError, VideoInfo
-from episodes.video.reading import Reader, decord_exact, probe, read_clip, read_frames
+from episodes.video.reading import Reader, decord_exact, probe, read_clip, read_frames, verify
 
 __all__ = [
     "ClipCheck",
@@ -22,4 +22,5 @@ __all__ = [
     "probe",
     "read_clip",
     "read_frames",
+    "verify",
 ]

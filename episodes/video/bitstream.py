@@ -42,12 +42,12 @@ def peek_for(codec: str, extradata: bytes | None) -> Peek | None:
 
 
 def _units(packet: memoryview, width: int) -> Iterator[memoryview]:
-    """The NAL units of a length-prefixed packet. A unit of no bytes stands for one that does not fit."""
+    """The NAL units of a length-prefixed packet. A unit of no bytes stands for one that is empty or does not fit."""
     at = 0
     while at < len(packet):
         start = at + width
         at = start + int.from_bytes(packet[at:start], "big")
-        yield packet[start:at] if start + 2 < at <= len(packet) else packet[:0]
+        yield packet[start:at] if at <= len(packet) else packet[:0]
 
 
 def _h264(packet: memoryview, width: int) -> Picture | None:
@@ -57,6 +57,8 @@ def _h264(packet: memoryview, width: int) -> Picture | None:
             return None
         kind = unit[0] & 31
         if kind in (1, 5):
+            if len(unit) < 3:
+                return None
             pictures += unit[1] >> 7  # first_mb_in_slice = 0: two of these are two fields
             fresh &= kind == 5
             unused &= not unit[0] >> 5 & 3
@@ -70,10 +72,12 @@ def _h264(packet: memoryview, width: int) -> Picture | None:
 def _hevc(packet: memoryview, width: int) -> Picture | None:
     pictures, fresh, parameters = 0, True, b""
     for unit in _units(packet, width):
-        if not unit or unit[0] & 1 or unit[1] >> 3:  # a second layer
+        if len(unit) < 2 or unit[0] & 1 or unit[1] >> 3:  # a second layer
             return None
         kind = unit[0] >> 1 & 63
         if kind < 32:
+            if len(unit) < 3:
+                return None
             pictures += unit[2] >> 7  # first_slice_segment_in_pic_flag
             fresh &= kind in (19, 20)  # IDR; a CRA picture may be followed by pictures that refer across it
         elif kind in (32, 33, 34):

@@ -7,20 +7,22 @@ it busy for ever costs that worker, is reported as such, and the next file gets 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Timer
+from threading import Lock, Timer
+from typing import Any
 
 import numpy as np
 
 from episodes.video.info import VideoError, VideoInfo
-from episodes.video.reading import probe, read_clip
+from episodes.video.reading import probe, read_frames, verify
 
 _SERVE = "import sys; sys.path[:] = {path!r}; from episodes.video.check import _serve; _serve()"
 
@@ -48,9 +50,9 @@ def check_clip(path: str | Path, quick: bool = False) -> ClipCheck:
         quick: read only the first, the middle and the last frame instead of decoding all.
     """
     try:
-        info = probe(path)
-        wanted = np.unique([0, info.frames // 2, info.frames - 1]) if quick else np.array([info.frames - 1])
-        read_clip(path, lambda frames, fps: wanted, "auto" if quick else "pyav", info)
+        info = probe(path) if quick else verify(path)
+        if quick:
+            read_frames(path, np.unique([0, info.frames // 2, info.frames - 1]))
     except VideoError as error:
         return ClipCheck(str(path), None, error.cause)
     return ClipCheck(str(path), info, "")
@@ -72,31 +74,32 @@ def check_videos(
     """
     if workers < 1 or seconds <= 0:
         raise ValueError(f"check_videos needs workers >= 1 and seconds > 0, found {workers=}, {seconds=}.")
+    team = [_Worker(quick, seconds) for _ in range(workers)]
     idle: SimpleQueue[_Worker] = SimpleQueue()
-    team = [_Worker() for _ in range(workers)]
     for worker in team:
         idle.put(worker)
 
-    def task(path: str | Path) -> ClipCheck:
+    def task(path: str) -> ClipCheck:
         worker = idle.get()
         try:
-            return worker.check(str(path), quick, seconds)
+            return worker.check(path)
         finally:
             idle.put(worker)
 
-    pool, todo = ThreadPoolExecutor(workers), iter(paths)
+    pool, todo = ThreadPoolExecutor(workers), (str(path) for path in paths)
     running: set[Future[ClipCheck]] = set()
     try:
-        while running or not running:
+        while True:
             running |= {pool.submit(task, path) for path in islice(todo, 2 * workers - len(running))}
             if not running:
                 return
             done, running = wait(running, return_when=FIRST_COMPLETED)
-            yield from (future.result() for future in done)
+            for future in done:
+                yield future.result()
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
         for worker in team:
             worker.stop()
+        pool.shutdown(cancel_futures=True)
 
 
 def find_unreadable(
@@ -109,28 +112,77 @@ def find_unreadable(
 
 
 class _Worker:
-    """A process that is asked about one file after another; a new one is started when it has died."""
+    """A process that is asked about one file after another; a new one takes its place when it dies."""
 
-    def __init__(self) -> None:
+    def __init__(self, quick: bool, seconds: float) -> None:
+        self.quick, self.seconds = quick, seconds
+        self.lock = Lock()
         self.process: subprocess.Popen[str] | None = None
         self.stopped = False
 
-    def check(self, path: str, quick: bool, seconds: float) -> ClipCheck:
-        if self.process is None:
-            # Not multiprocessing: that would run the caller's main script again in every worker.
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", _SERVE.format(path=sys.path)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-                start_new_session=True,
-            )
-            self._answer({"ready": True}, 120.0)
-        answer, late = self._answer({"path": path, "quick": quick}, seconds)
+    def check(self, path: str) -> ClipCheck:
+        process = self._running()
+        timer = Timer(self.seconds, process.kill)
+        timer.start()
+        answer = _ask(process, {"path": path, "quick": self.quick})
+        in_time = timer.is_alive()
+        timer.cancel()
         if answer is None:
-            self.stop()
-            self.stopped = False
-            cause = f"not read within {seconds:g} seconds" if late else "it crashes the decoder"
+            with self.lock, process:  # waits for its end and closes its pipes
+                process.kill()
+                self.process = None
+            cause = "it crashes the decoder" if in_time else f"not read within {self.seconds:g} seconds"
             return ClipCheck(path, None, f"{cause}: replace, re-encode or leave it out")
         info = answer["info"]
         return ClipCheck(path, VideoInfo(**info) if info else None, answer["cause"])
+
+    def _running(self) -> subprocess.Popen[str]:
+        with self.lock:
+            if self.stopped:
+                raise RuntimeError("check_videos was stopped.")
+            if self.process is None:
+                # Not multiprocessing: its workers would run the caller's script once more. A session of its own keeps
+                # Ctrl-C away from it, so that the caller can end in good order.
+                self.process = subprocess.Popen(
+                    [sys.executable, "-c", _SERVE.format(path=sys.path)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                    start_new_session=True,
+                )
+                if _ask(self.process, None) is None:
+                    raise RuntimeError("A worker process of check_videos did not start; its message stands above.")
+            return self.process
+
+    def stop(self) -> None:
+        with self.lock:
+            self.stopped = True
+            if self.process is not None:
+                self.process.kill()
+                self.process.wait()
+                for pipe in (self.process.stdin, self.process.stdout):
+                    if pipe is not None:
+                        pipe.close()
+
+
+def _ask(process: subprocess.Popen[str], question: dict[str, Any] | None) -> dict[str, Any] | None:
+    """One line of JSON to a worker and one back; None when it is dead."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        if question is not None:
+            process.stdin.write(json.dumps(question) + "\n")
+            process.stdin.flush()
+        line = process.stdout.readline()
+    except (BrokenPipeError, ValueError):  # ValueError: stopped and closed meanwhile
+        return None
+    return json.loads(line) if line else None
+
+
+def _serve() -> None:
+    """A worker's life: say that it is there, then answer until nobody asks."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # a library that prints must not print into the answers
+    for line in chain([None], sys.stdin):
+        check = check_clip(**json.loads(line)) if line else None
+        print(json.dumps(asdict(check) if check else {}), file=answers, flush=True)

@@ -21,6 +21,8 @@ def check_file(path: Path) -> None:
         VideoError: for a file that is missing, empty, a Git LFS pointer, or shorter than its own outline says.
     """
     try:
+        if not path.is_file() and path.exists():
+            raise VideoError(path, "neither a file nor a folder of images")
         size = path.stat().st_size
         if not size:
             raise VideoError(path, f"the file is empty (0 bytes): {_AGAIN}")

@@ -21,7 +21,9 @@ def image_files(folder: Path) -> list[Path]:
     """
     files = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and file.name[0] != ".")
     if not files:
-        raise VideoError(folder, f"a folder without images ({', '.join(sorted(SUFFIXES))}): give a file or such a folder")
+        raise VideoError(
+            folder, f"a folder without images ({', '.join(sorted(SUFFIXES))}): give a file or such a folder"
+        )
     found = [re.findall(r"\d+", file.stem) for file in files]
     if not all(found):
         return files
@@ -56,3 +58,9 @@ def inspect(folder: Path) -> VideoInfo:
     files = image_files(folder)
     height, width, _ = _image(folder, files[0]).shape
     return VideoInfo(len(files), 0.0, height, width)
+
+
+def verify(folder: Path) -> None:
+    """Read every image of a folder."""
+    for file in image_files(folder):
+        _image(folder, file)

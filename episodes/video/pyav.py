@@ -8,14 +8,17 @@ frame, or to the end where the number of frames is not known yet.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import numpy.typing as npt
+from av.container import InputContainer
 from av.sidedata.sidedata import Type
 from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
@@ -31,7 +34,7 @@ MEMORY = 256 * 2**20
 NO_FRAMES = "not one frame decodes: replace the file or leave it out"
 _PLANNED_FORMATS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
 # Before PyAV 19 a tag that is not UTF-8 made opening fail; from 19 on the argument is gone.
-_OPTIONS = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
+_open = partial(av.open, metadata_errors="ignore") if int(av.__version__.split(".")[0]) < 19 else av.open
 
 
 @contextmanager
@@ -39,7 +42,7 @@ def _opened(path: Path) -> Iterator[av.VideoStream]:
     """The video stream of a file; whatever FFmpeg says inside the block becomes a VideoError."""
     check_file(path)
     try:
-        with av.open(str(path), **_OPTIONS) as container:
+        with _open(str(path)) as container:
             streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
             if not streams:
                 raise VideoError(path, "it has no video stream (sound only?): leave it out")
@@ -59,7 +62,9 @@ def _opened(path: Path) -> Iterator[av.VideoStream]:
 
 def _packets(path: Path, stream: av.VideoStream) -> Iterator[av.Packet]:
     """The packets of a stream; the last one is empty and drains the decoder."""
-    for number, packet in enumerate(stream.container.demux(stream)):
+    container = stream.container
+    assert isinstance(container, InputContainer)
+    for number, packet in enumerate(container.demux(stream)):
         if packet.is_corrupt:
             raise VideoError(path, f"packet {number} is cut off or damaged: copy or download the file again")
         yield packet
@@ -112,18 +117,25 @@ def _plan(stream: av.VideoStream, packets: list[av.Packet]) -> Plan | None:
     return found if found is not None and found.delay <= context.reorder_depth else None
 
 
+def _turns(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
+    """(transpose, then mirror left-right, then mirror top-bottom) that bring a stored frame upright.
+
+    The display matrix says x' = a x + c y, y' = b x + d y; angles between quarter turns go to the nearest one.
+    """
+    sides: Mapping[Any, Any] = frame.side_data
+    if Type.DISPLAYMATRIX not in sides:
+        return False, False, False
+    a, b, _, c, d = np.frombuffer(bytes(sides[Type.DISPLAYMATRIX]), dtype=np.int32)[:5].tolist()
+    return (True, c < 0, b < 0) if abs(b) > abs(a) else (False, a < 0, d < 0)
+
+
 def _upright(frame: av.VideoFrame, reformatter: VideoReformatter) -> Pixels:
-    """``(h w c)`` RGB, turned and mirrored as the display matrix says (to the nearest quarter turn)."""
-    pixels = reformatter.reformat(frame, format="rgb24").to_ndarray()
-    side = frame.side_data.get(Type.DISPLAYMATRIX)
-    if side is None:
-        return pixels
-    a, b, _, c, d = np.frombuffer(bytes(side), dtype=np.int32)[:5].tolist()
-    if abs(b) > abs(a):  # x' = c y, y' = b x
-        pixels, across, down = pixels.transpose(1, 0, 2), c, b
-    else:  # x' = a x, y' = d y
-        across, down = a, d
-    return np.ascontiguousarray(pixels[:: -1 if down < 0 else 1, :: -1 if across < 0 else 1])
+    """``(h w c)`` RGB, turned and mirrored as the display matrix says."""
+    pixels = np.asarray(reformatter.reformat(frame, format="rgb24").to_ndarray(), dtype=np.uint8)
+    transpose, across, down = _turns(frame)
+    if transpose:
+        pixels = pixels.transpose(1, 0, 2)
+    return np.ascontiguousarray(pixels[:: -1 if down else 1, :: -1 if across else 1])
 
 
 def _stacked(path: Path, pixels: dict[int, Pixels], indices: npt.NDArray[np.int64]) -> Pixels:
@@ -209,11 +221,12 @@ def read(path: Path, choose: Choose, frames: int | None, planned: bool) -> Pixel
         return _pick(path, kept or _walk(path), checked_indices(path, choose, number, fps))
 
 
-def inspect(path: Path, planned: bool = True) -> tuple[VideoInfo, str | None]:
-    """What a file holds, and the name of its decoder if the file can be entered anywhere (else None).
+def inspect(path: Path, planned: bool = True) -> tuple[VideoInfo, bool]:
+    """What a file holds, and whether it is plain.
 
     The packets are counted where each plainly holds one shown picture, and decoded where not. The first frame is
-    decoded in any case: only it tells which way is up.
+    decoded in any case: only it tells which way is up. A file is plain when it can be entered at every packet that
+    calls itself a key frame, and its frames are 8-bit 4:2:0, progressive and not mirrored.
 
     Raises:
         VideoError: see :mod:`episodes.video`.
@@ -226,5 +239,12 @@ def inspect(path: Path, planned: bool = True) -> tuple[VideoInfo, str | None]:
         if first is None:
             raise VideoError(path, NO_FRAMES)
         height, width, _ = _upright(first, VideoReformatter()).shape
-        number = len(found) if found is not None else 1 + sum(1 for _ in shown)
-        return VideoInfo(number, _fps(stream), height, width), stream.codec_context.name if found else None
+        plain = False
+        if packets and found is not None:
+            number = len(found)
+            keys = sum(packet.is_keyframe for packet in packets[:-1])
+            usual = first.format.name in ("yuv420p", "yuvj420p") and not first.interlaced_frame
+            plain = usual and keys == len(found.starts) and sum(_turns(first)) % 2 == 0
+        else:
+            number = 1 + sum(1 for _ in shown)
+        return VideoInfo(number, _fps(stream), height, width), plain

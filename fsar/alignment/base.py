@@ -263,21 +263,23 @@ class _SolvePairs(torch.autograd.Function):
         step = max(1, pairs.shape[-1])
         if cost.device.type == "cpu" and not torch.compiler.is_compiling():
             step = max(1, CELLS_AT_ONCE // (t * u))
-        values, gradients = [], []
+        values: list[Tensor] = []
+        gradients: list[Tensor] = []
         for start in range(0, max(1, pairs.shape[-1]), step):
             group = slice(start, start + step)
-            lengths = (None, None) if rows is None or columns is None else (rows[group], columns[group])
-            value, gradient = solve(pairs[..., group], *lengths, wanted)
+            real_rows, real_columns = (None if x is None else x[group] for x in (rows, columns))
+            value, gradient = solve(pairs[..., group], real_rows, real_columns, wanted)
             values.append(value)
-            gradients.append(gradient)
-        if wanted:
+            if gradient is not None:
+                gradients.append(gradient)
+        if gradients:
             gradient = gradients[0] if len(gradients) == 1 else torch.cat(gradients, dim=-1)
             ctx.save_for_backward(gradient.reshape(t, u, *cost.shape[:-2]).movedim((0, 1), (-2, -1)))
         value = values[0] if len(values) == 1 else torch.cat(values)
         return value.to(cost.dtype).reshape(cost.shape[:-2])
 
     @staticmethod
-    def backward(ctx: FunctionCtx, upstream: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
+    def backward(ctx: FunctionCtx, upstream: Tensor) -> tuple[Tensor, None, None, None]:
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
             raise RuntimeError(
                 "This alignment has an analytic first derivative and no second one: backward with create_graph=True "

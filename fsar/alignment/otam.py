@@ -2,8 +2,8 @@
 
 The recurrence is that of the released code which everybody runs (TRX lineage, CLIP-FSAR, D2ST), not the paper's
 equation; its boundary rules stand behind ``boundary="published"``. Results are the same, the arithmetic is not: the
-sums over paths are formed from ``exp(-cost / temperature)`` directly, one column of frames at a time, in float32 or float64
-as the range of the costs allows, and in the log domain beyond. Nothing overflows, where released code gives ``inf``.
+sums over paths are formed from ``exp(-cost / temperature)`` directly, one column of frames at a time, in float32 or
+float64 as the range of the costs allows, and in the log domain beyond. Released code gives ``inf`` there.
 """
 
 from __future__ import annotations
@@ -117,7 +117,8 @@ def _linear(
     ``sums[m, l + 1]`` is the sum over all paths that end in row l of column m; row 0 of ``sums`` stays zero.
     """
     t, u, b = e.shape
-    sums = e.new_zeros(u if gradient else 2, t + 1, b)
+    sums = e.new_empty(u if gradient else 2, t + 1, b)
+    sums[:, 0] = 0
     first = sums[0, 1:]
     first[0] = e[0, 0]
     if published:
@@ -139,7 +140,8 @@ def _linear_path(e: Tensor, sums: Tensor, after: Tensor, columns: Tensor | None,
     """``(t u b)``: probability that the path visits each cell; ``after`` is the sum over all ways on, divided by Z."""
     t, u, b = e.shape
     path = torch.empty_like(e, memory_format=torch.contiguous_format)
-    ahead = e.new_zeros(t + 1, b)  # the last row stays zero
+    ahead = e.new_empty(t + 1, b)
+    ahead[-1] = 0  # and stays so: no row follows the last
     for m in range(u - 1, 0, -1):
         torch.mul(sums[m, 1:], after, out=path[:, m])
         torch.mul(e[:, m], after, out=ahead[:-1])

@@ -18,13 +18,15 @@ def architecture(model: str) -> str:
 
     Raises:
         FileNotFoundError: a JSON file that does not exist.
-        ValueError: a name that open_clip does not know, or a ``schema:`` prefix.
+        ValueError: a name that open_clip does not know, or a JSON file that is no model config.
     """
     if model.endswith(".json"):
         path = Path(model)
         if not path.is_file():
             raise FileNotFoundError(f"model={model!r}: this model config does not exist.")
         open_clip.add_model_config(path)
+        if path.stem not in open_clip.list_models():
+            raise ValueError(f"model={model!r}: a model config needs the keys embed_dim, vision_cfg and text_cfg.")
         model = path.stem
     elif model not in open_clip.list_models() and TINY.is_dir():
         open_clip.add_model_config(TINY)

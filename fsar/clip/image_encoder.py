@@ -34,7 +34,7 @@ class ImageEncoder(FrameEncoder):
         channel_order: of the network's input; "bgr" for networks that came from Caffe.
         tune: "frozen"; a number: that many last blocks with what follows them are trained; or "full".
         precision: of a frozen network's weights.
-        frames_per_chunk: frames that pass the network together when no graph is needed.
+        frames_per_chunk: frames that pass together when no graph is needed; by default 16 on a CPU, 256 elsewhere.
 
     Raises:
         FileNotFoundError: ``weights`` is no file.
@@ -53,7 +53,7 @@ class ImageEncoder(FrameEncoder):
         channel_order: Literal["rgb", "bgr"] = "rgb",
         tune: Tune = "frozen",
         precision: Literal["fp32", "bf16"] = "fp32",
-        frames_per_chunk: int = 64,
+        frames_per_chunk: int | None = None,
     ) -> None:
         network, head = _torchvision(model) if library == "torchvision" else _timm(model)
         if weights is not None:

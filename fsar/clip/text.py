@@ -20,7 +20,7 @@ class TextEncoder(nn.Module):
 
     Args:
         tower: tokens ``(b l)`` to features ``(b d)``.
-        model: the architecture's name, which decides the tokenizer.
+        model: the architecture's name or JSON file, which decides the tokenizer.
         templates: each holds ``{}`` where the name goes. The default is CLIP-FSAR's: no article, no final period.
         trained: train the tower.
         download: fetch a tokenizer that is not in the Hugging Face cache (SigLIP and other sentencepiece ones).

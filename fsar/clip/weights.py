@@ -198,7 +198,7 @@ def _check_file(path: Path, name: str, pretrained: str) -> None:
     if path.is_file():
         return
     tags = [*list_pretrained_tags_by_model(name), *(tag for model, tag in _TINY_WEIGHTS if model == name)]
-    close = difflib.get_close_matches(pretrained, tags, n=1)
+    close = difflib.get_close_matches(pretrained, tags, n=1, cutoff=0.7)
     raise FileNotFoundError(
         f"pretrained={pretrained!r} is neither a file nor a tag of {name}, whose tags are: {', '.join(tags) or 'none'}."
         + (f" Did you mean {close[0]!r}?" if close else "")

@@ -111,7 +111,8 @@ class ClipFSAR(Method):
             pooled = torch.cat([support["pooled"], query["pooled"]], dim=-2)  # (... s+q d), raw features
             class_logits = self.scale * cosine(pooled, text, self.epsilon)
             return Scores(few_shot, few_shot, class_logits)
-        return Scores(self.infer(few_shot, query, class_text), few_shot)
+        logits = self.infer(few_shot, query, class_text)
+        return Scores(logits, few_shot, normalised=self.inference != "few_shot")
 
     def infer(self, few_shot: Tensor, query: Parts, class_text: Tensor) -> Tensor:
         """The few-shot logits, or the probabilities of the text or combined inference, ``(... q n)``."""
