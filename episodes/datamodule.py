@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from episodes.dataset import (
     IndexEpisodes,
     QueryEpisodes,
     Transform,
+    collate_videos,
     needed_videos,
     readable,
 )
@@ -35,8 +37,9 @@ class EpisodicDataModule(LightningDataModule):
 
     A training batch is an :class:`~episodes.episode.Episode` of pixels with a leading axis: support
     ``(e s t c h w)``, query ``(e q t c h w)``, uint8. Validation and test have two loaders, one after the other:
-    every needed video once as ``(index (b), clip (b t c h w))``, then batches of episodes whose support ``(e s)`` and
-    query ``(e q)`` are those indices. Validation and test episodes are the same in every epoch, run and process.
+    every needed video once, in batches of type :class:`~episodes.episode.VideoBatch`, then batches of episodes whose
+    support ``(e s)`` and query ``(e q)`` are the numbers of those videos. Validation and test episodes are the same in
+    every epoch, run and process.
 
     Args:
         benchmark: where classes and videos come from, such as episodes.splits.Folder. Not needed to predict.
@@ -121,7 +124,7 @@ class EpisodicDataModule(LightningDataModule):
 
     @property
     def has_validation(self) -> bool:
-        """False when the benchmark has no validation classes: then the last checkpoint is kept, there is no best."""
+        """False when the benchmark has no validation classes; then no checkpoint is the best one, keep the last."""
         return bool(self.load().val.class_names)
 
     def load(self) -> Benchmark:
@@ -149,8 +152,10 @@ class EpisodicDataModule(LightningDataModule):
                 if self.check_videos:
                     split, self.left_out[name] = readable(split, self._workers, *self._share, self.skip_unreadable)
                 self.splits[name] = split
-        if self.trainer is not None:
+        if self.trainer is not None and stage == "fit":
             self.trainer.num_sanity_val_steps = 0  # a few batches of videos are not enough for any episode
+            if not self.has_validation:
+                self.trainer.limit_val_batches = 0
 
     def episode_sampler(self, name: str) -> EpisodeSampler:
         """The episodes of split ``train``, ``val`` or ``test``, after :meth:`setup`."""
@@ -169,6 +174,17 @@ class EpisodicDataModule(LightningDataModule):
         except ValueError as error:
             raise ValueError(f"split {name} of benchmark {self.load().name}: {error}") from error
 
+    def clips(self, split: Split, training: bool = False) -> ClipDataset:
+        """Where the clips of a split come from, read the way that training or evaluation reads them."""
+        return ClipDataset(
+            split,
+            self.train_sampler if training else self.test_sampler,
+            self.train_transform if training else self.test_transform,
+            self.frames,
+            self.reader,
+            self.seed if training else self.test_seed,
+        )
+
     def train_dataloader(self) -> EpisodeLoader:
         """Batches of training episodes of pixels, numbered by epoch."""
         self._refuse_limits()
@@ -180,7 +196,7 @@ class EpisodicDataModule(LightningDataModule):
                 f"{self.episodes_per_batch}; give a multiple of {step}, such as {max(count // step, 1) * step}."
             )
         sampler = self.episode_sampler("train")
-        clips = self._clips(self.splits["train"], training=True)
+        clips = self.clips(self.splits["train"], training=True)
         order = StridedSampler(range(count), rank, world, renumber=True)
         return EpisodeLoader(
             EpisodeDataset(clips, sampler),
@@ -203,7 +219,7 @@ class EpisodicDataModule(LightningDataModule):
         if self.support is None or self.query is None:
             raise ValueError("predict needs support, a folder with one folder of clips per class, and query, a clip.")
         support = support_split(Path(self.support))
-        clips = self._clips(support), self._clips(query_split(Path(self.query), support.class_names))
+        clips = self.clips(support), self.clips(query_split(Path(self.query), support.class_names))
         return QueryEpisodes(*clips, self.video_batch, *self._share)
 
     def record(self, name: str) -> dict[str, Any]:
@@ -232,23 +248,14 @@ class EpisodicDataModule(LightningDataModule):
         """Number of this process, and of all."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
-    def _clips(self, split: Split, training: bool = False) -> ClipDataset:
-        return ClipDataset(
-            split,
-            self.train_sampler if training else self.test_sampler,
-            self.train_transform if training else self.test_transform,
-            self.frames,
-            self.reader,
-            self.seed if training else self.test_seed,
-        )
-
     def _evaluation(self, name: str) -> list[Iterable[Any]]:
         self._refuse_limits()
         sampler = self.episode_sampler(name)
         videos = ClipLoader(
-            self._clips(self.splits[name]),
+            self.clips(self.splits[name]),
             batch_size=self.video_batch,
             sampler=StridedSampler(needed_videos(sampler, self.counts[name]), *self._share),
+            collate_fn=partial(collate_videos, self.splits[name]),
             **self._reading(),
         )
         return [videos, IndexEpisodes(sampler, self.counts[name], self.episode_batch, *self._share)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -14,18 +14,15 @@ from numpy.typing import ArrayLike
 from torch import Tensor, distributed
 from torch.utils.data import DataLoader, Dataset
 
-from episodes.episode import Episode
+from episodes.episode import Episode, VideoBatch
 from episodes.frames import FrameSampler
 from episodes.sampler import EpisodeSampler, StridedSampler, hash_words
 from episodes.splits import Split
 from episodes.video import Reader, VideoError, find_unreadable, read_clip
 
-
-class Transform(Protocol):
-    """What is done to the frames of one clip: see :mod:`episodes.transforms`."""
-
-    def __call__(self, clip: Tensor, generator: torch.Generator) -> Tensor:
-        """uint8 ``(t c h w)`` to uint8 ``(t c h w)``, the same draw for every frame."""
+Transform = Callable[[Tensor, torch.Generator], Any]
+"""What is done to one clip, uint8 ``(t c h w)`` to ``(t c h w)``: see :mod:`episodes.transforms`. (The result is a
+Tensor; jsonargparse takes a class path for such an argument only when the annotation leaves it open.)"""
 
 
 class ClipSource(Protocol):
@@ -136,6 +133,13 @@ def index_episodes(sampler: EpisodeSampler, numbers: ArrayLike) -> Episode:
     )
 
 
+def collate_videos(split: Split, items: Sequence[tuple[int, Tensor]]) -> VideoBatch:
+    """Items ``(index, clip)`` of a :class:`ClipDataset` as one batch."""
+    videos = torch.tensor([video for video, _ in items])
+    classes = torch.tensor([split.labels[video] for video, _ in items])
+    return VideoBatch(videos, torch.stack([clip for _, clip in items]), classes, split.class_names)
+
+
 def needed_videos(sampler: EpisodeSampler, count: int) -> list[int]:
     """The videos that occur in the first ``count`` episodes, in ascending order."""
     _, support, query = sampler.episodes(np.arange(count))
@@ -173,7 +177,7 @@ class IndexEpisodes:
     """
 
     def __init__(self, sampler: EpisodeSampler, count: int, batch: int = 256, rank: int = 0, world: int = 1) -> None:
-        self.sampler, self.count, self.batch = sampler, count, batch
+        self.episode_sampler, self.batch = sampler, batch  # Lightning looks into whatever is called `sampler`
         self.numbers = list(StridedSampler(range(count), rank, world))
 
     def __len__(self) -> int:
@@ -181,7 +185,7 @@ class IndexEpisodes:
 
     def __iter__(self) -> Iterator[Episode]:
         for start in range(0, len(self.numbers), self.batch):
-            yield index_episodes(self.sampler, self.numbers[start : start + self.batch])
+            yield index_episodes(self.episode_sampler, self.numbers[start : start + self.batch])
 
 
 class QueryEpisodes:

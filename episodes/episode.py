@@ -148,8 +148,10 @@ class VideoBatch:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> VideoBatch:
         """The same batch on ``device``. Lightning calls this."""
-        moved = [x.to(device, non_blocking=non_blocking) for x in (self.videos, self.clips, self.classes)]
-        return VideoBatch(*moved, self.class_names)
+        videos, clips, classes = (
+            x.to(device, non_blocking=non_blocking) for x in (self.videos, self.clips, self.classes)
+        )
+        return VideoBatch(videos, clips, classes, self.class_names)
 
     def pin_memory(self) -> VideoBatch:
         """The same batch in page-locked memory. The data loader calls this."""

@@ -7,19 +7,20 @@ batches of episodes whose clips are video numbers, and :func:`score_episodes` lo
 
 from __future__ import annotations
 
-from functools import partial
+import hashlib
+from dataclasses import replace
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.nn.functional import embedding_bag
 
 from episodes.episode import Episode, VideoBatch
 from fsar.method import Method, Parts, Scores
 
-import os
-
-CACHED_BYTES = int(os.environ.get("CB", 2**22))
-MIN_GROUP = int(os.environ.get("MG", 8))
+GROUP_BYTES = 3 * 2**23
+"""Largest tensor of features that a CPU looks up at a time. Blocks of 32 MB and more come from the operating system and
+are cleared anew at every allocation, which makes scoring twice as slow."""
 
 
 class VideoBank:
@@ -33,8 +34,9 @@ class VideoBank:
 
     def __init__(self, method: Method, keep_on: torch.device | None = None) -> None:
         self.method = method
+        self.averages_shots: bool = getattr(method, "averages_shots", False)
         self.keep_on = keep_on
-        self.forwards = 0
+        self.forwards = 0  # clips encoded, by all processes once the bank is closed
         self._videos: list[Tensor] = []
         self._parts: dict[str, list[Parts]] = {"query": [], "support": []}
         self._row = torch.empty(0, dtype=torch.int64)
@@ -49,6 +51,8 @@ class VideoBank:
         text = None if self.text is None else self.text[batch.classes]
         clips = batch.clips
         encoded = clips.dim() == 3  # (b t d): features from a store
+        if encoded and self.method.text_conditioned:
+            raise ValueError(refusal(self.method))
         features = clips.float() if encoded else self.method.encode(clips)
         support_features = features
         if self.method.text_conditioned and not encoded:
@@ -75,6 +79,7 @@ class VideoBank:
         self._row = torch.full((int(videos.max()) + 1,), -1, dtype=torch.int64, device=place)
         self._row[videos] = torch.arange(len(videos), device=place)
         self._videos, self._parts = [], {"query": [], "support": []}
+        self.forwards = int(_gather(torch.tensor([self.forwards])).sum())
 
     @property
     def closed(self) -> bool:
@@ -87,49 +92,83 @@ class VideoBank:
         Raises:
             RuntimeError: when a video was not encoded.
         """
+        rows = self._rows(videos)
+        # index_select copies whole videos at once: several times faster than indexing with a tensor
+        found = {n: x.index_select(0, rows.flatten()).unflatten(0, rows.shape) for n, x in self._bank[role].items()}
+        return {name: value.to(device, non_blocking=True) for name, value in found.items()}
+
+    def _rows(self, videos: Tensor) -> Tensor:
         rows = self._row[videos.to(self._row.device)]
         if bool((rows < 0).any()):
             raise RuntimeError(
                 "an episode names a video that was not encoded. Was the evaluation cut short by limit_val_batches or "
                 "limit_test_batches? Use data.val_episodes or data.test_episodes for fewer episodes."
             )
-        # index_select copies whole videos at once: several times faster than indexing with a tensor
-        found = {n: x.index_select(0, rows.flatten()).unflatten(0, rows.shape) for n, x in self._bank[role].items()}
-        return {name: value.to(device, non_blocking=True) for name, value in found.items()}
+        return rows
 
-    def bytes_per_episode(self, episodes: Episode) -> int:
-        """What :meth:`look_up` hands over for one episode in both roles."""
-        clips = {"support": episodes.support.shape[-1], "query": episodes.query.shape[-1]}
-        return sum(clips[role] * x[0].nbytes for role, parts in self._bank.items() for x in parts.values())
+    def look_up_means(self, videos: Tensor, device: torch.device) -> Parts:
+        """Means over the last axis of support videos ``(... n k)``: each ``(... n *)``, without a copy of the shots."""
+        rows = self._rows(videos)
+        bags = rows.flatten(0, -2)
+        found = {n: embedding_bag(bags, x.flatten(1), mode="mean") for n, x in self._bank["support"].items()}
+        shapes = {name: (*rows.shape[:-1], *x.shape[1:]) for name, x in self._bank["support"].items()}
+        return {name: value.reshape(shapes[name]).to(device, non_blocking=True) for name, value in found.items()}
+
+    def group_size(self, episodes: Episode) -> int:
+        """How many of the episodes a CPU scores at a time."""
+        support = episodes.ways if self.averages_shots else episodes.support.shape[-1]
+        clips = {"support": support, "query": episodes.query.shape[-1]}
+        sizes = [clips[role] * x[0].nbytes for role, parts in self._bank.items() for x in parts.values()]
+        return max(1, GROUP_BYTES // max(sizes, default=1))
 
 
 @torch.no_grad()
 def score_episodes(bank: VideoBank, episodes: Episode) -> Scores:
-    """Scores of a batch of episodes whose ``support (e s)`` and ``query (e q)`` are video numbers in the bank.
-
-    On a CPU the batch is scored in groups whose features stay in the cache, which is up to four times faster.
-    """
+    """Scores of a batch of episodes whose ``support (e s)`` and ``query (e q)`` are video numbers in the bank."""
     if not bank.closed:
         bank.close()
-    count, device = len(episodes.number), episodes.classes.device
-    size = count if device.type != "cpu" else max(MIN_GROUP, CACHED_BYTES // bank.bytes_per_episode(episodes))
-    groups = [
-        episodes.map(partial(torch.narrow, dim=0, start=i, length=min(size, count - i))) for i in range(0, count, size)
-    ]
-    return _join([_score(bank, group) for group in groups])
+    count = len(episodes.number)
+    size = bank.group_size(episodes) if episodes.classes.device.type == "cpu" else count
+    if size >= count:
+        return _score(bank, episodes)
+    groups = [_score(bank, episodes.map(lambda x, i=i: x[i : i + size])) for i in range(0, count, size)]
+    return Scores(torch.cat([g.logits for g in groups]), torch.cat([g.few_shot for g in groups]))
 
 
 def _score(bank: VideoBank, episodes: Episode) -> Scores:
-    support = bank.look_up("support", episodes.support, episodes.classes.device)
-    query = bank.look_up("query", episodes.query, episodes.classes.device)
+    device, ways = episodes.classes.device, episodes.ways
+    query = bank.look_up("query", episodes.query, device)
+    shots, rest = divmod(episodes.support.shape[-1], ways)
+    by_class = torch.arange(ways, device=device).repeat_interleave(shots)
+    if bank.averages_shots and shots > 1 and not rest and bool((episodes.support_labels == by_class).all()):
+        support = bank.look_up_means(episodes.support.unflatten(-1, (ways, shots)), device)
+        labels = by_class[::shots].expand(*episodes.classes.shape)
+        episodes = replace(episodes, support=episodes.support[..., ::shots], support_labels=labels)
+    else:
+        support = bank.look_up("support", episodes.support, device)
     return bank.method.score(support, query, episodes, bank.text)
 
 
-def _join(groups: list[Scores]) -> Scores:
-    """Scores of groups of episodes, one after the other; evaluation has no ``class_logits``."""
-    if len(groups) == 1:
-        return groups[0]
-    return Scores(torch.cat([s.logits for s in groups]), torch.cat([s.few_shot for s in groups]))
+def feature_key(method: Method) -> str:
+    """sha256 hex of what turns a clip into the features that this method reads: names them in a feature store.
+
+    Raises:
+        ValueError: when no stored feature could serve, as support clips are encoded together with their class's name.
+    """
+    if method.text_conditioned:
+        raise ValueError(refusal(method))
+    digest = hashlib.sha256(method.encoder.fingerprint(trained=True).encode())
+    if type(method).encode is not Method.encode:
+        digest.update(type(method).__qualname__.encode())
+    return digest.hexdigest()
+
+
+def refusal(method: Method) -> str:
+    """Why this method cannot read stored features."""
+    return (
+        f"{type(method).__name__} encodes a support clip together with the name of its class, so features of the video "
+        "alone do not serve it. Leave out data.features and work from pixels."
+    )
 
 
 def _roomy_device(features: Tensor) -> torch.device:

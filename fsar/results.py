@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import gzip
+import hashlib
 import json
 import platform
+import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -133,16 +136,18 @@ def versions() -> dict[str, str]:
 
 
 class Phases:
-    """Seconds spent in each named phase, and the peak memory of the process."""
+    """Seconds spent in each named phase, and the peak memory up to its end."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.memory: dict[str, dict[str, int]] = {}
         self._last = time.perf_counter()
 
     def lap(self, phase: str) -> None:
         """Count the time since the last lap to ``phase``."""
         now = time.perf_counter()
         self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self._last
+        self.memory[phase] = peak_memory()
         self._last = now
 
     @contextmanager
@@ -155,13 +160,91 @@ class Phases:
         self.lap(phase)
 
     def record(self) -> dict[str, Any]:
-        """Seconds by phase and peak memory in MB."""
-        memory: dict[str, int] = {}
-        if sys.platform != "win32":
-            import resource
+        """Seconds and peak memory by phase; ``data`` is reading and decoding as far as the others waited for it."""
+        return {"seconds": {k: round(v, 3) for k, v in self.seconds.items()}, "peak_memory_mb": self.memory}
 
-            scale = 2**20 if sys.platform == "darwin" else 2**10
-            memory["host_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale)
-        if torch.cuda.is_available():
-            memory["device_mb"] = round(torch.cuda.max_memory_allocated() / 2**20)
-        return {"seconds": {k: round(v, 3) for k, v in self.seconds.items()}, "peak_memory": memory}
+
+def peak_memory() -> dict[str, int]:
+    """The most memory that this process has held so far, in MB: ``host``, and ``device`` when there is one."""
+    memory: dict[str, int] = {}
+    if sys.platform != "win32":
+        import resource
+
+        scale = 2**20 if sys.platform == "darwin" else 2**10
+        memory["host"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale)
+    if torch.cuda.is_available():
+        memory["device"] = round(torch.cuda.max_memory_allocated() / 2**20)
+    return memory
+
+
+def write_results(folder: Path, learner: Any, datamodule: Any, config: dict[str, Any], split: str = "test") -> Path:
+    """Write ``results.json`` and ``episodes.csv.gz`` of an evaluation; over processes, the first one writes.
+
+    Args:
+        folder: the run folder; the results go to ``<folder>/results/<split>_<n>way_<k>shot[_<inference>]``.
+        learner: after the evaluation: its ``method``, its ``rows`` of :meth:`Predictions.arrays` and its ``result``.
+        datamodule: its ``record(split)``, ``episode_sampler(split)`` and ``splits``.
+        config: the full configuration.
+        split: the split that was evaluated.
+
+    Returns:
+        The folder of the two files.
+    """
+    data = datamodule.record(split)
+    name = f"{split}_{data['ways']}way_{data['shots']}shot"
+    if inference := getattr(learner.method, "inference", None):
+        name += f"_{inference}"
+    target = Path(folder, "results", name)
+    if dist.is_available() and dist.is_initialized() and dist.get_rank() != 0:
+        return target
+    draw = datamodule.episode_sampler(split).episodes(np.arange(data["episodes"]))
+    record = {
+        "method": type(learner.method).__name__,
+        "inference": inference,
+        **learner.result,
+        "distinct_episodes": len(np.unique(np.concatenate(draw, axis=1), axis=0)),
+        "data": data,
+        "weights_sha256": weights_hash(learner.method.state_dict()),
+        "encoder_sha256": learner.method.encoder.fingerprint(trained=True),
+        "config": config,
+        "config_sha256": hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest(),
+        "commit": commit(),
+        "versions": versions(),
+        "processes": dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1,
+        "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+    target.mkdir(parents=True, exist_ok=True)
+    part = target / ".episodes.csv.gz"
+    write_rows(part, learner.rows, tuple(learner.result["class_names"]), list(datamodule.splits[split].paths))
+    part.replace(target / "episodes.csv.gz")
+    write_json(target / "results.json", record)
+    return target
+
+
+def weights_hash(state: dict[str, Tensor]) -> str:
+    """sha256 hex over names, types and bytes of weights and buffers."""
+    digest = hashlib.sha256()
+    for name, value in sorted(state.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def commit() -> str | None:
+    """The git commit of this code, with ``+`` when files differ from it; None when it is no checkout."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists() or shutil.which("git") is None:
+        return None
+    head, changed = (
+        subprocess.run(["git", "-C", str(root), *command], capture_output=True, text=True, check=False).stdout.strip()
+        for command in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
+    )
+    return (head + ("+" if changed else "")) or None
+
+
+def time_shares(result: dict[str, Any], videos: int) -> str:
+    """One line: where the time of an evaluation went, and how many clips were encoded for how many videos."""
+    seconds = {{"data": "decode"}.get(k, k): v for k, v in result["seconds"].items()}
+    total = sum(seconds.values())
+    shares = ", ".join(f"{name} {value / max(total, 1e-9):.0%}" for name, value in seconds.items())
+    return f"{total:.1f} s: {shares}; {result['encoder_forwards']:,} clips encoded for {videos:,} videos"

@@ -79,13 +79,19 @@ def make_optimizer(model: open_clip.CLIP, rate: float) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))
 
 
+def save_state(path: Path | None, model: open_clip.CLIP, optimizer: torch.optim.Optimizer, done: int) -> None:
+    """Keeps the training after ``done`` steps, if there is a path to keep it at."""
+    if path is not None:
+        torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "done": done}, path)
+
+
 def train(model: open_clip.CLIP, options: argparse.Namespace) -> None:
     """open_clip's ClipLoss, a warm-up and a cosine to zero; a file at ``options.state`` is gone on from."""
     frames, tokens = pictures(options.pictures, "pretrain", options.seed)
     loss_function = open_clip.ClipLoss()
     optimizer = make_optimizer(model, options.lr)
     done = 0
-    if options.state and options.state.is_file():
+    if options.state is not None and options.state.is_file():
         saved = torch.load(options.state, weights_only=True)
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
@@ -110,9 +116,9 @@ def train(model: open_clip.CLIP, options: argparse.Namespace) -> None:
             done = step + 1
             if done % 50 == 0:
                 print(f"step {done}: loss {loss.item():.3f}, scale {model.logit_scale.exp().item():.1f}", flush=True)
+                save_state(options.state, model, optimizer, done)
     finally:
-        if options.state:
-            torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "done": done}, options.state)
+        save_state(options.state, model, optimizer, done)
 
 
 def clips(flavour: str, split: str, count: int) -> Tensor:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -100,6 +101,8 @@ def check_videos(
         for worker in team:
             worker.stop()
         pool.shutdown(cancel_futures=True)
+        for worker in team:
+            worker.close()
 
 
 def find_unreadable(
@@ -128,8 +131,8 @@ class _Worker:
         in_time = timer.is_alive()
         timer.cancel()
         if answer is None:
-            with self.lock, process:  # waits for its end and closes its pipes
-                process.kill()
+            with self.lock:
+                _end(process)
                 self.process = None
             cause = "it crashes the decoder" if in_time else f"not read within {self.seconds:g} seconds"
             return ClipCheck(path, None, f"{cause}: replace, re-encode or leave it out")
@@ -159,10 +162,16 @@ class _Worker:
             self.stopped = True
             if self.process is not None:
                 self.process.kill()
-                self.process.wait()
-                for pipe in (self.process.stdin, self.process.stdout):
-                    if pipe is not None:
-                        pipe.close()
+
+    def close(self) -> None:
+        if self.process is not None:
+            _end(self.process)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    with suppress(BrokenPipeError):  # a question that it no longer reads
+        process.communicate()
 
 
 def _ask(process: subprocess.Popen[str], question: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -47,6 +47,8 @@ def _opened(path: Path) -> Iterator[av.VideoStream]:
             if not streams:
                 raise VideoError(path, "it has no video stream (sound only?): leave it out")
             context = streams[0].codec_context
+            if context is None:
+                raise VideoError(path, "its codec is unknown to FFmpeg: re-encode it, or leave it out if it is damaged")
             context.thread_count = 1
             # Without this a damaged picture is patched up and passed on as if it were right.
             context.options = {"err_detect": "explode"}
@@ -113,8 +115,12 @@ def _plan(stream: av.VideoStream, packets: list[av.Packet]) -> Plan | None:
         picture = peek(memoryview(packet))
         pictures.append(picture and picture._replace(fresh=picture.fresh and packet.is_keyframe))
     found = plan([packet.pts for packet in packets], pictures)
-    # A decoder that expects less reordering than there is drops frames while it learns.
-    return found if found is not None and found.delay <= context.reorder_depth else None
+    if found is None:
+        return None
+    # A decoder that expects less reordering than there is drops frames while it learns; one that expects some where
+    # the time stamps show none probably has the right picture of a file whose time stamps are not those of display.
+    expected = context.reorder_depth
+    return None if found.delay > expected or (expected and not found.delay) else found
 
 
 def _turns(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
@@ -158,12 +164,16 @@ def _pick(path: Path, shown: Iterable[av.VideoFrame], indices: npt.NDArray[np.in
 
 
 def _pick_planned(path: Path, packets: list[av.Packet], found: Plan, indices: npt.NDArray[np.int64]) -> Pixels | None:
-    """``(t h w c)`` by the plan; None when a wanted frame did not come out."""
+    """``(t h w c)`` by the plan; None when a wanted frame did not come out, or the decoder had another order."""
     context, reformatter = packets[0].stream.codec_context, VideoReformatter()
     frame_at = {int(found.times[found.order[index]]): index for index in indices.tolist()}
     pixels = {}
     for run in found.runs(indices):
+        before = None
         for frame in _pictures(path, [packets[number] for number in run] + packets[-1:]):
+            if frame.pts is None or (before is not None and frame.pts <= before):
+                return None
+            before = frame.pts
             if frame.pts in frame_at:
                 pixels[frame_at[frame.pts]] = _upright(frame, reformatter)
         context.flush_buffers()

@@ -14,8 +14,8 @@ from torch.autograd.function import FunctionCtx
 
 from fsar.alignment.costs import CosineCost, PairwiseCost
 
-CELLS_AT_ONCE = 2**18
-"""Cells of the cost matrices that a CPU works on at a time: few enough for its cache."""
+FRAMES_AT_ONCE = 2**16
+"""Frames (pairs of clips times the longer clip's length) of one step of a CPU: few enough for its cache."""
 
 FLOAT32_REACH, FLOAT64_REACH = 80.0, 640.0
 """Largest exponent of a sum over paths before wider arithmetic is taken; float32 ends at 87, float64 at 709."""
@@ -232,6 +232,14 @@ def safe_arithmetic(cost: Tensor, temperature: float, growth: float) -> torch.dt
     return torch.float64 if reach < FLOAT64_REACH else None
 
 
+def _frames_first(cost: Tensor) -> Tensor:
+    """``(... t u)`` to contiguous ``(t u b)``."""
+    t, u = cost.shape[-2:]
+    if cost.is_contiguous():  # a plain matrix transpose is several times faster than a general permutation
+        return cost.reshape(-1, t * u).t().contiguous().unflatten(0, (t, u))
+    return cost.movedim((-2, -1), (0, 1)).reshape(t, u, -1).contiguous()
+
+
 Solver = Callable[[Tensor, Tensor | None, Tensor | None, bool], tuple[Tensor, Tensor | None]]
 """``(cost (t u b), real rows (b) or None, real columns (b) or None, whether the gradient is wanted)`` to
 ``(value (b), gradient (t u b) or None)`` of ``b`` pairs of clips, frames first so that every step is contiguous."""
@@ -259,10 +267,10 @@ class _SolvePairs(torch.autograd.Function):
     def forward(ctx: FunctionCtx, cost: Tensor, solve: Solver, rows: Tensor | None, columns: Tensor | None) -> Tensor:
         wanted: bool = ctx.needs_input_grad[0]  # type: ignore[attr-defined]
         t, u = cost.shape[-2:]
-        pairs = cost.movedim((-2, -1), (0, 1)).reshape(t, u, -1)
+        pairs = _frames_first(cost)
         step = max(1, pairs.shape[-1])
         if cost.device.type == "cpu" and not torch.compiler.is_compiling():
-            step = max(1, CELLS_AT_ONCE // (t * u))
+            step = max(1, FRAMES_AT_ONCE // max(t, u))
         values: list[Tensor] = []
         gradients: list[Tensor] = []
         for start in range(0, max(1, pairs.shape[-1]), step):
@@ -274,7 +282,11 @@ class _SolvePairs(torch.autograd.Function):
                 gradients.append(gradient)
         if gradients:
             gradient = gradients[0] if len(gradients) == 1 else torch.cat(gradients, dim=-1)
-            ctx.save_for_backward(gradient.reshape(t, u, *cost.shape[:-2]).movedim((0, 1), (-2, -1)))
+            if cost.is_contiguous():
+                gradient = gradient.flatten(0, 1).t().contiguous().reshape(cost.shape)
+            else:
+                gradient = gradient.reshape(t, u, *cost.shape[:-2]).movedim((0, 1), (-2, -1))
+            ctx.save_for_backward(gradient)
         value = values[0] if len(values) == 1 else torch.cat(values)
         return value.to(cost.dtype).reshape(cost.shape[:-2])
 

@@ -89,7 +89,7 @@ def _solve(
     """Value ``(b)`` and expected alignment ``(t u b)`` of costs ``(t u b)``; a :data:`fsar.alignment.base.Solver`."""
     dtype = safe_arithmetic(cost, temperature, growth=0.7)
     one_way = _logarithmic if dtype is None else _linear
-    scaled = cost.to(dtype or torch.float64) * (-1 / temperature)
+    scaled = cost.to(dtype or torch.float64).mul(-1 / temperature)
     scaled = scaled.clamp(min=FORBIDDEN) if dtype is None else scaled.exp_()
     log_z, path = one_way(scaled, rows, columns, gradient, published)
     if bidirectional:
@@ -119,20 +119,20 @@ def _linear(
     t, u, b = e.shape
     sums = e.new_empty(u if gradient else 2, t + 1, b)
     sums[:, 0] = 0
-    first = sums[0, 1:]
-    first[0] = e[0, 0]
+    here, above = sums[:, 1:].unbind(0), sums[:, :-1].unbind(0)  # views made once: indexing costs as much as adding
+    columns_of_e = e.unbind(1)
+    here[0].copy_(columns_of_e[0])
     if published:
-        for row in range(1, t):
-            torch.add(first[row - 1], 2, out=first[row]).mul_(e[row, 0])
-    else:
-        first.copy_(e[:, 0])
+        cells = here[0].unbind(0)
+        for cell, before, factor in zip(cells[1:], cells, columns_of_e[0].unbind(0)[1:], strict=False):
+            torch.add(before, 2, out=cell).mul_(factor)
     for m in range(1, u):
-        before, now = sums[(m - 1) % len(sums)], sums[m % len(sums)]
-        torch.add(before[1:], before[:-1], out=now[1:]).mul_(e[:, m])
+        now, before = m % len(here), (m - 1) % len(here)
+        torch.add(here[before], above[before], out=here[now]).mul_(columns_of_e[m])
         if columns is not None:
-            now.copy_(torch.where(m < columns, now, before))
+            here[now].copy_(torch.where(m < columns, here[now], here[before]))
     weights = _end_weights(e, rows, published)
-    z = (sums[(u - 1) % len(sums), 1:] * weights).sum(0)
+    z = (here[(u - 1) % len(here)] * weights).sum(0)
     return z.log(), _linear_path(e, sums, weights / z, columns, published) if gradient else None
 
 
@@ -140,21 +140,24 @@ def _linear_path(e: Tensor, sums: Tensor, after: Tensor, columns: Tensor | None,
     """``(t u b)``: probability that the path visits each cell; ``after`` is the sum over all ways on, divided by Z."""
     t, u, b = e.shape
     path = torch.empty_like(e, memory_format=torch.contiguous_format)
+    here, columns_of_e, columns_of_path = sums[:, 1:].unbind(0), e.unbind(1), path.unbind(1)
     ahead = e.new_empty(t + 1, b)
     ahead[-1] = 0  # and stays so: no row follows the last
+    same_row, next_row = ahead[:-1], ahead[1:]
     for m in range(u - 1, 0, -1):
-        torch.mul(sums[m, 1:], after, out=path[:, m])
-        torch.mul(e[:, m], after, out=ahead[:-1])
-        onward = ahead[:-1] + ahead[1:]
+        torch.mul(here[m], after, out=columns_of_path[m])
+        torch.mul(columns_of_e[m], after, out=same_row)
+        onward = same_row + next_row
         if columns is not None:
-            path[:, m].mul_(m < columns)
+            columns_of_path[m].mul_(m < columns)
             onward = torch.where(m < columns, onward, after)
         after = onward
     if published:
         after = after.expand(t, b).clone() if u == 1 else after
+        cells, factors = after.unbind(0), columns_of_e[0].unbind(0)
         for row in range(t - 2, -1, -1):
-            after[row].addcmul_(e[row + 1, 0], after[row + 1])
-    torch.mul(sums[0, 1:], after, out=path[:, 0])
+            cells[row].addcmul_(factors[row + 1], cells[row + 1])
+    torch.mul(here[0], after, out=columns_of_path[0])
     return path
 
 

@@ -93,6 +93,19 @@ class TextEncoder(nn.Module):
                 )
         return encode(list(texts))
 
+    def length(self, text: str) -> int:
+        """Number of tokens of a text, begin and end included."""
+        return _tokenizer(self.model, self.download)[1](text)
+
+    @property
+    def context_length(self) -> int:
+        """How many tokens the tower reads."""
+        return _tokenizer(self.model, self.download)[2]
+
+    def fits(self, text: str) -> bool:
+        """Whether the tower reads the whole of a text."""
+        return self.length(text) <= self.context_length
+
     @property
     def trained(self) -> bool:
         """Whether any weight of the tower is trained."""

@@ -28,8 +28,10 @@ QUIET: dict[str, Any] = {
     "enable_progress_bar": False,
     "enable_model_summary": False,
 }
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:The '.*dataloader' does not have many workers", "ignore:.*in eval mode at the start of training"
+pytestmark = pytest.mark.filterwarnings(  # of Lightning, about itself and about our tiny loaders
+    "ignore:.*isinstance.treespec, LeafSpec:FutureWarning",
+    "ignore:The '.*dataloader' does not have many workers",
+    "ignore:.*in eval mode at the start of training",
 )
 
 
@@ -64,6 +66,7 @@ def data(root: Path, val: bool = True, **changes: Any) -> EpisodicDataModule:
         "episode_batch": 3,
         "video_batch": 4,
         "workers": 0,
+        "check_videos": False,
     }
     return EpisodicDataModule(**{**defaults, **changes})
 
@@ -89,7 +92,7 @@ class Recorder(LightningModule):
         return self.layer(torch.ones(1)).sum()
 
     def validation_step(self, batch: Any, index: int, dataloader_idx: int = 0) -> None:
-        numbers = batch.number if isinstance(batch, Episode) else batch[0]
+        numbers = batch.number if isinstance(batch, Episode) else batch.videos
         self.evaluated.append((dataloader_idx, numbers.tolist()))
 
     test_step = validation_step
@@ -119,31 +122,32 @@ def test_evaluation_gives_needed_videos_then_index_episodes(root: Path, stage: s
     assert batches[0].support.shape == (3, 4)
     assert batches[0].query.shape == (3, 2)
     needed = torch.cat([torch.cat([batch.support, batch.query], dim=1).ravel() for batch in batches]).unique()
-    given = torch.cat([index for index, _ in videos])
+    given = torch.cat([batch.videos for batch in videos])
     assert given.tolist() == needed.tolist()
-    index, clip = next(iter(videos))
-    assert clip.shape == (4, 2, 3, 8, 8)
-    assert clip[:, 0, 0, 0, 0].tolist() == [
-        (3 if stage == "validate" else 6) * 20 + int(i) // 5 * 20 + int(i) % 5 for i in index
-    ]
+    first = next(iter(videos))
+    assert first.clips.shape == (4, 2, 3, 8, 8)
+    assert first.class_names == module.splits["val" if stage == "validate" else "test"].class_names
+    shades = first.clips[:, 0, 0, 0, 0] - (60 if stage == "validate" else 120)  # class * 20 + clip, as drawn
+    assert torch.equal(shades // 20, first.classes)
+    assert torch.equal(shades % 20, first.videos % 5)
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])
 def test_ranks_share_everything_exactly_once(root: Path, world: int) -> None:
     trained, videos, episodes = [], [], []
     for rank in range(world):
-        module = data(root, check_videos=False)
+        module = data(root)
         module.setup("fit")
         as_rank(module, rank, world)
         trained += [batch.number for batch in module.train_dataloader()]
         loaders = module.val_dataloader()
-        videos += [index for index, _ in loaders[0]]
+        videos += [batch.videos for batch in loaders[0]]
         episodes += [batch.number for batch in loaders[1]]
     alone = data(root)
     alone.setup("fit")
     assert sorted(torch.cat(trained).tolist()) == list(range(6))
     assert sorted(torch.cat(episodes).tolist()) == list(range(5))
-    assert sorted(torch.cat(videos).tolist()) == [int(i) for index, _ in alone.val_dataloader()[0] for i in index]
+    assert sorted(torch.cat(videos).tolist()) == [int(i) for batch in alone.val_dataloader()[0] for i in batch.videos]
 
 
 def test_seeds_choose_the_lists(root: Path) -> None:
@@ -168,20 +172,24 @@ def test_fit_numbers_episodes_by_epoch_and_repeats_validation(root: Path) -> Non
     assert [numbers for loader, numbers in model.evaluated[:third] if loader == 1] == [[0, 1, 2], [3, 4]]
 
 
+@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks")
 @pytest.mark.parametrize("every", [{"every_n_train_steps": 2}, {"every_n_epochs": 1}])
 def test_resumed_training_sees_the_episodes_of_uninterrupted_training(
     root: Path, tmp_path: Path, every: dict[str, int]
 ) -> None:
     def train(resume: Path | None) -> list[list[int]]:
-        model, keep = Recorder(), ModelCheckpoint(tmp_path, save_top_k=-1, filename="{step}", **every)
-        Trainer(max_epochs=3, callbacks=[keep], **QUIET).fit(
-            model, data(root, val=False, train_episodes=3), ckpt_path=resume, weights_only=False
-        )
+        model = Recorder()
+        keep = {"callbacks": [ModelCheckpoint(tmp_path, save_top_k=-1, filename="{step}", **every)]}
+        trainer = Trainer(max_epochs=3, **QUIET, **({"enable_checkpointing": False} if resume else keep))
+        module = data(root, val=False, train_episodes=3)
+        trainer.fit(model, module, ckpt_path=resume, weights_only=False)
         return model.trained
 
     whole = train(None)
     assert whole == [[number] for number in range(9)]
-    for checkpoint in list(tmp_path.iterdir()):
+    checkpoints = list(tmp_path.iterdir())
+    assert len(checkpoints) > 2
+    for checkpoint in checkpoints:
         done = int(checkpoint.stem.removeprefix("step="))
         assert train(checkpoint) == whole[done:]
 
@@ -239,7 +247,7 @@ def test_predict(root: Path) -> None:
 )
 def test_errors(root: Path, changes: dict[str, Any], world: int, message: str) -> None:
     def start() -> None:
-        module = as_rank(data(root, check_videos=False, **changes), 0, world)
+        module = as_rank(data(root, **changes), 0, world)
         module.setup("fit")
         module.train_dataloader()
 
@@ -248,7 +256,7 @@ def test_errors(root: Path, changes: dict[str, Any], world: int, message: str) -
 
 
 def test_fewer_episodes_than_processes(root: Path) -> None:
-    module = as_rank(data(root, check_videos=False, test_episodes=2), 0, 3)
+    module = as_rank(data(root, test_episodes=2), 0, 3)
     module.setup("test")
     with pytest.raises(ValueError, match=r"2 items .* 3 processes"):
         module.test_dataloader()
@@ -269,8 +277,8 @@ def test_broken_videos_stop_the_start_or_are_left_out(root: Path, monkeypatch: p
 
     monkeypatch.setattr(dataset, "find_unreadable", find_unreadable)
     with pytest.raises(VideoError, match=r"class_1/clip3: cut off\n.*skip_unreadable=true"):
-        data(root).setup("fit")
-    module = data(root, skip_unreadable=True)
+        data(root, check_videos=True).setup("fit")
+    module = data(root, check_videos=True, skip_unreadable=True)
     looked.clear()
     with pytest.warns(UserWarning, match="class_1/clip3: cut off"):
         module.setup("fit")
@@ -282,7 +290,7 @@ def test_broken_videos_stop_the_start_or_are_left_out(root: Path, monkeypatch: p
     assert record["videos"] == 14
     assert record["videos_left_out"] == {"class_1/clip3": "cut off"}
     assert record["split_sha256"] != module.load().train.fingerprint()
-    data(root, check_videos=False).setup("fit")
+    data(root).setup("fit")
     assert len(looked) == 30
 
 
@@ -296,7 +304,7 @@ def test_processes_tell_each_other_of_broken_videos(root: Path, monkeypatch: pyt
 
     monkeypatch.setattr(dataset, "find_unreadable", find_unreadable)
     monkeypatch.setattr(dataset.distributed, "all_gather_object", all_gather_object)
-    module = as_rank(data(root, skip_unreadable=True), 1, 2)
+    module = as_rank(data(root, check_videos=True, skip_unreadable=True), 1, 2)
     module.setup("test")
     assert module.left_out["test"] == {"class_6/clip0": "there", "class_6/clip1": "here"}
 
@@ -315,14 +323,13 @@ def test_yaml_names_every_part(root: Path, tmp_path: Path) -> None:
     )
     parser = ArgumentParser()
     parser.add_class_arguments(EpisodicDataModule, "data")
-    module = parser.instantiate_classes(parser.parse_args([f"--data={tmp_path / 'data.yaml'}", "--data.shots=1"])).data
+    module = parser.instantiate(parser.parse_args([f"--data={tmp_path / 'data.yaml'}", "--data.shots=1"])).data
     module.setup("test")
     assert module.load().train.class_names == ("sit down", "class 1")
     assert module.splits["test"].paths == ("class_6/clip0", "class_6/clip1", "class_7/clip0", "class_7/clip1")
     assert module.test_sampler.short == "loop"
     assert isinstance(module.test_transform, ClipTransform)
-    _, clip = next(iter(module.test_dataloader()[0]))
-    assert clip.shape[1:] == (8, 3, 6, 6)
+    assert next(iter(module.test_dataloader()[0])).clips.shape[1:] == (8, 3, 6, 6)
 
 
 def test_help_explains_every_argument() -> None:

@@ -1,0 +1,25 @@
+"""SSv2-Full, SSv2-Small, Kinetics-100, UCF101 and HMDB51 as published, on the videos that you have on disk.
+
+``Published`` is what a configuration names; ``definition`` gives the facts about a benchmark, ``read_lists`` its lists.
+"""
+
+from episodes.benchmarks.definitions import SPLITS, Definition, clean_text, definition, definitions
+from episodes.benchmarks.leaks import Overlap, overlap, shared_sources
+from episodes.benchmarks.lists import Lists, read_lists, write_lists
+from episodes.benchmarks.published import Published, PublishedBenchmark
+
+__all__ = [
+    "SPLITS",
+    "Definition",
+    "Lists",
+    "Overlap",
+    "Published",
+    "PublishedBenchmark",
+    "clean_text",
+    "definition",
+    "definitions",
+    "overlap",
+    "read_lists",
+    "shared_sources",
+    "write_lists",
+]

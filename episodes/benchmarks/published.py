@@ -1,0 +1,100 @@
+"""A published benchmark on the videos that are on disk, as a source for the data module."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from episodes.benchmarks.definitions import SPLITS, Names, definition
+from episodes.benchmarks.disk import Found, find_videos, refuse_wrong_root
+from episodes.benchmarks.lists import Lists, read_lists
+from episodes.splits import Benchmark, Split
+
+
+@dataclass(frozen=True)
+class PublishedBenchmark(Benchmark):
+    """A benchmark that knows which published lists it follows and how much of them was there.
+
+    Args:
+        facts: for the record of a result: ``list_sha256``, ``list_changes``, ``names`` and ``coverage``.
+    """
+
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Published:
+    """A published benchmark: its lists, checked, and your copy of the data set.
+
+    Args:
+        name: ssv2_full (67,013 training videos), ssv2_full_77500, ssv2_small, kinetics100 (lists of CMN and TRX),
+            kinetics100_clipfsar, ucf101 (ARN), ucf101_xian or hmdb51.
+        root: the folder of the data set; videos, folders of frames and packed stores are found however deep they lie.
+        lists: the folder (or the CSV) that tools/get_splits.py wrote; a folder with the three published files works too.
+        names: what a text encoder reads: ``clean``, or ``published``, the spelling that released CLIP-FSAR uses
+            ("draw_sword", "Blow DryHair", "[something]").
+        allow_missing: run although videos are missing; how many were there is recorded with every result.
+        allow_changed: run with lists that are not the published ones; how they differ is recorded.
+
+    Raises:
+        ValueError: an unknown name, lists that are not the published ones, or missing videos.
+        FileNotFoundError: no lists, or a root without any of the videos.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        root: str | os.PathLike[str],
+        lists: str | os.PathLike[str],
+        names: Names = "clean",
+        allow_missing: bool = False,
+        allow_changed: bool = False,
+    ) -> None:
+        if names not in ("clean", "published"):
+            raise ValueError(f"names must be 'clean' or 'published', found {names!r}.")
+        self.definition = definition(name)
+        self.root, self.lists, self.names = Path(root), Path(lists), names
+        self.allow_missing, self.allow_changed = allow_missing, allow_changed
+
+    def load(self) -> PublishedBenchmark:
+        """Reads the lists and looks for the videos; no video is opened."""
+        lists = read_lists(self.lists, self.definition, self.allow_changed)
+        wanted = [video for split in SPLITS for _, video in lists.videos[split]]
+        found = find_videos(self.root, wanted, self.definition.dataset)
+        refuse_wrong_root(self.root, found, wanted, self.definition.dataset)
+        missing = [video for video in wanted if video not in found.paths]
+        if missing and not self.allow_missing:
+            raise FileNotFoundError(
+                f"{len(missing):,} of the {len(wanted):,} videos of {self.definition.name} are not under {self.root}, "
+                f"such as '{missing[0]}'. `python tools/check_benchmark.py --benchmark {self.definition.name} --root "
+                f"{self.root} --lists {self.lists}` lists them; allow_missing: true runs without them and records it."
+            )
+        train, val, test = (self._split(split, lists, found) for split in SPLITS)
+        return PublishedBenchmark(self.definition.name, train, val, test, self._facts(lists, found))
+
+    def _split(self, split: str, lists: Lists, found: Found) -> Split:
+        there = [(label, found.paths[video]) for label, video in lists.videos[split] if video in found.paths]
+        names = lists.classes[split]
+        pairs = self.definition.opposites.get(split, ())
+        return Split(
+            name=split,
+            class_names=tuple(self.definition.text(name, self.names) for name in names),
+            paths=tuple(path for _, path in there),
+            labels=tuple(label for label, _ in there),
+            root=self.root,
+            opposites=tuple((names.index(a), names.index(b)) for a, b in pairs if a in names and b in names),
+        )
+
+    def _facts(self, lists: Lists, found: Found) -> dict[str, Any]:
+        coverage = {}
+        for split in SPLITS:
+            here = [video for _, video in lists.videos[split] if video in found.paths]
+            coverage[split] = {"listed": len(lists.videos[split]), "found": len(here)}
+        return {
+            "list_sha256": lists.sha256(),
+            "list_changes": list(lists.changes),
+            "names": self.names,
+            "coverage": coverage,
+        }

@@ -1,0 +1,22 @@
+"""Features of a frozen encoder on disk, so that every video is decoded and encoded once for all runs.
+
+A store is a folder ``<root>/<split>-<key>`` whose key is a hash of everything that decides the numbers in it: the
+encoder and its weights, number of frames, frame sampler, transform, reader, list of videos. Another configuration
+has another key, so features that do not belong to it are never read; :func:`open_store` says what differs.
+
+The features are one ``.npy`` file, ``(v m t d)`` for ``v`` videos in ``m`` views: numpy's own documented format, kept
+for good and readable by everything. It is memory-mapped, so that an episode costs the pages it touches (0.02 ms for 30
+clips were measured; LMDB 0.13, safetensors 0.3, zarr 9) and all processes of a machine share one copy.
+
+Writing is safe against whatever may stop it. Work is cut into chunks of 16 videos; a chunk becomes a file in ``parts/``
+under a temporary name, is brought to disk, and only then gets its final name. What has its final name is complete, and
+another start goes on with the chunks that are missing. Two writers at once do no harm: each looks whether a chunk is
+there before it makes it, and when both make the same one, the first counts. At last the parts are joined, with a
+checksum of each; the joined file is renamed as well, and its existence means that the store is complete.
+"""
+
+from episodes.features.key import store_key
+from episodes.features.store import FeatureStore, StoredClips, open_store
+from episodes.features.writer import FeatureWriter
+
+__all__ = ["FeatureStore", "FeatureWriter", "StoredClips", "open_store", "store_key"]

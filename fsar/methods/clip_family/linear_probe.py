@@ -1,0 +1,249 @@
+"""Linear probe: a linear classifier on frozen clip features, fitted on the support clips alone.
+
+Radford et al. 2021, https://arxiv.org/abs/2103.00020, section 3.2 (logistic regression by L-BFGS), and the few-shot
+protocol of CoOp (Zhou et al. 2022, https://arxiv.org/abs/2109.01134), whose sweep over C is :func:`sweep`. In an episode
+there are no validation shots: C is fixed, or chosen once on validation-class episodes. Unit vectors with C between 1
+and 10 are a strong baseline.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from episodes.episode import Episode
+from fsar.clip.encoder import FrameEncoder
+from fsar.method import Parts, Scores
+from fsar.methods.clip_family.pooled import PooledMethod, pool
+
+Linear = tuple[Tensor, Tensor]
+"""Weights ``(... n d)`` and bias ``(... n)``."""
+
+
+def fit_logistic(clips: Tensor, labels: Tensor, ways: int, strength: float | Tensor = 1.0, steps: int = 50) -> Linear:
+    """Multinomial logistic regression ``min Σ_s CE(W x_s + b) + |W|² / (2C)`` of many episodes at once, by Newton steps.
+
+    The minimiser lies in the span of the clips, so it is found in their ``r = min(s, d)`` coordinates; float64. Equal
+    to scikit-learn's ``LogisticRegression(C)``, whose bias is not penalised either.
+
+    Args:
+        clips: ``(... s d)``.
+        labels: ``(... s)`` int64.
+        ways: ``n``.
+        strength: the inverse penalty ``C``; a tensor broadcasts against the leading axes.
+        steps: at most; the steps end when no gradient exceeds 1e-8.
+
+    Returns:
+        Weights ``(... n d)`` and bias ``(... n)``, float64.
+    """
+    x = clips.double()
+    penalty = 1 / torch.as_tensor(strength, dtype=torch.float64, device=x.device)
+    lead = torch.broadcast_shapes(labels.shape[:-1], penalty.shape)
+    basis, coordinates = torch.linalg.qr(x.mT)  # (... d r), (... r s)
+    z = torch.cat([coordinates.mT, torch.ones_like(x[..., :1])], dim=-1)  # (... s r+1), the bias last
+    size = z.shape[-1]
+    z = z.expand(*lead, *z.shape[-2:])
+    target = one_hot(labels, ways).double().expand(*lead, -1, -1)
+    decay = penalty.expand(lead)[..., None, None] * torch.ones(size, dtype=torch.float64, device=x.device)
+    decay[..., -1] = 0
+    u = z.new_zeros(*lead, ways, size)
+    for _ in range(steps):
+        probability = (z @ u.mT).softmax(-1)  # (... s n)
+        gradient = (probability - target).mT @ z + decay * u
+        if float(gradient.abs().amax()) < 1e-8:
+            break
+        u = u - _damped(z, target, decay, u, _newton_step(z, probability, decay, gradient))
+    weight, bias = u.split([size - 1, 1], dim=-1)
+    return weight @ basis.mT, bias[..., 0]
+
+
+def _newton_step(z: Tensor, probability: Tensor, decay: Tensor, gradient: Tensor) -> Tensor:
+    """Solves Hessian · step = gradient, ``(... n r)``."""
+    ways, size = gradient.shape[-2:]
+    # ∂²CE / ∂u_a ∂u_b = Σ_s p_a (δ_ab - p_b) z zᵀ
+    weighted = torch.diag_embed(probability) - probability[..., :, None] * probability[..., None, :]  # (... s n n)
+    outer = (z[..., :, None] * z[..., None, :]).flatten(-2)  # (... s r·r)
+    hessian = weighted.flatten(-2).mT @ outer  # (... n·n r·r)
+    hessian = hessian.unflatten(-2, (ways, ways)).unflatten(-1, (size, size)).transpose(-3, -2).flatten(-4, -3)
+    hessian = hessian.flatten(-2) + torch.diag_embed(decay.expand(*gradient.shape).flatten(-2))
+    # Nothing but their sum moves when all biases move together: it stays 0 as from a start at 0.
+    common = torch.zeros_like(gradient)
+    common[..., -1] = 1
+    common = common.flatten(-2)
+    hessian = hessian + common[..., :, None] * common[..., None, :]
+    hessian = hessian + 1e-12 * torch.eye(hessian.shape[-1], dtype=hessian.dtype, device=hessian.device)
+    return torch.linalg.solve(hessian, gradient.flatten(-2)).unflatten(-1, (ways, size))
+
+
+def _damped(z: Tensor, target: Tensor, decay: Tensor, u: Tensor, step: Tensor) -> Tensor:
+    """The step, halved for each episode until the objective does not rise."""
+
+    def objective(at: Tensor) -> Tensor:
+        logits = z @ at.mT
+        fit = (logits.logsumexp(-1) - (logits * target).sum(-1)).sum(-1)
+        return fit + (decay * at.square()).sum((-1, -2)) / 2
+
+    before = objective(u)
+    scale = torch.ones_like(before)
+    for _ in range(30):
+        rises = objective(u - scale[..., None, None] * step) > before + 1e-12 * before.abs()
+        if not bool(rises.any()):
+            break
+        scale = torch.where(rises, scale / 2, scale)
+    return scale[..., None, None] * step
+
+
+def fit_ridge(clips: Tensor, labels: Tensor, ways: int, penalty: float | Tensor = 1.0) -> Linear:
+    """Ridge regression on targets 1 (own class) and -1, in closed form with an ``s x s`` system per episode.
+
+    Equal to scikit-learn's ``RidgeClassifier(alpha=penalty)`` for more than two classes.
+
+    Args:
+        clips: ``(... s d)``.
+        labels: ``(... s)`` int64.
+        ways: ``n``.
+        penalty: of the squared weights; a tensor broadcasts against the leading axes.
+
+    Returns:
+        Weights ``(... n d)`` and bias ``(... n)``, float64.
+    """
+    x, y = clips.double(), 2 * one_hot(labels, ways).double() - 1
+    mean_x, mean_y = x.mean(-2, keepdim=True), y.mean(-2, keepdim=True)
+    centred = x - mean_x
+    strength = torch.as_tensor(penalty, dtype=torch.float64, device=x.device)[..., None, None]
+    gram = centred @ centred.mT + strength * torch.eye(x.shape[-2], dtype=torch.float64, device=x.device)
+    weight = torch.linalg.solve(gram, y - mean_y).mT @ centred  # (... n d)
+    return weight, (mean_y - mean_x @ weight.mT)[..., 0, :]
+
+
+class LinearProbe(PooledMethod):
+    """A linear classifier fitted on the support clips of each episode.
+
+    Args:
+        encoder: any frame encoder.
+        strength: ``C``, the inverse of the penalty on the weights (ridge: its penalty is ``1 / C``).
+        solver: "logistic" fits many episodes at once, "ridge" in closed form, "sklearn" calls scikit-learn's logistic
+            regression for one episode after the other, which is slow and the same as "logistic".
+        normalise: fit unit vectors; otherwise the mean frames as they are, as CLIP's released probe does.
+    """
+
+    uses_text = False
+
+    def __init__(
+        self,
+        encoder: FrameEncoder,
+        strength: float = 1.0,
+        solver: Literal["logistic", "ridge", "sklearn"] = "logistic",
+        normalise: bool = True,
+    ) -> None:
+        super().__init__(encoder)
+        self.strength: float | Tensor = strength
+        self.solver = solver
+        self.normalise = normalise
+
+    def query_parts(self, features: Tensor) -> Parts:
+        return {"pooled": pool(features) if self.normalise else features.mean(-2)}
+
+    def support_parts(self, features: Tensor, text: Tensor | None) -> Parts:
+        return self.query_parts(features)
+
+    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor | None) -> Scores:
+        clips, labels, ways = support["pooled"], episode.support_labels, episode.ways
+        strength = self.strength[..., 0, 0] if isinstance(self.strength, Tensor) else self.strength  # a grid (g 1 1 1)
+        if self.solver == "ridge":
+            weight, bias = fit_ridge(clips, labels, ways, 1 / strength)
+        elif self.solver == "logistic":
+            weight, bias = fit_logistic(clips, labels, ways, strength)
+        else:
+            weight, bias = _each_with_sklearn(clips, labels, ways, float(strength))
+        logits = (query["pooled"].double() @ weight.mT + bias[..., None, :]).float()
+        return Scores(logits, logits)
+
+
+def _each_with_sklearn(clips: Tensor, labels: Tensor, ways: int, strength: float) -> Linear:
+    flat, targets = clips.detach().cpu().flatten(0, -3) if clips.dim() > 2 else clips.detach().cpu()[None], labels.cpu()
+    fits = [
+        fit_split(x.numpy(), y.numpy(), strength)
+        for x, y in zip(flat, targets.reshape(-1, labels.shape[-1]), strict=True)
+    ]
+    weight, bias = (torch.from_numpy(np.stack(part)).to(clips.device) for part in zip(*fits, strict=True))
+    if ways == 2:  # scikit-learn keeps one row for two classes: half of it each way gives the same probabilities
+        weight, bias = torch.cat([-weight, weight], 1) / 2, torch.cat([-bias, bias], 1) / 2
+    return weight.unflatten(0, labels.shape[:-1] or (1,))[0 if labels.dim() == 1 else ...], bias.reshape(
+        *labels.shape[:-1], ways
+    )
+
+
+Floats = NDArray[np.floating]
+
+
+def fit_split(clips: Floats, labels: NDArray[np.int64], strength: float, steps: int = 1000) -> tuple[Floats, Floats]:
+    """scikit-learn's logistic regression (L-BFGS) of clips ``(v d)``: weights ``(C d)`` and bias ``(C)``.
+
+    The published recipe of CLIP's repository: mean frames before normalisation, at most 1000 steps.
+
+    Raises:
+        ImportError: when scikit-learn is not installed.
+    """
+    try:
+        from sklearn.linear_model import LogisticRegression
+    except ImportError as error:
+        raise ImportError(
+            "this probe needs scikit-learn: pip install scikit-learn, or use solver='logistic', which does not."
+        ) from error
+    model = LogisticRegression(C=strength, max_iter=steps, tol=1e-8).fit(clips, labels)
+    return model.coef_, model.intercept_
+
+
+COARSE = (1e6, 1e4, 1e2, 1.0, 1e-2, 1e-4, 1e-6)
+
+
+def sweep(accuracy: Callable[[float], float], rounds: int = 8) -> float:
+    """CoOp's search for C: the best of seven decades, then a binary search on the logarithm around it.
+
+    Args:
+        accuracy: of the probe with this C on validation data, never on the data that is reported.
+        rounds: of the binary search.
+
+    Returns:
+        The C that is left; ties go to the first, and to the lower end.
+    """
+    best = max(COARSE, key=accuracy)  # max keeps the first of equals
+    low, high = math.log10(best) - 1, math.log10(best) + 1
+    for _ in range(rounds):
+        middle = (low + high) / 2
+        if accuracy(10**low) >= accuracy(10**high):
+            high = middle
+        else:
+            low = middle
+    return 10 ** (low if accuracy(10**low) >= accuracy(10**high) else high)
+
+
+def shots_to_match(target: float, curve: Mapping[int, float]) -> float:
+    """Labelled clips per class at which the k-shot curve reaches an accuracy, log2-linear between the shots.
+
+    Radford et al. 2021, figure 7.
+
+    Args:
+        target: such as the zero-shot accuracy.
+        curve: ``{shots: accuracy}``.
+
+    Returns:
+        The smallest such number; the smallest number of shots when even that is above the target, infinity when the
+        curve stays below it.
+    """
+    points = sorted(curve.items())
+    if points[0][1] >= target:
+        return float(points[0][0])
+    for (k, low), (more, high) in zip(points, points[1:], strict=False):
+        if low < target <= high:
+            share = (target - low) / (high - low)
+            return float(2 ** (math.log2(k) + share * (math.log2(more) - math.log2(k))))
+    return math.inf

@@ -1,0 +1,17 @@
+"""What is said about classes: prompt templates and banks of descriptions."""
+
+from fsar.text.bank import ClassTexts, Kind, Sentence, TextBank, ensemble
+from fsar.text.chunks import chunks, encode_whole
+from fsar.text.prompts import TEMPLATES, readable
+
+__all__ = [
+    "TEMPLATES",
+    "ClassTexts",
+    "Kind",
+    "Sentence",
+    "TextBank",
+    "chunks",
+    "encode_whole",
+    "ensemble",
+    "readable",
+]

@@ -1,0 +1,167 @@
+"""What is said about each class: its name, sentences made of it, descriptions, and the steps it consists of."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+import torch
+import yaml
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from fsar.text.chunks import Encodes, encode_whole
+from fsar.text.prompts import TEMPLATES, Brackets, TemplateSet, readable
+
+Kind = Literal["name", "template", "description", "step"]
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One text about a class. Those of kind "step" are in the order in which the steps happen."""
+
+    text: str
+    kind: Kind
+
+
+class ClassTexts(NamedTuple):
+    """Features of all texts of some classes."""
+
+    features: Tensor  # (C m d), un-normalised; zeros where a class has fewer than m
+    mask: Tensor  # (C m) bool, true where there is a text
+
+    def mean(self) -> Tensor:
+        """``(C d)`` unit vectors ``L2n(mean_m L2n(features))``: CLIP's prompt ensemble."""
+        return ensemble(self.features, self.mask)
+
+
+def ensemble(features: Tensor, mask: Tensor | None = None) -> Tensor:
+    """``(... m d) -> (... d)``: normalise, average over the texts, normalise (Radford et al. 2021, section 3.1.4)."""
+    unit = normalize(features, dim=-1)
+    return normalize(unit.mean(-2) if mask is None else (unit * mask[..., None]).sum(-2), dim=-1)
+
+
+class TextBank:
+    """Several texts per class, each with its kind.
+
+    A file of descriptions is YAML or JSON: a class name with a list of descriptions, or with lists by kind::
+
+        brush hair: [A hand moves a brush through long hair.]
+        pour:
+          description: [A liquid runs from one vessel into another.]
+          step: [a bottle is lifted, it tilts over a glass, liquid runs out, the bottle is put down]
+
+    Args:
+        templates: sentences that hold {} for the class name, or a published set: "photo" is CLIP-FSAR's single one,
+            "names" the bare name (Something-Something V2), "kinetics" CLIP's 28, "ucf101" CLIP's 48, "imagenet" CLIP's
+            7, "action_clip" ActionCLIP's 16.
+        descriptions: a YAML or JSON file of further texts.
+        kinds: which texts speak for a class when a method does not ask for others.
+        brackets: keep or strip the brackets of "[something]" in a class name.
+        placeholders: what to say instead of a bracket, ``{something: an object}``.
+
+    Raises:
+        FileNotFoundError: when the file does not exist.
+        ValueError: a template without {}, or a file of another form.
+    """
+
+    def __init__(
+        self,
+        templates: TemplateSet | list[str] = "photo",
+        descriptions: str | None = None,
+        kinds: list[Kind] | None = None,
+        brackets: Brackets = "raw",
+        placeholders: dict[str, str] | None = None,
+    ) -> None:
+        self.templates = TEMPLATES[templates] if isinstance(templates, str) else tuple(templates)
+        if any("{}" not in template for template in self.templates):
+            raise ValueError(f"templates must be texts that each hold {{}}, found {templates!r}.")
+        self.kinds: tuple[Kind, ...] = tuple(kinds or ("template",))
+        self.brackets: Brackets = brackets
+        self.placeholders = placeholders
+        self.source = descriptions
+        self.given = {} if descriptions is None else read_descriptions(Path(descriptions))
+
+    def sentences(self, name: str) -> tuple[Sentence, ...]:
+        """All that is said about a class: its name, the filled templates, then what the file says, in its order."""
+        said = readable(name, self.brackets, self.placeholders)
+        own = [Sentence(said, "name"), *(Sentence(t.replace("{}", said), "template") for t in self.templates)]
+        return (*own, *self.given.get(name, ()))
+
+    def texts(self, name: str, kinds: Sequence[Kind] | None = None) -> list[str]:
+        """Texts of the class of these kinds, by default those of the bank.
+
+        Raises:
+            ValueError: when there is none.
+        """
+        wanted = self.kinds if kinds is None else kinds
+        found = [sentence.text for sentence in self.sentences(name) if sentence.kind in wanted]
+        if not found:
+            close = difflib.get_close_matches(name, self.given, n=1)
+            raise ValueError(
+                f"there is no text of kind {' or '.join(wanted)} about the class {name!r}"
+                + (f" in {self.source}" if self.source else ": no file of descriptions was given")
+                + (f" (it speaks of {close[0]!r})" if close and close[0] != name else "")
+                + ". Add it, or ask for the kind 'template', which every class has."
+            )
+        return found
+
+    def features(self, encoder: Encodes, names: Sequence[str], kinds: Sequence[Kind] | None = None) -> ClassTexts:
+        """Encode the texts of ``C`` classes; ``m`` is the largest number of texts of a class.
+
+        Texts longer than the encoder reads are split and averaged, with a warning that counts them.
+        """
+        texts = [self.texts(name, kinds) for name in names]
+        counts = torch.tensor([len(some) for some in texts])
+        flat = encode_whole(encoder, [text for some in texts for text in some])
+        features = torch.nn.utils.rnn.pad_sequence(list(flat.split(counts.tolist())), batch_first=True)
+        mask = torch.arange(features.shape[1]) < counts[:, None]
+        return ClassTexts(features, mask.to(features.device))
+
+    def sample(self, names: Sequence[str], mix: Mapping[Kind, float], generator: torch.Generator) -> list[str]:
+        """One random text for each name, its kind drawn first: VeCLIP's mixing (https://arxiv.org/abs/2310.07699).
+
+        Args:
+            names: of classes, repeated if a class is to be drawn several times.
+            mix: shares of the kinds, such as ``{"template": 0.5, "description": 0.5}``.
+            generator: of the draws.
+        """
+        shares = torch.tensor(list(mix.values()), dtype=torch.float64)
+        if not mix or bool((shares < 0).any()) or float(shares.sum()) <= 0:
+            raise ValueError(f"mix must give kinds shares that are not negative and not all 0, found {dict(mix)}.")
+        kinds = torch.multinomial(shares, len(names), replacement=True, generator=generator).tolist()
+        places = torch.rand(len(names), generator=generator).tolist()
+        options = [self.texts(name, [list(mix)[kind]]) for name, kind in zip(names, kinds, strict=True)]
+        return [texts[int(place * len(texts))] for texts, place in zip(options, places, strict=True)]
+
+
+def read_descriptions(path: Path) -> dict[str, tuple[Sentence, ...]]:
+    """``{class name: sentences}`` of a YAML or JSON file.
+
+    Raises:
+        FileNotFoundError: when the file does not exist.
+        ValueError: names the class that is not of the form that :class:`TextBank` describes.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"descriptions: {path} does not exist.")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"descriptions: {path} is neither YAML nor JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"descriptions: {path} must map class names to texts, found {type(content).__name__}.")
+    return {str(name): _sentences(f"{path}, class {name!r}", entry) for name, entry in content.items()}
+
+
+def _sentences(place: str, entry: Any) -> tuple[Sentence, ...]:
+    by_kind = {"description": entry} if isinstance(entry, list) else entry
+    kinds = get_args(Kind)
+    if not isinstance(by_kind, dict) or not set(by_kind) <= set(kinds):
+        raise ValueError(f"{place}: expected a list of descriptions, or lists under {', '.join(kinds)}; found {entry}.")
+    for kind, texts in by_kind.items():
+        if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
+            raise ValueError(f"{place}: {kind} must be a list of texts, found {texts!r}.")
+    return tuple(Sentence(text.strip(), kind) for kind, texts in by_kind.items() for text in texts)
