@@ -25,6 +25,7 @@ from episodes.dataset import (
     readable,
 )
 from episodes.episode import Episode
+from episodes.features import StoredClips, made_from, open_store
 from episodes.frames import FrameSampler, SegmentCentre, SegmentRandom
 from episodes.sampler import EpisodeSampler, StridedSampler
 from episodes.splits import Benchmark, BenchmarkSource, Split, query_split, support_split
@@ -60,6 +61,8 @@ class EpisodicDataModule(LightningDataModule):
         train_transform: by default short side to 8/7 of size, then one random crop per clip; no flip.
         test_transform: by default short side to 8/7 of size, then the centre crop.
         reader: how videos are decoded: auto (exact on every file), pyav, decord or torchcodec.
+        features: a folder that tools/extract_features.py filled with the same configuration; clips are then stored
+            features ``(t d)``, no video is opened, and a store that does not fit is refused. Not for predict.
         check_videos: look at every video of the splits before the start, and refuse to start on a broken one.
         skip_unreadable: leave broken videos out and list them, instead of refusing to start.
         episodes_per_batch: training episodes in one batch.
@@ -92,6 +95,7 @@ class EpisodicDataModule(LightningDataModule):
         train_transform: Transform | None = None,
         test_transform: Transform | None = None,
         reader: Reader = "auto",
+        features: str | os.PathLike[str] | None = None,
         check_videos: bool = True,
         skip_unreadable: bool = False,
         episodes_per_batch: int = 1,
@@ -112,7 +116,7 @@ class EpisodicDataModule(LightningDataModule):
         self.train_sampler, self.test_sampler = train_sampler or SegmentRandom(), test_sampler or SegmentCentre()
         self.train_transform = train_transform or ClipTransform(size, resize_to=short_side, crop="random")
         self.test_transform = test_transform or ClipTransform(size, resize_to=short_side, crop="centre")
-        self.frames, self.reader = frames, reader
+        self.frames, self.reader, self.features = frames, reader, features
         self.check_videos, self.skip_unreadable = check_videos, skip_unreadable
         self.episodes_per_batch, self.video_batch, self.episode_batch = episodes_per_batch, video_batch, episode_batch
         self.workers, self.seed, self.test_seed = workers, seed, test_seed
@@ -149,8 +153,8 @@ class EpisodicDataModule(LightningDataModule):
         for name in {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ()):
             if name not in self.splits:
                 split = self.load().split(name)
-                if self.check_videos:
-                    split, self.left_out[name] = readable(split, self._workers, *self._share, self.skip_unreadable)
+                if self.check_videos and (self.features is None or self.skip_unreadable):
+                    split, self.left_out[name] = readable(split, self.readers, *self._share, self.skip_unreadable)
                 self.splits[name] = split
         if self.trainer is not None and stage == "fit":
             self.trainer.num_sanity_val_steps = 0  # a few batches of videos are not enough for any episode
@@ -174,16 +178,26 @@ class EpisodicDataModule(LightningDataModule):
         except ValueError as error:
             raise ValueError(f"split {name} of benchmark {self.load().name}: {error}") from error
 
-    def clips(self, split: Split, training: bool = False) -> ClipDataset:
-        """Where the clips of a split come from, read the way that training or evaluation reads them."""
+    def clips(self, split: Split, training: bool = False, stored: bool = False) -> ClipDataset:
+        """Clips of a split, read as training or evaluation does; ``stored`` in a store, the same for every seed."""
         return ClipDataset(
             split,
             self.train_sampler if training else self.test_sampler,
             self.train_transform if training else self.test_transform,
             self.frames,
             self.reader,
-            self.seed if training else self.test_seed,
+            (0 if stored else self.seed) if training else self.test_seed,
         )
+
+    def _source(self, name: str) -> ClipDataset | StoredClips:
+        """Clips of a split as pixels, or as the features that the encoder of the trainer's module gave them."""
+        clips = self.clips(self.splits[name], name == "train", stored=self.features is not None)
+        if self.features is None:
+            return clips
+        module: Any = self.trainer and self.trainer.lightning_module
+        if module is None:
+            raise ValueError("data.features belong to one encoder, which a Trainer's module must name; found none.")
+        return open_store(Path(self.features), clips, module.feature_key())
 
     def train_dataloader(self) -> EpisodeLoader:
         """Batches of training episodes of pixels, numbered by epoch."""
@@ -196,10 +210,9 @@ class EpisodicDataModule(LightningDataModule):
                 f"{self.episodes_per_batch}; give a multiple of {step}, such as {max(count // step, 1) * step}."
             )
         sampler = self.episode_sampler("train")
-        clips = self.clips(self.splits["train"], training=True)
         order = StridedSampler(range(count), rank, world, renumber=True)
         return EpisodeLoader(
-            EpisodeDataset(clips, sampler),
+            EpisodeDataset(self._source("train"), sampler),
             batch_size=self.episodes_per_batch,
             sampler=order,
             collate_fn=Episode.stack,
@@ -238,6 +251,8 @@ class EpisodicDataModule(LightningDataModule):
             "queries": sampler.queries,
             "opposites": self.opposites,
             "seed": sampler.seed,
+            **made_from(self.clips(self.splits[name], name == "train")),
+            "features": None if self.features is None else str(self.features),
             "episodes": self.counts[name],
             "episodes_sha256": sampler.fingerprint(self.counts[name]),
             "first_1000_sha256": sampler.fingerprint(1000),
@@ -252,7 +267,7 @@ class EpisodicDataModule(LightningDataModule):
         self._refuse_limits()
         sampler = self.episode_sampler(name)
         videos = ClipLoader(
-            self.clips(self.splits[name]),
+            self._source(name),
             batch_size=self.video_batch,
             sampler=StridedSampler(needed_videos(sampler, self.counts[name]), *self._share),
             collate_fn=partial(collate_videos, self.splits[name]),
@@ -263,13 +278,16 @@ class EpisodicDataModule(LightningDataModule):
     def _reading(self) -> dict[str, Any]:
         """Arguments of a loader that reads videos."""
         return {
-            "num_workers": self._workers,
-            "persistent_workers": self._workers > 0,
+            "num_workers": self.readers,
+            "persistent_workers": self.readers > 0,
             "pin_memory": torch.cuda.is_available(),
         }
 
     @property
-    def _workers(self) -> int:
+    def readers(self) -> int:
+        """Number of processes that read videos, for each process that computes; stored features need none."""
+        if self.features is not None:
+            return 0
         processes = self.trainer.num_devices if self.trainer else 1
         return min(8, suggested_max_num_workers(processes)) if self.workers is None else self.workers
 

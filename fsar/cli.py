@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import re
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any, NoReturn
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint, RichModelSummary, RichProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info
@@ -20,9 +22,19 @@ import fsar.alignment
 import fsar.methods  # noqa: F401  (so that short class names are known)
 from episodes.datamodule import EpisodicDataModule
 from fsar.learner import Learner
+from fsar.metrics import Accuracy
+from fsar.results import time_shares, write_results
 
 RUN_VARIABLE = "FSAR_RUN"  # processes that Lightning starts for other devices share the folder of the first
 METHOD_KEY = "--model.method"
+NOISE = (
+    "LightningCLI's args parameter is intended",  # we are the entry point
+    r"Found \d+ module\(s\) in eval mode",  # frozen towers stay in evaluation mode on purpose
+    r".*isinstance\(treespec, LeafSpec\)",  # Lightning 2.6 with torch 2.15
+    "Be aware that when using `ckpt_path`, callbacks used to create",  # nothing is monitored in evaluation
+    "The number of training batches .* is smaller than the logging interval",
+    "The '.*dataloader' does not have many workers",  # the data module chooses their number
+)
 RUNS = "runs/%Y-%m-%d_%H-%M-%S"
 
 
@@ -32,6 +44,9 @@ def run(args: list[str]) -> None:
     args = [a for a in args if a != "--debug"]
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # a user's own classes, named by class_path
+    for message in NOISE:
+        warnings.filterwarnings("ignore", message)
+    logging.getLogger(rank_zero_info.__module__).addFilter(lambda record: "Tip:" not in record.getMessage())
     try:
         CLI(
             Learner,
@@ -46,9 +61,7 @@ def run(args: list[str]) -> None:
             trainer_defaults={"num_sanity_val_steps": 0, "inference_mode": False},
         )
     except KeyboardInterrupt:
-        sys.exit(
-            "fsar: interrupted; `--ckpt_path <run>/checkpoints/last.ckpt` continues a fit from its last checkpoint"
-        )
+        sys.exit("fsar: interrupted")
     except Exception as error:
         if debug:
             raise
@@ -61,23 +74,23 @@ def expand(args: list[str]) -> list[str]:
     ``--model.alignment X`` means ``--model.method.alignment X``. For validate, test and predict, ``--run FOLDER``
     brings in the folder's config.yaml, beneath every option given, and its best checkpoint.
     """
-    own = {"method", "optimizer", "lr_scheduler", "no_weight_decay", "lr_factors", "help"}
-    out = [
-        re.sub(r"^--model\.", METHOD_KEY + ".", a) if (m := re.match(r"--model\.(\w+)", a)) and m[1] not in own else a
-        for a in args
-    ]
-    out = [part for a in out for part in (a.split("=", 1) if a.startswith("--run=") else [a])]
-    if any(re.match(r"--model\.method\..*help", a) for a in out) and not {"-c", "--config", METHOD_KEY} & set(out):
-        out[1:1] = [METHOD_KEY, "ClipFSAR"]
+    out = [part for a in args for part in (a.split("=", 1) if a.startswith("--run=") else [a])]
+    out = [re.sub(r"^--model\.(?!(method|optimizer|lr_\w+|no_weight_decay|help)\b)", METHOD_KEY + ".", a) for a in out]
+    configured = {"-c", "--config", METHOD_KEY} & {a.split("=")[0] for a in out}
+    if not configured and any(re.match(r"--model\.method\..*help", a) for a in out):
+        out[1:1] = [METHOD_KEY, "ClipFSAR"]  # help on a part needs to know of which method
     if "--run" not in out[:-1] or out[0] == "fit":
         return out
     folder = Path(out[out.index("--run") + 1])
     config, checkpoint = folder / "config.yaml", folder / "checkpoints" / "best.ckpt"
-    if not config.is_file():
-        raise FileNotFoundError(f"{config} does not exist: --run must name the folder of a finished `fsar fit`.")
-    out[1:1] = ["--config", str(config)]
-    if not any(a.split("=")[0] == "--ckpt_path" for a in out) and checkpoint.is_file():
-        out += ["--ckpt_path", str(checkpoint)]
+    if config.is_file():
+        out[1:1] = ["--config", str(config)]
+        if checkpoint.is_file() and "--ckpt_path" not in {a.split("=")[0] for a in out}:
+            out += ["--ckpt_path", str(checkpoint)]
+    elif not configured:
+        raise FileNotFoundError(
+            f"{config} does not exist: --run must name the folder of a `fsar fit`, or a new one together with -c files."
+        )
     return out
 
 
@@ -139,8 +152,6 @@ class CLI(LightningCLI):
         configured = self._get(self.config_init, "trainer")
         kwargs["default_root_dir"] = folder
         kwargs["callbacks"] = [*(configured.callbacks or []), RichProgressBar()]
-        if configured.enable_model_summary is not False:
-            kwargs["callbacks"].append(RichModelSummary(max_depth=2))
         if fit:
             kwargs["callbacks"].append(Checkpoints(folder))
         if configured.logger is None:
@@ -153,6 +164,31 @@ class CLI(LightningCLI):
         if self.trainer.is_global_zero:
             folder = self.trainer.default_root_dir
             print(f"\nrun folder: {folder}\ntest it:    fsar test --run {folder}")
+
+    def before_test(self) -> None:
+        """Our own report takes the place of Lightning's table."""
+        self.config_init["test"]["verbose"] = False
+
+    def before_validate(self) -> None:
+        """Likewise."""
+        self.config_init["validate"]["verbose"] = False
+
+    def after_test(self) -> None:
+        """Write the results, and say the one number with its interval."""
+        self._report("test")
+
+    def after_validate(self) -> None:
+        """Likewise for the validation classes."""
+        self._report("val")
+
+    def _report(self, split: str) -> None:
+        result, data = self.model.result, self.datamodule
+        self._dump_config()
+        folder = write_results(Path(self.trainer.default_root_dir), self.model, data, self.config_dump, split)
+        if self.trainer.is_global_zero:
+            accuracy = Accuracy(result["accuracy"], result["interval_95"], result["episodes"])
+            print(f"\n{split}: {data.ways}-way {data.test_shots}-shot accuracy {accuracy}")
+            print(f"{time_shares(result, len(data.splits[split]))}\nresults: {folder}")
 
 
 class Checkpoints(ModelCheckpoint):
@@ -171,6 +207,12 @@ class Checkpoints(ModelCheckpoint):
             save_last=True,
             enable_version_counter=False,
         )
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Keep what was learned before an interruption or an error."""
+        if trainer.training and trainer.global_step:
+            trainer.save_checkpoint(path := Path(self.dirpath or "", "interrupted.ckpt"))
+            rank_zero_info(f"\nstopped at step {trainer.global_step}; go on with --ckpt_path {path}")
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Nothing can be monitored when the benchmark has no validation classes."""

@@ -131,8 +131,12 @@ def score_episodes(bank: VideoBank, episodes: Episode) -> Scores:
     size = bank.group_size(episodes) if episodes.classes.device.type == "cpu" else count
     if size >= count:
         return _score(bank, episodes)
-    groups = [_score(bank, episodes.map(lambda x, i=i: x[i : i + size])) for i in range(0, count, size)]
+    groups = [_score(bank, _some(episodes, start, size)) for start in range(0, count, size)]
     return Scores(torch.cat([g.logits for g in groups]), torch.cat([g.few_shot for g in groups]))
+
+
+def _some(episodes: Episode, start: int, count: int) -> Episode:
+    return episodes.map(lambda x: x[start : start + count])
 
 
 def _score(bank: VideoBank, episodes: Episode) -> Scores:
@@ -149,14 +153,24 @@ def _score(bank: VideoBank, episodes: Episode) -> Scores:
     return bank.method.score(support, query, episodes, bank.text)
 
 
-def feature_key(method: Method) -> str:
-    """sha256 hex of what turns a clip into the features that this method reads: names them in a feature store.
+def feature_key(method: Method, training: bool = False) -> str:
+    """sha256 hex of what turns a clip into the features that this method reads: its name in a feature store.
+
+    Args:
+        method: asked for its encoder.
+        training: features are to take the place of pixels in training.
 
     Raises:
-        ValueError: when no stored feature could serve, as support clips are encoded together with their class's name.
+        ValueError: when no stored feature could serve, because support clips are encoded together with their class's
+            name, or because the encoder is to be trained.
     """
     if method.text_conditioned:
         raise ValueError(refusal(method))
+    if training and not method.encoder.frozen:
+        raise ValueError(
+            "data.features replaces the pixels, but this encoder is to be trained on them: set the encoder's "
+            "tune to frozen, or leave out data.features."
+        )
     digest = hashlib.sha256(method.encoder.fingerprint(trained=True).encode())
     if type(method).encode is not Method.encode:
         digest.update(type(method).__qualname__.encode())

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from episodes.episode import Episode, VideoBatch
-from fsar.evaluation import VideoBank, score_episodes
+from fsar.evaluation import VideoBank, feature_key, score_episodes
 from fsar.method import Method
 from fsar.metrics import EpisodeAccuracy
 from fsar.results import Phases, Predictions, summarise
@@ -116,13 +116,17 @@ class Learner(LightningModule):
         self.log(f"{stage}_accuracy", accuracy.mean, prog_bar=True, sync_dist=True)
         self.log(f"{stage}_interval", accuracy.interval, sync_dist=True)
         self.accuracy.reset()
-        if stage == "test":
+        if not self.trainer.training:
             self.rows = self.predictions.arrays()
             summary = summarise(self.rows, self.predictions.class_names)
             self.result = {**summary, **self.phases.record(), "encoder_forwards": forwards}
 
     def predict_step(self, episode: Episode, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         return self.method(episode).logits
+
+    def feature_key(self) -> str:
+        """sha256 of what turns clips into features; a store of features made by anything else is refused."""
+        return feature_key(self.method)
 
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer(self.parameter_groups())

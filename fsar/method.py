@@ -56,6 +56,10 @@ class Method(nn.Module):
     uses_text: bool = True
     """False for methods that never read a class name: they run with an encoder that has no text tower."""
 
+    averages_shots: bool = False
+    """True when scoring uses nothing of a class's support clips but the mean of each of their parts; evaluation then
+    averages while it looks the parts up and hands over one support clip per class."""
+
     def __init__(self, encoder: FrameEncoder) -> None:
         super().__init__()
         if self.uses_text and encoder.text is None:

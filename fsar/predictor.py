@@ -112,7 +112,7 @@ def load(run: str | os.PathLike[str], checkpoint: str = "best") -> Predictor:
     parser.add_class_arguments(EpisodicDataModule, "data")
     for key in ("seed_everything", "trainer", "run", "ckpt_path", "weights_only"):
         parser.add_argument(f"--{key}", default=None)
-    parts = parser.instantiate_classes(parser.parse_path(str(config)))
+    parts = parser.instantiate(parser.parse_path(str(config)))
     stored = torch.load(weights, map_location="cpu", weights_only=True)
     check_checkpoint(parts.model, stored)
     parts.model.load_state_dict(stored["state_dict"], strict=False)

@@ -141,7 +141,7 @@ def extremes(subject: Subject) -> str:
         "opposite frames": (query.abs(), -support.abs()),
     }
     if subject.lengths:
-        cases["32 frames"] = tuple(x.float() for x in subject.pair(t=32, u=32))
+        cases["16 frames"] = tuple(x.float() for x in subject.pair(t=16, u=16))
     for name, clips in cases.items():
         leaves = [x.clone().requires_grad_() for x in clips]
         value = subject.score(*leaves)

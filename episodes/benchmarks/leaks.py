@@ -1,4 +1,4 @@
-"""What is shared where nothing should be: sources of clips across splits, and one benchmark's test with another's training.
+"""What is shared where nothing should be: sources of clips across splits, one benchmark's test and another's training.
 
 Classes, videos and YouTube ids that stand in two splits of one benchmark are refused when its lists are read
 (:func:`episodes.benchmarks.lists.refuse_leaks`). What the published lists do share is reported here.

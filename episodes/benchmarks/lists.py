@@ -208,7 +208,8 @@ def _line(line: str, split: str, place: str) -> Entry:
     name, _, video = line.rpartition("/")
     if not name or not video:
         raise ValueError(
-            f"{place}: '{line}' is in no known format. Expected {split}0//folder/video.mp4, {split}0/video or class/video."
+            f"{place}: '{line}' is in no known format. Expected {split}0//folder/video.mp4, {split}0/video "
+            "or class/video."
         )
     return Entry(split, None, os.path.basename(name), video_id(video), place)
 
@@ -241,7 +242,8 @@ def _class_of(
         if entry.class_id >= len(known):
             raise ValueError(
                 f"{entry.place}: class {entry.class_id}, but {entry.split} of {definition.name} has classes "
-                f"0..{len(known) - 1}. Ids start at 0 in each split; lists that number all splits together are not read."
+                f"0..{len(known) - 1}. Ids start at 0 in each split; lists that number all splits "
+                "together are not read."
             )
         name = known[entry.class_id]
         if entry.class_name is not None and _plain(entry.class_name) != _plain(name):

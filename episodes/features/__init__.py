@@ -15,8 +15,8 @@ there before it makes it, and when both make the same one, the first counts. At 
 checksum of each; the joined file is renamed as well, and its existence means that the store is complete.
 """
 
-from episodes.features.key import store_key
+from episodes.features.key import made_from, store_key
 from episodes.features.store import FeatureStore, StoredClips, open_store
 from episodes.features.writer import FeatureWriter
 
-__all__ = ["FeatureStore", "FeatureWriter", "StoredClips", "open_store", "store_key"]
+__all__ = ["FeatureStore", "FeatureWriter", "StoredClips", "made_from", "open_store", "store_key"]

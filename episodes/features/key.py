@@ -26,15 +26,28 @@ def store_key(clips: ClipDataset, encoder: str) -> Key:
         ValueError: when a sampler or transform cannot be described by plain attributes.
     """
     random = clips.sampler.random or getattr(clips.transform, "random", True)
+    videos = hashlib.sha256(json.dumps(clips.split.paths).encode()).hexdigest()
     return {
         "format": FORMAT,
         "encoder": encoder,
-        "frames": clips.frames,
-        "sampler": describe(clips.sampler),
-        "transform": describe(clips.transform),
-        "reader": clips.reader,
+        **made_from(clips, exact=True),
         "seed": clips.seed if random else None,
-        "videos": f"{len(clips)}, sha256 {hashlib.sha256(json.dumps(clips.split.paths).encode()).hexdigest()[:16]}",
+        "videos": f"{len(clips)}, sha256 {videos[:12]}",
+    }
+
+
+def made_from(clips: ClipDataset, exact: bool = False) -> Key:
+    """How clips are made from videos: number of frames, frame sampler, transform and reader, as plain JSON.
+
+    Args:
+        clips: some clips.
+        exact: raise ValueError for a sampler or transform that plain JSON does not describe, instead of its repr.
+    """
+    return {
+        "frames": clips.frames,
+        "sampler": describe(clips.sampler, exact),
+        "transform": describe(clips.transform, exact),
+        "reader": clips.reader,
     }
 
 
@@ -43,27 +56,22 @@ def folder_name(split: Split, key: Key) -> str:
     return f"{split.name}-{hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]}"
 
 
-def describe(part: object) -> dict[str, Any]:
-    """Class and attributes of a sampler or transform, as plain JSON.
-
-    Raises:
-        ValueError: when an attribute is neither a number, a string, None nor a list or dict of such.
-    """
+def describe(part: object, exact: bool = False) -> dict[str, Any]:
+    """Class and attributes of a sampler or transform, as plain JSON; see :func:`made_from`."""
     kind = type(part)
-    facts = {"class": f"{kind.__module__}.{kind.__qualname__}"}
-    for name, value in sorted(vars(part).items() if hasattr(part, "__dict__") else ()):
+    facts: dict[str, Any] = {"class": f"{kind.__module__}.{kind.__qualname__}"}
+    attributes = sorted(vars(part).items()) if kind.__module__ != "builtins" else [("function", part)]
+    for name, value in attributes:
         try:
             facts[name] = json.loads(json.dumps(value, allow_nan=False))
         except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"features cannot be stored: {facts['class']}.{name} is {value!r}, and only numbers, strings, None and "
-                "lists or dicts of them can tell one configuration from another. Keep such values in the object."
-            ) from error
-    if kind.__name__ in ("function", "method", "builtin_function_or_method"):
-        raise ValueError(
-            f"features cannot be stored: {part!r} is a function, which nothing can tell from another one. Make it a "
-            "class with plain attributes and __call__."
-        )
+            if exact:
+                raise ValueError(
+                    f"features cannot be stored: {facts['class']} has {name} = {value!r}, and only numbers, strings, "
+                    "None, and lists or dicts of them tell one configuration from another. Make the sampler or "
+                    "transform a class whose attributes are such values."
+                ) from error
+            facts[name] = repr(value)
     return facts
 
 

@@ -158,7 +158,7 @@ class PackWriter:
             pixels: ``(t h w c)`` uint8.
             fps: of the kept frames.
         """
-        place = Place(self._frames.seek(0, os.SEEK_END), pixels.shape, fps)  # type: ignore[arg-type]
+        place = Place(self._frames.seek(0, os.SEEK_END), pixels.shape, fps)
         self._frames.write(np.ascontiguousarray(pixels).data)
         self._frames.flush()
         entry = {"clip": clip, "offset": place.offset, "shape": place.shape, "fps": fps}

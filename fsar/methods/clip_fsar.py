@@ -77,6 +77,7 @@ class ClipFSAR(Method):
                 "one: use merge='after'."
             )
         self.alignment = alignment
+        self.averages_shots = not alignment.merges_shots
         self.temporal = TemporalTransformer(encoder.channels, depth, hidden_norm=hidden_norm, positions=positions)
         self.scale = nn.Parameter(torch.tensor(float(scale_init)))
         self.merge = merge
@@ -101,23 +102,21 @@ class ClipFSAR(Method):
 
     def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor | None) -> Scores:
         assert text is not None
-        class_text = text[episode.classes]  # (... n d)
         merge_shots = shot_groups if self.alignment.merges_shots else shot_mean
         prototypes = merge_shots(support["frames"], episode.support_labels, episode.ways)  # (... n t d)
         if self.merge == "before":
-            prototypes = self.modulate(prototypes, class_text)
+            prototypes = self.modulate(prototypes, text[episode.classes])
         few_shot = self.alignment(query["frames"], prototypes)  # (... q n)
         if self.training:
             pooled = torch.cat([support["pooled"], query["pooled"]], dim=-2)  # (... s+q d), raw features
             class_logits = self.scale * cosine(pooled, text, self.epsilon)
             return Scores(few_shot, few_shot, class_logits)
-        logits = self.infer(few_shot, query, class_text)
-        return Scores(logits, few_shot, normalised=self.inference != "few_shot")
+        if self.inference == "few_shot":
+            return Scores(few_shot, few_shot)
+        return Scores(self.infer(few_shot, query, text[episode.classes]), few_shot, normalised=True)
 
     def infer(self, few_shot: Tensor, query: Parts, class_text: Tensor) -> Tensor:
-        """The few-shot logits, or the probabilities of the text or combined inference, ``(... q n)``."""
-        if self.inference == "few_shot":
-            return few_shot
+        """Probabilities ``(... q n)`` of the text, or of text and few-shot together; class text is ``(... n d)``."""
         text = (self.scale * cosine(query["pooled"], class_text)).log_softmax(-1)
         if self.inference == "text":
             return text.exp()

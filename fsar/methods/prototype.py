@@ -29,6 +29,7 @@ class Prototype(Method):
     def __init__(self, encoder: FrameEncoder, alignment: Alignment) -> None:
         super().__init__(encoder)
         self.alignment = alignment
+        self.averages_shots = not alignment.merges_shots
 
     def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor | None) -> Scores:
         merge_shots = shot_groups if self.alignment.merges_shots else shot_mean

@@ -22,8 +22,7 @@ TEMPLATES: dict[TemplateSet, tuple[str, ...]] = {
     "photo": ("a photo of {}",),  # CLIP-FSAR: no final period
     "names": ("{}",),  # for names that are phrases already, as in Something-Something V2
     "kinetics": tuple(
-        f"a {noun} of {form}."
-        for noun, form in product(_NOUNS, ("{}", *(f"a person {doing}{{}}" for doing in _DOING)))
+        f"a {noun} of {form}." for noun, form in product(_NOUNS, ("{}", *(f"a person {doing}{{}}" for doing in _DOING)))
     ),
     "ucf101": tuple(
         f"a {noun} of {who} person {doing}{{}}." for doing, who, noun in product(_DOING, ("a", "the"), _NOUNS)

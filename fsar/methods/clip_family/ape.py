@@ -36,8 +36,8 @@ def channel_scores(text: Tensor, weights: Weights, keys: Tensor | None = None, v
     """The refinement criterion ``J`` (section 3.1) of every channel; the most useful ones have the largest.
 
     The mean product over all pairs of samples of different classes, a quadruple loop in the release, is
-    ``[(Σ_c S_c)² - Σ_c S_c²] / [(Σ_c M_c)² - Σ_c M_c²]`` with ``S_c`` the sum of a class's ``M_c`` samples: its text and
-    its keys.
+    ``[(Σ_c S_c)² - Σ_c S_c²] / [(Σ_c M_c)² - Σ_c M_c²]`` with ``S_c`` the sum of a class's ``M_c`` samples, its text
+    and its keys.
 
     Args:
         text: ``(... n d)`` unit vectors.

@@ -1,15 +1,16 @@
 """Linear probe: a linear classifier on frozen clip features, fitted on the support clips alone.
 
 Radford et al. 2021, https://arxiv.org/abs/2103.00020, section 3.2 (logistic regression by L-BFGS), and the few-shot
-protocol of CoOp (Zhou et al. 2022, https://arxiv.org/abs/2109.01134), whose sweep over C is :func:`sweep`. In an episode
-there are no validation shots: C is fixed, or chosen once on validation-class episodes. Unit vectors with C between 1
-and 10 are a strong baseline.
+protocol of CoOp (Zhou et al. 2022, https://arxiv.org/abs/2109.01134), whose sweep over C is :func:`sweep`. An episode
+has no validation shots: C is fixed, or chosen once on validation-class episodes. Unit vectors with C between 1 and 10
+are a strong baseline.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -28,7 +29,7 @@ Linear = tuple[Tensor, Tensor]
 
 
 def fit_logistic(clips: Tensor, labels: Tensor, ways: int, strength: float | Tensor = 1.0, steps: int = 50) -> Linear:
-    """Multinomial logistic regression ``min Σ_s CE(W x_s + b) + |W|² / (2C)`` of many episodes at once, by Newton steps.
+    """Multinomial logistic regression ``min Σ_s CE(W x_s + b) + |W|² / (2C)`` of many episodes at once, by Newton.
 
     The minimiser lies in the span of the clips, so it is found in their ``r = min(s, d)`` coordinates; float64. Equal
     to scikit-learn's ``LogisticRegression(C)``, whose bias is not penalised either.
@@ -168,17 +169,14 @@ class LinearProbe(PooledMethod):
 
 
 def _each_with_sklearn(clips: Tensor, labels: Tensor, ways: int, strength: float) -> Linear:
-    flat, targets = clips.detach().cpu().flatten(0, -3) if clips.dim() > 2 else clips.detach().cpu()[None], labels.cpu()
-    fits = [
-        fit_split(x.numpy(), y.numpy(), strength)
-        for x, y in zip(flat, targets.reshape(-1, labels.shape[-1]), strict=True)
-    ]
-    weight, bias = (torch.from_numpy(np.stack(part)).to(clips.device) for part in zip(*fits, strict=True))
-    if ways == 2:  # scikit-learn keeps one row for two classes: half of it each way gives the same probabilities
+    flat = clips.detach().cpu().reshape(-1, *clips.shape[-2:])
+    targets = labels.cpu().reshape(-1, labels.shape[-1])
+    fits = [fit_split(x.numpy(), y.numpy(), strength) for x, y in zip(flat, targets, strict=True)]
+    weight, bias = (torch.from_numpy(np.stack(part)).double().to(clips.device) for part in zip(*fits, strict=True))
+    if ways == 2:  # one row for two classes there: half of it each way gives the same probabilities
         weight, bias = torch.cat([-weight, weight], 1) / 2, torch.cat([-bias, bias], 1) / 2
-    return weight.unflatten(0, labels.shape[:-1] or (1,))[0 if labels.dim() == 1 else ...], bias.reshape(
-        *labels.shape[:-1], ways
-    )
+    lead = labels.shape[:-1]
+    return weight.reshape(*lead, ways, -1), bias.reshape(*lead, ways)
 
 
 Floats = NDArray[np.floating]
@@ -242,7 +240,7 @@ def shots_to_match(target: float, curve: Mapping[int, float]) -> float:
     points = sorted(curve.items())
     if points[0][1] >= target:
         return float(points[0][0])
-    for (k, low), (more, high) in zip(points, points[1:], strict=False):
+    for (k, low), (more, high) in pairwise(points):
         if low < target <= high:
             share = (target - low) / (high - low)
             return float(2 ** (math.log2(k) + share * (math.log2(more) - math.log2(k))))

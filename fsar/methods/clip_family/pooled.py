@@ -1,4 +1,4 @@
-"""What CLIP's own few-shot family shares: one vector per clip, one unit vector per class name, small fits per episode."""
+"""What CLIP's own few-shot family shares: one vector per clip, one per class name, small fits per episode."""
 
 from __future__ import annotations
 
@@ -78,9 +78,7 @@ def fit_each(parameters: Sequence[Tensor], loss: Callable[[], Tensor], steps: in
         steps: how many.
         optimizer: its settings.
     """
-    adam = torch.optim.AdamW(
-        list(parameters), lr=optimizer.lr, eps=optimizer.eps, weight_decay=optimizer.weight_decay
-    )
+    adam = torch.optim.AdamW(list(parameters), lr=optimizer.lr, eps=optimizer.eps, weight_decay=optimizer.weight_decay)
     for step in range(steps):
         adam.param_groups[0]["lr"] = optimizer.lr * (0.5 + 0.5 * math.cos(math.pi * step / steps))
         adam.zero_grad()

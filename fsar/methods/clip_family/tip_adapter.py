@@ -7,8 +7,8 @@ With f a query, W the class texts, F the keys, L their one-hot labels, all unit 
 
 In an episode the cache holds the n k support clips. The fine-tuned form (Tip-Adapter-F) learns F on them, afresh for
 every episode, so it looks at nothing that the training-free form does not; where the release sees a clip under many
-augmentations, here its frames are the examples. The release picks its best epoch, and α and β, on the test set: here the
-number of steps is fixed and α and β come from validation episodes (:mod:`fsar.methods.clip_family.tuning`).
+augmentations, here its frames are the examples. The release picks its best epoch, and α and β, on the test set: here
+the number of steps is fixed, and α and β come from validation episodes (:mod:`fsar.methods.clip_family.tuning`).
 """
 
 from __future__ import annotations
@@ -72,9 +72,6 @@ class TipAdapter(PooledMethod):
         beta: sharpness β of the cache.
         temperature: factor of the text cosine.
         keys: one key per support clip, or one per frame, which gives slack in time (their sum is divided by t).
-        views: random crops of each support clip whose features are averaged before they are normalised (the release
-            takes 10); 1 takes the clip as it is. Stored features have one view.
-        flip: let half of these views be mirrored, as the release does; wrong where left and right make the class.
     """
 
     def __init__(
@@ -85,26 +82,12 @@ class TipAdapter(PooledMethod):
         beta: float = 1.0,
         temperature: float = 100.0,
         keys: Literal["clip", "frame"] = "clip",
-        views: int = 1,
-        flip: bool = False,
     ) -> None:
         super().__init__(encoder, texts)
-        if views < 1:
-            raise ValueError(f"views must be at least 1, found {views}.")
         self.alpha: Strength = alpha
         self.beta: Strength = beta
         self.temperature = temperature
         self.keys = keys
-        self.views, self.flip = views, flip
-        self.text_conditioned = views > 1  # a support clip is encoded otherwise than a query
-
-    def encode(self, clips: Tensor, text: Tensor | None = None) -> Tensor:
-        """``(... t c h w) -> (... t d)``; support clips (those with a text) as the mean over their views."""
-        if text is None or self.views == 1:
-            return self.encoder(clips)
-        flat = clips.flatten(0, -5) if clips.dim() > 4 else clips[None]
-        features = torch.stack([self.encoder(random_views(clip, self.views, self.flip)).mean(0) for clip in flat])
-        return features.reshape(*clips.shape[:-3], -1)
 
     def support_parts(self, features: Tensor, text: Tensor | None) -> Parts:
         return {"keys": pool(features)[..., None, :] if self.keys == "clip" else normalize(features, dim=-1)}
@@ -122,6 +105,47 @@ class TipAdapter(PooledMethod):
             query["pooled"], text[episode.classes], keys, values, self.alpha, self.beta, self.temperature
         )
         return Scores(logits, logits)
+
+
+class TipAdapterViews(TipAdapter):
+    """Tip-Adapter whose keys are means over random views of the support clips, as released; from pixels only.
+
+    Args:
+        encoder: an image-text encoder.
+        texts: what is said about a class; the encoder's own templates when not given.
+        alpha: factor α of the cache.
+        beta: sharpness β of the cache.
+        temperature: factor of the text cosine.
+        keys: one key per support clip, or one per frame.
+        views: random crops of each support clip, whose features are averaged before they are normalised.
+        flip: let half of the views be mirrored, as the release does; wrong where left and right make the class.
+    """
+
+    text_conditioned = True  # a support clip, the one that has a text, is encoded otherwise than a query
+
+    def __init__(
+        self,
+        encoder: FrameEncoder,
+        texts: TextBank | None = None,
+        alpha: float = 1.0,
+        beta: float = 1.0,
+        temperature: float = 100.0,
+        keys: Literal["clip", "frame"] = "clip",
+        views: int = 10,
+        flip: bool = False,
+    ) -> None:
+        super().__init__(encoder, texts, alpha, beta, temperature, keys)
+        if views < 1:
+            raise ValueError(f"views must be at least 1, found {views}.")
+        self.views, self.flip = views, flip
+
+    def encode(self, clips: Tensor, text: Tensor | None = None) -> Tensor:
+        """``(... t c h w) -> (... t d)``; support clips, which come with a text, as the mean over their views."""
+        if text is None:
+            return self.encoder(clips)
+        flat = clips.flatten(0, -5) if clips.dim() > 4 else clips[None]
+        features = torch.stack([self.encoder(random_views(clip, self.views, self.flip)).mean(0) for clip in flat])
+        return features.reshape(*clips.shape[:-3], -1)
 
 
 class TipAdapterF(TipAdapter):
@@ -173,9 +197,7 @@ class TipAdapterF(TipAdapter):
             learned = keys.detach().clone().requires_grad_()
 
             def loss() -> Tensor:
-                logits = tip_logits(
-                    frames, text, learned, values, self.train_alpha, self.train_beta, self.temperature
-                )
+                logits = tip_logits(frames, text, learned, values, self.train_alpha, self.train_beta, self.temperature)
                 return summed_cross_entropy(logits, targets)
 
             fit_each([learned], loss, self.steps, self.optimizer)

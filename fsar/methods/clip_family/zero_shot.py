@@ -55,8 +55,8 @@ class ZeroShot(PooledMethod):
         features, mask = self.texts.features(encoder, names)
         if not bool(mask.all()):
             raise ValueError(
-                "ensemble='probability' compares the classes under each text in turn and needs as many texts for every "
-                f"class, found {sorted(set(mask.sum(-1).tolist()))}. Use ensemble='embedding', or texts.kinds [template]."
+                "ensemble='probability' compares the classes under each text in turn and needs as many for every class, "
+                f"found {sorted(set(mask.sum(-1).tolist()))}. Use ensemble='embedding', or texts.kinds [template]."
             )
         return normalize(features, dim=-1)
 

@@ -1,0 +1,190 @@
+"""From videos as they come to videos that train fast; parallel, and able to go on where it was interrupted."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from episodes.listing import VIDEO_SUFFIXES
+from episodes.prepare.packed import PackWriter
+from episodes.prepare.write import frames_of, write_h264, write_jpegs
+from episodes.video import VideoError, probe
+from episodes.video.info import Pixels
+
+Form = Literal["h264", "jpeg", "pack"]
+RECORD = "prepared.json"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is made of each video.
+
+    Args:
+        form: ``h264``: all-intra H.264 in .mp4, every frame a key frame; ``jpeg``: a folder of images; ``pack``: a
+            store of uint8 frames, see :mod:`episodes.prepare.packed`.
+        short_side: pixels; smaller videos keep their size.
+        frames: how many frames of each video are kept, the centres of as many equal segments; 0 for all. Two or four
+            times the frames of a clip leave random sampling something to choose from.
+        crf: of H.264; lower is better and larger.
+        quality: of JPEG, 1 to 95.
+        fps: of folders of frames, which do not tell it; 0 for unknown.
+    """
+
+    form: Form
+    short_side: int = 256
+    frames: int = 0
+    crf: int = 20
+    quality: int = 92
+    fps: float = 0.0
+
+
+class Clip(NamedTuple):
+    """Frames ``(t h w c)`` that go into a packed store, and their frames per second."""
+
+    pixels: Pixels
+    fps: float
+
+
+def prepare(
+    root: Path,
+    out: Path,
+    videos: Sequence[str],
+    settings: Settings,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, str]:
+    """Prepares videos; what an earlier, interrupted call has made is kept.
+
+    Args:
+        root: the folder that the paths start from.
+        out: where the results go, under the same paths; for ``pack`` the store, its name ending in ``.pack``.
+        videos: paths of videos or folders of frames relative to ``root``.
+        settings: what to make of them.
+        workers: processes.
+        progress: called with (videos done, videos in all).
+
+    Returns:
+        ``{path: cause}`` of the videos that could not be read.
+
+    Raises:
+        ValueError: when two videos would become one file, or ``out`` was made with other settings.
+        RuntimeError: when a file brings a worker process down.
+    """
+    name, times = next(iter(Counter(map(name_of, videos)).most_common(1)), ("", 0))
+    if times > 1:
+        both = ", ".join(video for video in videos if name_of(video) == name)
+        raise ValueError(f"{both} would all become '{name}': leave out all but one.")
+    _record(out, settings)
+    failed: dict[str, str] = {}
+    with PackWriter(out) if settings.form == "pack" else nullcontext() as store:
+        there = store.places if store else {}
+        todo = [v for v in videos if name_of(v) not in there and (store or not target(out, v, settings.form).exists())]
+        count = len(videos) - len(todo)
+        for video, clip, cause in _run(todo, partial(_attempt, root=root, out=out, settings=settings), workers):
+            if cause:
+                failed[video] = cause
+            elif store and clip:
+                store.add(name_of(video), clip.pixels, clip.fps)
+            count += 1
+            if progress is not None:
+                progress(count, len(videos))
+    return failed
+
+
+def name_of(video: str) -> str:
+    """The path of a video without its ending: what it is called in its new form."""
+    stem, suffix = os.path.splitext(video)
+    return stem if suffix.lower() in VIDEO_SUFFIXES else video
+
+
+def target(out: Path, video: str, form: Form) -> Path:
+    """Where a video is found afterwards."""
+    return out / (name_of(video) + (".mp4" if form == "h264" else ""))
+
+
+def prepare_one(video: str, root: Path, out: Path, settings: Settings) -> Clip | None:
+    """Prepares one video: a Clip for a packed store, or a file or folder that appears when it is complete.
+
+    Raises:
+        VideoError: when it cannot be read.
+    """
+    source, goal = root / video, target(out, video, settings.form)
+    info = probe(source)
+    kept = min(settings.frames or info.frames, info.frames)
+    fps = (info.fps or settings.fps) * kept / info.frames
+    parts = frames_of(source, info, kept, settings.short_side)
+    if settings.form == "pack":
+        return Clip(parts.stack(), fps)
+    goal.parent.mkdir(parents=True, exist_ok=True)
+    part = goal.with_name(f".part-{goal.name}")
+    if settings.form == "jpeg":
+        shutil.rmtree(part, ignore_errors=True)
+        write_jpegs(part, parts, settings.quality)
+    else:
+        if not fps:
+            raise VideoError(source, "a folder of frames does not tell its frames per second: give them (--fps)")
+        write_h264(part, parts, fps, settings.crf)
+        if (made := probe(part).frames) != kept:
+            raise VideoError(
+                source, f"{kept} frames went in, {made} came out: report this file, or choose another form"
+            )
+    os.replace(part, goal)
+    return None
+
+
+def _attempt(video: str, root: Path, out: Path, settings: Settings) -> tuple[Clip | None, str]:
+    try:
+        return prepare_one(video, root, out, settings), ""
+    except VideoError as error:
+        return None, error.cause
+
+
+Attempt = Callable[[str], tuple[Clip | None, str]]
+
+
+def _run(videos: Sequence[str], attempt: Attempt, workers: int) -> Iterator[tuple[str, Clip | None, str]]:
+    """``(video, clip, cause)`` of each video as it is ready."""
+    if workers <= 1:
+        for video in videos:
+            yield video, *attempt(video)
+        return
+    waiting = iter(videos)
+    running: dict[Future[tuple[Clip | None, str]], str] = {}
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        while True:
+            for video in islice(waiting, 2 * workers - len(running)):
+                running[pool.submit(attempt, video)] = video
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                try:
+                    clip, cause = future.result()
+                except BrokenProcessPool as error:
+                    raise RuntimeError(
+                        f"a worker process died on one of {', '.join(sorted(running.values()))}. Find the file with "
+                        "tools/check_benchmark.py and take it away; what is done already stays done."
+                    ) from error
+                yield running.pop(future), clip, cause
+
+
+def _record(out: Path, settings: Settings) -> None:
+    """Writes down how ``out`` is made, and refuses to go on with one that was made otherwise."""
+    out.mkdir(parents=True, exist_ok=True)
+    file, wanted = out / RECORD, asdict(settings)
+    if file.exists() and (found := json.loads(file.read_text(encoding="utf-8"))) != wanted:
+        raise ValueError(f"{out} was made with {found}, now {wanted} is asked for: use the same, or another folder.")
+    part = file.with_name(f".part-{RECORD}")
+    part.write_text(json.dumps(wanted) + "\n", encoding="utf-8")
+    os.replace(part, file)

@@ -1,0 +1,262 @@
+"""An encoder joined with an adapter inside its tower, or with a network beside it.
+
+Both are frame encoders themselves and stand wherever one is expected.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from fsar.adapters.base import Adapter, Clip, FramePositions, Part, Side, Tower
+from fsar.clip.frame_encoder import FrameEncoder, FrameTokens
+
+
+class Context:
+    """What the blocks of an adapted tower must know of the clips that pass through it now."""
+
+    def __init__(self, checkpointing: bool) -> None:
+        self.clip: Clip | None = None
+        self.checkpointing = checkpointing
+
+    @contextmanager
+    def of(self, clip: Clip) -> Iterator[None]:
+        """Sets the clips for one pass, whatever becomes of it."""
+        self.clip = clip
+        try:
+            yield
+        finally:
+            self.clip = None
+
+
+class AdaptedBlock(nn.Module):
+    """A block of the tower with what an adapter adds to it; stands at the block's place.
+
+    With ``checkpointing`` the activations inside are computed again in the backward pass. What the part is told of
+    the clips is handed over with them, since the context is another by then.
+    """
+
+    def __init__(self, block: nn.Module, adapter: Part | None, context: Context) -> None:
+        super().__init__()
+        self.block = block
+        self.adapter = adapter
+        self.context = context
+
+    def forward(
+        self, x: Tensor, k_x: Tensor | None = None, v_x: Tensor | None = None, attn_mask: Tensor | None = None
+    ) -> Tensor:
+        """``(b·t 1+p D)`` to the same; the other arguments are open_clip's and stay None."""
+        clip = self.context.clip
+        if clip is None:
+            raise RuntimeError("an adapted tower sees whole clips: call the encoder, not its visual tower.")
+        if self.context.checkpointing and torch.is_grad_enabled() and self.learns(x):
+            again: Tensor = checkpoint(self.run, x, clip, use_reentrant=False)
+            return again
+        return self.run(x, clip)
+
+    def run(self, x: Tensor, clip: Clip) -> Tensor:
+        """The block; without a graph where nothing before or in it is trained."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.learns(x)):
+            out: Tensor = self.block(x) if self.adapter is None else self.adapter(self.block, x, clip)
+            return out
+
+    def learns(self, x: Tensor) -> bool:
+        """Whether a gradient is wanted of this block or of what came before it."""
+        return x.requires_grad or any(weight.requires_grad for weight in self.parameters())
+
+
+class Adapted(FrameEncoder):
+    """A CLIP ViT with an adapter inside its tower. The clips' number of frames is read off their shape.
+
+    Args:
+        encoder: an open_clip ViT, such as ``fsar.clip.ClipEncoder``; it is taken over, not copied.
+        adapter: what to put into the blocks.
+        last: adapt this many last blocks only; all when not given. The frozen blocks below build no graph.
+        project: ``false`` drops CLIP's projection: the features are the normalised class token, of the tower's width,
+            and the text tower goes with it, since it no longer shares their space.
+        checkpointing: keep no activations inside the blocks and compute them again in the backward pass.
+
+    Raises:
+        ValueError: a tower that is no open_clip ViT of plain blocks with a class token; an adapter that trains weights
+            of the tower while they are held in bfloat16.
+    """
+
+    def __init__(
+        self,
+        encoder: FrameEncoder,
+        adapter: Adapter,
+        last: int | None = None,
+        project: bool = True,
+        checkpointing: bool = False,
+    ) -> None:
+        visual, tower = vit_of(encoder, type(adapter).__name__)
+        if last is not None and not 1 <= last <= tower.layers:
+            raise ValueError(f"Adapted: last={last}, but the tower has {tower.layers} blocks; leave it out for all.")
+        context = Context(checkpointing or visual.transformer.grad_checkpointing)
+        visual.set_grad_checkpointing(False)  # AdaptedBlock does it, with the clips at hand
+        for index, block in enumerate(visual.transformer.resblocks):
+            adapted = last is None or index >= tower.layers - last
+            part = adapter.part(index, tower) if adapted else None
+            visual.transformer.resblocks[index] = AdaptedBlock(block, part, context)
+        if not project:
+            visual.proj = None
+        unfreeze(visual, adapter)
+        if adapter.frames:
+            visual.frame_positions = FramePositions(adapter.frames, tower.width)
+        super().__init__(
+            visual,
+            channels=encoder.channels if project else tower.width,
+            image_size=encoder.image_size,
+            mean=encoder.mean,
+            std=encoder.std,
+            text=encoder.text if project else None,
+            tune="full",  # what is trained was settled above and by the encoder
+            frames_per_chunk=sys.maxsize,  # clips stay whole; see _split
+            identity=f"{encoder.identity} + {type(adapter).__name__} {sorted(vars(adapter).items())}",
+        )
+        if adapter.frames:
+            visual.ln_pre.register_forward_pre_hook(self._add_positions)
+        self.context = context
+        self.reads_text = adapter.reads_text
+        self.frames_at_once = encoder.frames_per_chunk
+
+    def forward(self, clips: Tensor, text: Tensor | None = None) -> Tensor:
+        """Features of every frame, see :meth:`fsar.clip.FrameEncoder.forward`.
+
+        Args:
+            clips: ``(... t c h w)``.
+            text: ``(... d)`` class text of each clip, for an adapter that reads it; leave it out for a query.
+        """
+        features = []
+        for piece, clip in self._split(clips, text):
+            with self.context.of(clip):
+                features.append(super().forward(piece))
+        return torch.cat(features).reshape(*clips.shape[:-3], -1)
+
+    def tokens(self, clips: Tensor, layers: tuple[int, ...] = (-1,), text: Tensor | None = None) -> FrameTokens:  # type: ignore[override]
+        """Features and tokens of every frame, see :meth:`fsar.clip.FrameEncoder.tokens`."""
+        found = []
+        for piece, clip in self._split(clips, text):
+            with self.context.of(clip):
+                found.append(super().tokens(piece, layers))
+        lead = clips.shape[:-3]
+        states = tuple(
+            torch.cat(state).reshape(*lead, *state[0].shape[2:])
+            for state in zip(*(f.layers for f in found), strict=True)
+        )
+        return FrameTokens(torch.cat([f.features for f in found]).reshape(*lead, -1), states)
+
+    def _split(self, clips: Tensor, text: Tensor | None) -> list[tuple[Tensor, Clip]]:
+        """Whole clips ``(b t c h w)``, all together when a graph is needed and few at a time when not."""
+        if clips.dim() < 4:
+            self._frames(clips)  # says what is wrong
+        if text is not None and not self.reads_text:
+            raise ValueError("this adapter reads no class text; leave text out.")
+        t, flat = clips.shape[-4], clips.flatten(0, -5) if clips.dim() > 4 else clips[None]
+        words = None if text is None else text.reshape(len(flat), -1)
+        graph = torch.is_grad_enabled() and (clips.requires_grad or not self.frozen)
+        at_once = self.frames_at_once or (16 if clips.device.type == "cpu" else 256)
+        size = len(flat) if graph else max(1, at_once // t)
+        return [
+            (piece, Clip(t, None if words is None else words[i * size : (i + 1) * size]))
+            for i, piece in enumerate(flat.split(max(1, size)))
+        ]
+
+    def _add_positions(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+        assert self.context.clip is not None
+        positions: FramePositions = self.visual.frame_positions  # type: ignore[assignment]
+        moved: Tensor = positions(inputs[0], self.context.clip)
+        return moved
+
+
+class Beside(FrameEncoder):
+    """The features of a network beside a frozen tower; no gradient ever enters the tower.
+
+    They do not lie in the space of CLIP's text, so there is no text tower.
+
+    Args:
+        encoder: an open_clip ViT; it is frozen and taken over.
+        side: the network that reads its layers.
+
+    Raises:
+        ValueError: a tower that is no open_clip ViT, or one that is to be trained.
+    """
+
+    def __init__(self, encoder: FrameEncoder, side: Side) -> None:
+        visual, tower = vit_of(encoder, type(side).__name__)
+        if not encoder.frozen:
+            raise ValueError(f"Beside: the tower stays frozen; give the encoder tune='frozen' ({encoder.identity}).")
+        network = side.network(tower, visual.transformer.resblocks)
+        super().__init__(
+            visual,
+            channels=network.channels,
+            image_size=encoder.image_size,
+            mean=encoder.mean,
+            std=encoder.std,
+            frames_per_chunk=encoder.frames_per_chunk,
+            identity=f"{encoder.identity} + {type(side).__name__} {sorted(vars(side).items())}",
+        )
+        self.side = network
+
+    @property
+    def frozen(self) -> bool:
+        """False: the network beside the tower is trained."""
+        return False
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """``(... t c h w)`` to ``(... t d)``; ``t`` is 1 for a network that gives one vector a clip."""
+        with torch.no_grad():
+            states = self.tokens(clips, self.side.layers).layers
+        lead = clips.shape[:-4]
+        features = self.side(tuple(s.reshape(-1, *s.shape[-3:]) for s in states), self.blocks)
+        return features.reshape(*lead, *features.shape[1:])
+
+    def fingerprint(self, trained: bool = False) -> str:
+        """As of any encoder; with ``trained`` refused, since the features change with every step."""
+        if trained:
+            raise ValueError("Beside: the features of a trained side network are not meant to be stored.")
+        return super().fingerprint()
+
+
+def vit_of(encoder: FrameEncoder, wanted_by: str) -> tuple[Any, Tower]:
+    """The encoder's tower and its shape.
+
+    Raises:
+        ValueError: when it is not an open_clip ViT of plain blocks with a class token, or adapted already.
+    """
+    visual: Any = encoder.visual
+    blocks = visual.transformer.resblocks if isinstance(visual, VisionTransformer) else []
+    if not blocks or not all(isinstance(block, ResidualAttentionBlock) for block in blocks) or visual.attn_pool:
+        raise ValueError(
+            f"{wanted_by} needs an open_clip ViT of plain blocks with a class token (ViT-B-32, ViT-B-16, ViT-L-14...) "
+            f"that has no adapter yet, found {encoder.identity}."
+        )
+    first = blocks[0]
+    tower = Tower(
+        width=first.attn.embed_dim,
+        heads=first.attn.num_heads,
+        layers=len(blocks),
+        hidden=first.mlp.c_fc.out_features,
+        grid=visual.grid_size,
+        channels=encoder.channels,
+    )
+    return visual, tower
+
+
+def unfreeze(visual: nn.Module, adapter: Adapter) -> None:
+    """Trains the weights of the tower that the adapter names."""
+    for name in adapter.trained:
+        weight = visual.get_parameter(name)
+        if weight.dtype == torch.bfloat16:
+            raise ValueError(
+                f"{type(adapter).__name__} trains the tower's {name}, which precision='bf16' holds too coarsely to "
+                "step in: use precision='fp32', or tell the adapter not to train it."
+            )
+        weight.requires_grad_(True)

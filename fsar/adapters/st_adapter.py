@@ -1,0 +1,77 @@
+"""ST-Adapter: a depthwise convolution over the frames in a bottleneck.
+
+Pan et al. 2022, "ST-Adapter: Parameter-Efficient Image-to-Video Transfer Learning",
+https://arxiv.org/abs/2206.13559, section 3.3; released code https://github.com/linziyi96/st-adapter, which adds in
+place (wrong with checkpointing); here every sum is a new tensor.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fsar.adapters.base import Adapter, Block, Clip, Linear, Part, Tower, attend, feed
+
+
+class STAdapter(Adapter):
+    """``X[:, 1:] <- X[:, 1:] + W2 conv_t(W1 X[:, 1:] + b1) + b2`` before the attention; the class token is left alone.
+
+    The convolution is depthwise over three frames with zeros beyond the clip's ends, and zero at first, so that the
+    tower is CLIP at first and only the convolution gets a gradient in the first step.
+
+    Args:
+        hidden: channels of the bottleneck; 384 for a width of 768 in the paper. By default half the width.
+        before_mlp: a second adapter before the feed-forward part, as published for SSv2.
+
+    7,110,144 trained weights in ViT-B, 14,220,288 with ``before_mlp``. Any number of frames.
+    """
+
+    def __init__(self, hidden: int | None = None, before_mlp: bool = False) -> None:
+        self.hidden = hidden
+        self.before_mlp = before_mlp
+
+    def part(self, index: int, tower: Tower) -> Part:
+        return STPart(tower.width, self.hidden or tower.width // 2, self.before_mlp)
+
+
+class STPart(Part):
+    """What :class:`STAdapter` adds to one block."""
+
+    def __init__(self, width: int, hidden: int, before_mlp: bool) -> None:
+        super().__init__()
+        self.attention = FrameConvolution(width, hidden)
+        self.mlp = FrameConvolution(width, hidden) if before_mlp else None
+
+    def forward(self, block: Block, x: Tensor, clip: Clip) -> Tensor:
+        """See :meth:`fsar.adapters.base.Part.forward`."""
+        x = self.attention(x, clip.frames)
+        x = x + attend(block, x)
+        if self.mlp is not None:
+            x = self.mlp(x, clip.frames)
+        return x + feed(block, x)
+
+
+class FrameConvolution(nn.Module):
+    """One ST-Adapter.
+
+    Args:
+        width: channels of the tokens.
+        hidden: channels of the bottleneck.
+    """
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.down, self.up = Linear(width, hidden), Linear(hidden, width)
+        nn.init.zeros_(self.down.bias)
+        nn.init.zeros_(self.up.bias)
+        self.weight = nn.Parameter(torch.zeros(3, hidden))  # of the frame before, the frame itself, the frame after
+        self.bias = nn.Parameter(torch.zeros(hidden))
+
+    def forward(self, x: Tensor, frames: int) -> Tensor:
+        """``(b·t 1+p D)`` to the same."""
+        z = self.down(x[:, 1:]).unflatten(0, (-1, frames))  # (b t p c)
+        before, here, after = self.weight.to(z.dtype)
+        padded = F.pad(z, (0, 0, 0, 0, 1, 1))
+        z = before * padded[:, :-2] + here * z + after * padded[:, 2:] + self.bias.to(z.dtype)
+        return torch.cat([x[:, :1], x[:, 1:] + self.up(z.flatten(0, 1))], dim=1)

@@ -1,0 +1,64 @@
+"""Temporal shift: some channels of the patch tokens are taken from the next and the previous frame.
+
+Lin et al. 2019, "TSM", https://arxiv.org/abs/1811.08383, inside a ViT as in ActionCLIP, Wang et al. 2021,
+https://arxiv.org/abs/2109.08472 (released code https://github.com/sallymmx/ActionCLIP). Nothing is trained, and a
+pretrained tower changes at once: it is not the identity.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fsar.adapters.base import Adapter, Block, Clip, Part, Tower, attend, feed
+
+
+def temporal_shift(x: Tensor, frames: int, divisor: int = 8) -> Tensor:
+    """Channels ``[0, D/divisor)`` of every patch take frame t+1, the next ``D/divisor`` frame t-1, zeros at the ends.
+
+    Args:
+        x: ``(b·t 1+p D)``; the class token stays as it is.
+        frames: ``t``.
+        divisor: of the channels.
+    """
+    fold = x.shape[-1] // divisor
+    patches = F.pad(x[:, 1:].unflatten(0, (-1, frames)), (0, 0, 0, 0, 1, 1))  # (b t+2 p D)
+    after, before = patches[:, 2:, :, :fold], patches[:, :-2, :, fold : 2 * fold]
+    shifted = torch.cat([after, before, patches[:, 1:-1, :, 2 * fold :]], dim=-1).flatten(0, 1)
+    return torch.cat([x[:, :1], shifted], dim=1)
+
+
+class TemporalShift(Adapter):
+    """A temporal shift before every block.
+
+    Args:
+        divisor: one channel in ``divisor`` comes from the frame after, and one from the frame before.
+        residual: shift what the block adds to as well, as ActionCLIP does. Otherwise only what the attention reads is
+            shifted, which a frozen tower bears better.
+    """
+
+    def __init__(self, divisor: int = 8, residual: bool = True) -> None:
+        self.divisor = divisor
+        self.residual = residual
+
+    def part(self, index: int, tower: Tower) -> Part:
+        return ShiftPart(self.divisor, self.residual)
+
+
+class ShiftPart(Part):
+    """What :class:`TemporalShift` adds to one block: no weights."""
+
+    def __init__(self, divisor: int, residual: bool) -> None:
+        super().__init__()
+        self.divisor = divisor
+        self.residual = residual
+
+    def forward(self, block: Block, x: Tensor, clip: Clip) -> Tensor:
+        """See :meth:`fsar.adapters.base.Part.forward`."""
+        shifted = temporal_shift(x, clip.frames, self.divisor)
+        if self.residual:
+            out: Tensor = block(shifted)
+            return out
+        x = x + attend(block, shifted)
+        return x + feed(block, x)

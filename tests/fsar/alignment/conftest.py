@@ -1,0 +1,43 @@
+"""What the tests of alignments share."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def load_tool(name: str) -> ModuleType:
+    """A script of tools/ as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def reference(shared: Path) -> Callable[[str], dict[str, Tensor]]:
+    """The stored outputs of released code, ``reference("otam")["case0/cost"]``."""
+
+    def load(name: str) -> dict[str, Tensor]:
+        with np.load(shared / "reference" / f"{name}.npz") as arrays:
+            return {key: torch.from_numpy(arrays[key]) for key in arrays.files}
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def alignment_properties() -> ModuleType:
+    return load_tool("alignment_properties")

@@ -1,0 +1,155 @@
+"""Encode all videos of a benchmark once and keep the features, for methods whose encoder is frozen.
+
+    python tools/extract_features.py --store runs/features -c configs/data/hmdb51.yaml -c configs/method/clip_fsar.yaml
+    fsar fit --data.features runs/features -c configs/trainer.yaml -c configs/data/hmdb51.yaml -c ...
+
+Give it the same data and method files and options as the run that is to read the features, which are stored under a
+key of all that decides them. An interrupted extraction goes on when it is started again. ``--devices`` and
+``--num_nodes`` spread it over devices and machines by Lightning's own engine; each process takes every n-th chunk of
+16 videos. Processes that were started separately on one store help each other as well, though they may do some chunks
+twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from configured import configured
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from episodes.datamodule import EpisodicDataModule
+from episodes.features import FeatureStore, FeatureWriter
+from episodes.features.writer import Precision
+from fsar.evaluation import feature_key
+from fsar.learner import Learner
+
+Work = list[tuple[FeatureWriter, int]]
+
+
+class Chunks(Dataset[tuple[int, Tensor]]):
+    """Item ``i`` is ``(i, clips (b m t c h w))`` of a chunk; no clips when another writer was faster."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+
+    def __len__(self) -> int:
+        return len(self.work)
+
+    def __getitem__(self, item: int) -> tuple[int, Tensor]:
+        writer, chunk = self.work[item]
+        return item, torch.empty(0) if writer.written(chunk) else writer.read(chunk)
+
+
+class Extractor(LightningModule):
+    """Encodes chunks; one process or many.
+
+    Args:
+        learner: whose method's encoder is used.
+        datamodule: names the splits and how their clips are made.
+        root: the folder of all stores.
+        splits: which of ``train``, ``val`` and ``test``; those without videos are left out.
+        views: random views of every training video.
+        dtype: of the stored features.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        datamodule: EpisodicDataModule,
+        root: Path,
+        splits: Sequence[str],
+        views: int,
+        dtype: Precision,
+    ) -> None:
+        super().__init__()
+        self.method = learner.method
+        self.data = datamodule
+        self.root, self.splits, self.views, self.dtype_on_disk = root, splits, views, dtype
+        self.writers: list[FeatureWriter] = []
+        self.work: Work = []
+
+    def setup(self, stage: str) -> None:
+        """Find out what is left to do; each process takes its share."""
+        self.data.trainer, self.data.features = self.trainer, None
+        self.data.setup("fit")
+        self.data.setup("test")
+        key = feature_key(self.method)
+        rank, world = self.trainer.global_rank, self.trainer.world_size
+        for name in self.splits:
+            if not len(self.data.load().split(name)):
+                continue
+            clips = self.data.clips(self.data.splits[name], name == "train", stored=True)
+            views = self.views if name == "train" else 1
+            self.writers.append(FeatureWriter(self.root, clips, key, views, self.dtype_on_disk))
+        todo = [(writer, chunk) for writer in self.writers for chunk in writer.pending()]
+        there = sum(map(len, self.writers)) - len(todo)
+        rank_zero_info(f"{len(todo)} chunks of videos to encode, {there} are there already")
+        self.work = [(writer, chunk) for writer, chunk in todo if chunk % world == rank]
+
+    def predict_dataloader(self) -> DataLoader[tuple[int, Tensor]]:
+        """This process's chunks, decoded by the data module's number of workers."""
+        return DataLoader(Chunks(self.work), batch_size=None, num_workers=self.data.readers)
+
+    def predict_step(self, batch: tuple[int, Tensor], batch_idx: int) -> None:
+        """Encode and write one chunk."""
+        item, clips = batch
+        writer, chunk = self.work[item]
+        if len(clips):
+            writer.write(chunk, self.method.encode(clips))
+
+    def on_predict_end(self) -> None:
+        """When all processes are done, the first joins the chunks."""
+        self.trainer.strategy.barrier()
+        if self.trainer.is_global_zero:
+            for writer in self.writers:
+                writer.finish()
+        self.trainer.strategy.barrier()
+
+    def stores(self) -> list[FeatureStore]:
+        """The complete stores."""
+        return [FeatureStore(writer.folder) for writer in self.writers]
+
+
+def main(args: list[str] | None = None) -> None:
+    """Extract, then say what there is."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--store", type=Path, required=True, help="folder of all stores; the run's data.features")
+    parser.add_argument("--splits", nargs="+", choices=("train", "val", "test"), default=("train", "val", "test"))
+    parser.add_argument("--views", type=int, default=1, help="random views of every training video")
+    parser.add_argument("--dtype", choices=("float32", "float16"), default="float32")
+    parser.add_argument("--verify", action="store_true", help="read everything back and compare checksums")
+    for name in ("accelerator", "devices", "num_nodes", "strategy"):
+        parser.add_argument(f"--{name}", help=f"same as --trainer.{name}")
+    own, rest = parser.parse_known_args(args)
+    for name in ("accelerator", "devices", "num_nodes", "strategy"):
+        if (value := getattr(own, name)) is not None:
+            rest += [f"--trainer.{name}", value]
+    cli = configured(rest)
+    extractor = Extractor(cli.model, cli.datamodule, own.store, own.splits, own.views, own.dtype)
+    start = time.perf_counter()
+    try:
+        cli.trainer.predict(extractor, return_predictions=False)
+    except (ValueError, OSError, RuntimeError) as error:
+        sys.exit(f"extract_features: {type(error).__name__}: {error}")
+    if not cli.trainer.is_global_zero:
+        return
+    for store in extractor.stores():
+        if own.verify:
+            store.verify()
+        shape, size = store.features.shape, (store.folder / "features.npy").stat().st_size / 2**20
+        print(f"{store.folder}: videos, views, frames, channels {shape}, {store.features.dtype}, {size:.1f} MB")
+    print(f"{time.perf_counter() - start:.1f} s; read them with data.features={own.store}")
+
+
+if __name__ == "__main__":
+    main()
