@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -61,8 +61,7 @@ class EpisodicDataModule(LightningDataModule):
         train_transform: by default short side to 8/7 of size, then one random crop per clip; no flip.
         test_transform: by default short side to 8/7 of size, then the centre crop.
         reader: how videos are decoded: auto (exact on every file), pyav, decord or torchcodec.
-        features: a folder that tools/extract_features.py filled with the same configuration; clips are then stored
-            features ``(t d)``, no video is opened, and a store that does not fit is refused. Not for predict.
+        features: folder that tools/extract_features.py filled for this configuration, read instead of the videos.
         check_videos: look at every video of the splits before the start, and refuse to start on a broken one.
         skip_unreadable: leave broken videos out and list them, instead of refusing to start.
         episodes_per_batch: training episodes in one batch.
@@ -95,7 +94,7 @@ class EpisodicDataModule(LightningDataModule):
         train_transform: Transform | None = None,
         test_transform: Transform | None = None,
         reader: Reader = "auto",
-        features: str | os.PathLike[str] | None = None,
+        features: str | None = None,
         check_videos: bool = True,
         skip_unreadable: bool = False,
         episodes_per_batch: int = 1,
@@ -209,12 +208,10 @@ class EpisodicDataModule(LightningDataModule):
                 f"train_episodes={count} cannot be shared evenly by {world} processes with episodes_per_batch="
                 f"{self.episodes_per_batch}; give a multiple of {step}, such as {max(count // step, 1) * step}."
             )
-        sampler = self.episode_sampler("train")
-        order = StridedSampler(range(count), rank, world, renumber=True)
         return EpisodeLoader(
-            EpisodeDataset(self._source("train"), sampler),
+            EpisodeDataset(self._source("train"), self.episode_sampler("train")),
             batch_size=self.episodes_per_batch,
-            sampler=order,
+            sampler=StridedSampler(range(count), rank, world, renumber=True),
             collate_fn=Episode.stack,
             **self._reading(),
         )
@@ -252,7 +249,7 @@ class EpisodicDataModule(LightningDataModule):
             "opposites": self.opposites,
             "seed": sampler.seed,
             **made_from(self.clips(self.splits[name], name == "train")),
-            "features": None if self.features is None else str(self.features),
+            "features": self.features,
             "episodes": self.counts[name],
             "episodes_sha256": sampler.fingerprint(self.counts[name]),
             "first_1000_sha256": sampler.fingerprint(1000),
@@ -265,31 +262,31 @@ class EpisodicDataModule(LightningDataModule):
 
     def _evaluation(self, name: str) -> list[Iterable[Any]]:
         self._refuse_limits()
-        sampler = self.episode_sampler(name)
-        videos = ClipLoader(
+        sampler, count = self.episode_sampler(name), self.counts[name]
+        videos = self.video_loader(name, needed_videos(sampler, count))
+        return [videos, IndexEpisodes(sampler, count, self.episode_batch, *self._share)]
+
+    def video_loader(self, name: str, videos: Sequence[int]) -> ClipLoader:
+        """This process's share of some videos of a split, each once, in batches of type ``VideoBatch``."""
+        return ClipLoader(
             self._source(name),
             batch_size=self.video_batch,
-            sampler=StridedSampler(needed_videos(sampler, self.counts[name]), *self._share),
+            sampler=StridedSampler(videos, *self._share),
             collate_fn=partial(collate_videos, self.splits[name]),
             **self._reading(),
         )
-        return [videos, IndexEpisodes(sampler, self.counts[name], self.episode_batch, *self._share)]
 
     def _reading(self) -> dict[str, Any]:
         """Arguments of a loader that reads videos."""
-        return {
-            "num_workers": self.readers,
-            "persistent_workers": self.readers > 0,
-            "pin_memory": torch.cuda.is_available(),
-        }
+        workers, pin = self.readers, torch.cuda.is_available()
+        return {"num_workers": workers, "persistent_workers": workers > 0, "pin_memory": pin}
 
     @property
     def readers(self) -> int:
         """Number of processes that read videos, for each process that computes; stored features need none."""
-        if self.features is not None:
-            return 0
+        wanted = self.workers if self.features is None else 0
         processes = self.trainer.num_devices if self.trainer else 1
-        return min(8, suggested_max_num_workers(processes)) if self.workers is None else self.workers
+        return min(8, suggested_max_num_workers(processes)) if wanted is None else wanted
 
     def _refuse_limits(self) -> None:
         """Cutting a loader short would take videos away from episodes that need them."""

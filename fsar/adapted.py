@@ -35,6 +35,16 @@ class Context:
         finally:
             self.clip = None
 
+    def now(self) -> Clip:
+        """The clips that pass now.
+
+        Raises:
+            RuntimeError: outside the encoder.
+        """
+        if self.clip is None:
+            raise RuntimeError("an adapted tower sees whole clips: call the encoder, not its visual tower.")
+        return self.clip
+
 
 class AdaptedBlock(nn.Module):
     """A block of the tower with what an adapter adds to it; stands at the block's place.
@@ -53,9 +63,7 @@ class AdaptedBlock(nn.Module):
         self, x: Tensor, k_x: Tensor | None = None, v_x: Tensor | None = None, attn_mask: Tensor | None = None
     ) -> Tensor:
         """``(b·t 1+p D)`` to the same; the other arguments are open_clip's and stay None."""
-        clip = self.context.clip
-        if clip is None:
-            raise RuntimeError("an adapted tower sees whole clips: call the encoder, not its visual tower.")
+        clip = self.context.now()
         if self.context.checkpointing and torch.is_grad_enabled() and self.learns(x):
             again: Tensor = checkpoint(self.run, x, clip, use_reentrant=False)
             return again
@@ -170,9 +178,8 @@ class Adapted(FrameEncoder):
         ]
 
     def _add_positions(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
-        assert self.context.clip is not None
         positions: FramePositions = self.visual.frame_positions  # type: ignore[assignment]
-        moved: Tensor = positions(inputs[0], self.context.clip)
+        moved: Tensor = positions(inputs[0], self.context.now())
         return moved
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import logging
 import os
 import re
@@ -18,10 +19,12 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info
 
-import fsar.alignment
 import fsar.methods  # noqa: F401  (so that short class names are known)
 from episodes.datamodule import EpisodicDataModule
+from fsar.alignment import Alignment
+from fsar.clip import FrameEncoder
 from fsar.learner import Learner
+from fsar.method import Method
 from fsar.metrics import Accuracy
 from fsar.results import time_shares, write_results
 
@@ -32,6 +35,7 @@ NOISE = (
     r"Found \d+ module\(s\) in eval mode",  # frozen towers stay in evaluation mode on purpose
     r".*isinstance\(treespec, LeafSpec\)",  # Lightning 2.6 with torch 2.15
     "Be aware that when using `ckpt_path`, callbacks used to create",  # nothing is monitored in evaluation
+    "Checkpoint directory .* exists and is not empty",  # a run that is resumed
     "The number of training batches .* is smaller than the logging interval",
     "The '.*dataloader' does not have many workers",  # the data module chooses their number
 )
@@ -44,9 +48,10 @@ def run(args: list[str]) -> None:
     args = [a for a in args if a != "--debug"]
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # a user's own classes, named by class_path
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # of calls that Lightning makes
     for message in NOISE:
         warnings.filterwarnings("ignore", message)
-    logging.getLogger(rank_zero_info.__module__).addFilter(lambda record: "Tip:" not in record.getMessage())
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "Tip:" not in record.msg)
     try:
         CLI(
             Learner,
@@ -103,25 +108,22 @@ class Parser(LightningArgumentParser):
         known = {option for action in self._actions for option in action.option_strings}
         unknown = re.findall(r"(--[\w.]+)", text.split("unrecognized arguments:")[-1]) if "unrecognized" in text else []
         unknown += re.findall(r"[Kk]ey \"?'?([\w.]+)'?\"? is not expected", text)
-        unknown += re.findall(r"does not accept (?:nested )?key '([\w.]+)'", text)
+        unknown += re.findall(r"Option '([\w.]+)' is not accepted", text)
         for key in unknown:
             last = key.lstrip("-").split(".")[-1]
-            names = {n.lstrip("-").split(".")[-1] for n in known} | _parameters_named_in(text)
+            names = {n.lstrip("-").split(".")[-1] for n in known} | part_parameters()
             if close := difflib.get_close_matches(last, sorted(names - {last}), n=1, cutoff=0.6):
                 text += f"\ndid you mean {key[: -len(last)]}{close[0]} ?"
         sys.stderr.write(f"fsar: {text}\n(`fsar {' '.join(sys.argv[1:2])} --help` lists every option)\n")
         sys.exit(2)
 
 
-def _parameters_named_in(message: str) -> set[str]:
-    """Parameter names of the classes whose path an error message quotes."""
-    names: set[str] = set()
-    for path in re.findall(r"'([\w.]+\.[A-Z]\w+)'", message):
-        module, _, name = path.rpartition(".")
-        owner = getattr(sys.modules.get(module), name, None)
-        if isinstance(owner, type):
-            names |= set(owner.__init__.__annotations__)  # type: ignore[misc]
-    return names
+def part_parameters() -> set[str]:
+    """Names of the constructor arguments of every method, encoder and alignment that is known."""
+    parts: list[Any] = [Method, FrameEncoder, Alignment]
+    for part in parts:
+        parts += part.__subclasses__()
+    return {name for part in parts for name in inspect.signature(part.__init__).parameters}
 
 
 class CLI(LightningCLI):
@@ -151,9 +153,13 @@ class CLI(LightningCLI):
             )
         configured = self._get(self.config_init, "trainer")
         kwargs["default_root_dir"] = folder
-        kwargs["callbacks"] = [*(configured.callbacks or []), RichProgressBar()]
-        if fit:
-            kwargs["callbacks"].append(Checkpoints(folder))
+        kwargs["callbacks"] = list(configured.callbacks or [])
+        if configured.enable_progress_bar is not False:
+            kwargs["callbacks"].append(RichProgressBar())
+        kwargs["enable_checkpointing"] = fit and configured.enable_checkpointing is not False
+        if kwargs["enable_checkpointing"]:
+            last = ModelCheckpoint(f"{folder}/checkpoints", "last", enable_version_counter=False)
+            kwargs["callbacks"] += [BestCheckpoint(folder), last]
         if configured.logger is None:
             loggers = [CSVLogger(folder, name="csv"), TensorBoardLogger(folder, name="tensorboard")]
             kwargs["logger"] = loggers if fit else False
@@ -191,21 +197,12 @@ class CLI(LightningCLI):
             print(f"{time_shares(result, len(data.splits[split]))}\nresults: {folder}")
 
 
-class Checkpoints(ModelCheckpoint):
-    """Keeps the best checkpoint on validation classes, and the last; without validation classes the last is the best.
-
-    Args:
-        folder: the run folder; checkpoints stand in ``<folder>/checkpoints/{best,last}.ckpt``.
-    """
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps ``checkpoints/best.ckpt`` of the run folder: the best on validation classes; without any, the last."""
 
     def __init__(self, folder: str) -> None:
         super().__init__(
-            dirpath=Path(folder, "checkpoints"),
-            filename="best",
-            monitor="val_accuracy",
-            mode="max",
-            save_last=True,
-            enable_version_counter=False,
+            f"{folder}/checkpoints", "best", monitor="val_accuracy", mode="max", enable_version_counter=False
         )
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:

@@ -98,8 +98,9 @@ class VideoBank:
         return {name: value.to(device, non_blocking=True) for name, value in found.items()}
 
     def _rows(self, videos: Tensor) -> Tensor:
-        rows = self._row[videos.to(self._row.device)]
-        if bool((rows < 0).any()):
+        videos, last = videos.to(self._row.device), len(self._row) - 1
+        rows = self._row[videos.clamp(max=last)]
+        if bool(((rows < 0) | (videos > last)).any()):
             raise RuntimeError(
                 "an episode names a video that was not encoded. Was the evaluation cut short by limit_val_batches or "
                 "limit_test_batches? Use data.val_episodes or data.test_episodes for fewer episodes."

@@ -56,7 +56,12 @@ class Learner(LightningModule):
         self.result: dict[str, Any] = {}  # of the last test: accuracy, interval, confusion, seconds, ...
         self.strict_loading = False  # checkpoints hold what is trained; on_load_checkpoint checks the rest
 
+    def on_fit_start(self) -> None:
+        self.base_seed = torch.initial_seed()
+
     def training_step(self, episode: Episode, batch_idx: int) -> Tensor:
+        # dropout is a function of (seed, episode number): a resumed run goes on as if it had not been interrupted
+        torch.manual_seed((self.base_seed * 1_000_003 + int(episode.number.flatten()[0])) % 2**63)
         scores = self.method(episode)
         losses = self.method.loss(scores, episode)
         self._refuse_nan(losses, episode)
@@ -67,7 +72,7 @@ class Learner(LightningModule):
         return losses["loss"]
 
     def _refuse_nan(self, losses: dict[str, Tensor], episode: Episode) -> None:
-        bad = [f"{name} is {float(value)}" for name, value in losses.items() if not torch.isfinite(value)]
+        bad = [f"{name} is {value.item()}" for name, value in losses.items() if not torch.isfinite(value)]
         if bad:
             raise FloatingPointError(
                 f"{', '.join(bad)} in training episode {episode.number.flatten().tolist()} (optimiser step "
@@ -164,7 +169,7 @@ class Learner(LightningModule):
             for (factor, plain), parameters in groups.items()
         ]
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """What training changes; frozen weights stay out and are named by their hash instead."""
         prefix = kwargs.get("prefix", "")
         frozen = frozen_names(self)

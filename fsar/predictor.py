@@ -71,8 +71,8 @@ class Predictor:
             class_names=names,
             number=torch.tensor(0),
         ).to(self.learner.device)
-        probabilities = score_episodes(bank, episode).probabilities
-        return [ranked(clip, names, row) for clip, row in zip(map(os.fspath, queries), probabilities, strict=True)]
+        probabilities = score_episodes(bank, Episode.stack([episode])).probabilities[0]
+        return [ranked(os.fspath(query), names, row) for query, row in zip(queries, probabilities, strict=True)]
 
     def _encode(self, files: list[str], labels: Mapping[str, int], names: tuple[str, ...]) -> VideoBank:
         """Every file once; a query's class is unknown and its support parts are never looked up."""
@@ -112,7 +112,10 @@ def load(run: str | os.PathLike[str], checkpoint: str = "best") -> Predictor:
     parser.add_class_arguments(EpisodicDataModule, "data")
     for key in ("seed_everything", "trainer", "run", "ckpt_path", "weights_only"):
         parser.add_argument(f"--{key}", default=None)
-    parts = parser.instantiate(parser.parse_path(str(config)))
+    parsed = parser.parse_path(str(config))
+    with torch.random.fork_rng():
+        torch.manual_seed(int(parsed.seed_everything or 0))  # weights that are random on purpose come out as in the fit
+        parts = parser.instantiate(parsed)
     stored = torch.load(weights, map_location="cpu", weights_only=True)
     check_checkpoint(parts.model, stored)
     parts.model.load_state_dict(stored["state_dict"], strict=False)

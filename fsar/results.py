@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import hashlib
+import itertools
 import json
 import platform
 import shutil
@@ -194,7 +195,9 @@ def write_results(folder: Path, learner: Any, datamodule: Any, config: dict[str,
     name = f"{split}_{data['ways']}way_{data['shots']}shot"
     if inference := getattr(learner.method, "inference", None):
         name += f"_{inference}"
-    target = Path(folder, "results", name)
+    name += "_opposites" if data["opposites"] else ""
+    config_sha256 = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()
+    target = own_folder(Path(folder, "results", name), config_sha256)
     if dist.is_available() and dist.is_initialized() and dist.get_rank() != 0:
         return target
     draw = datamodule.episode_sampler(split).episodes(np.arange(data["episodes"]))
@@ -206,8 +209,9 @@ def write_results(folder: Path, learner: Any, datamodule: Any, config: dict[str,
         "data": data,
         "weights_sha256": weights_hash(learner.method.state_dict()),
         "encoder_sha256": learner.method.encoder.fingerprint(trained=True),
+        "checkpoint": config.get("ckpt_path"),
         "config": config,
-        "config_sha256": hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest(),
+        "config_sha256": config_sha256,
         "commit": commit(),
         "versions": versions(),
         "processes": dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1,
@@ -219,6 +223,16 @@ def write_results(folder: Path, learner: Any, datamodule: Any, config: dict[str,
     part.replace(target / "episodes.csv.gz")
     write_json(target / "results.json", record)
     return target
+
+
+def own_folder(folder: Path, config_sha256: str) -> Path:
+    """``folder``, or ``folder-2``, ``folder-3``, ... when results of another configuration stand there already."""
+    for number in itertools.count(1):
+        choice = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
+        record = choice / "results.json"
+        if not record.is_file() or json.loads(record.read_text()).get("config_sha256") == config_sha256:
+            return choice
+    raise AssertionError("unreachable")
 
 
 def weights_hash(state: dict[str, Tensor]) -> str:

@@ -6,12 +6,16 @@ the configuration and best checkpoint of a run, ``--ckpt_path``, ``--data.*``, `
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
@@ -19,6 +23,7 @@ from episodes.datamodule import EpisodicDataModule
 from fsar.cli import Parser, expand
 from fsar.learner import Learner
 
+SECTIONS = ("seed_everything", "trainer", "model", "data")
 QUIET: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_model_summary": False}
 
 
@@ -38,6 +43,16 @@ class Configured(LightningCLI):
         return super().instantiate_trainer(**kwargs, **QUIET, inference_mode=False, precision="32-true")
 
 
+def _sections(args: list[str]) -> list[str]:
+    """The configuration files replaced by what they say of trainer, model and data: a run's file says more."""
+    out = list(args)
+    for i in range(1, len(out)):
+        if out[i - 1] in ("-c", "--config"):
+            content = yaml.safe_load(Path(out[i]).read_text()) or {}
+            out[i] = json.dumps({key: value for key, value in content.items() if key in SECTIONS})
+    return out
+
+
 def configured(args: Sequence[str]) -> Configured:
     """Build what ``args`` describe.
 
@@ -47,10 +62,11 @@ def configured(args: Sequence[str]) -> Configured:
     """
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # a user's own classes, named by class_path
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")  # sys.argv holds the tool's own as well
     cli = Configured(
         Learner,
         EpisodicDataModule,
-        args=expand(["test", *args])[1:],
+        args=_sections(expand(["test", *args])[1:]),
         run=False,
         parser_class=Parser,
         parser_kwargs={"allow_abbrev": False},

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -98,12 +99,13 @@ class Extractor(LightningModule):
         """This process's chunks, decoded by the data module's number of workers."""
         return DataLoader(Chunks(self.work), batch_size=None, num_workers=self.data.readers)
 
-    def predict_step(self, batch: tuple[int, Tensor], batch_idx: int) -> None:
-        """Encode and write one chunk."""
+    def predict_step(self, batch: tuple[int, Tensor], batch_idx: int) -> int:
+        """Encode and write one chunk, and say how many videos it held."""
         item, clips = batch
         writer, chunk = self.work[item]
         if len(clips):
             writer.write(chunk, self.method.encode(clips))
+        return len(clips)
 
     def on_predict_end(self) -> None:
         """When all processes are done, the first joins the chunks."""
@@ -137,6 +139,7 @@ def main(args: list[str] | None = None) -> None:
     cli = configured(rest)
     extractor = Extractor(cli.model, cli.datamodule, own.store, own.splits, own.views, own.dtype)
     start = time.perf_counter()
+    warnings.filterwarnings("ignore", message="Total length of `DataLoader` across ranks is zero")
     try:
         cli.trainer.predict(extractor, return_predictions=False)
     except (ValueError, OSError, RuntimeError) as error:

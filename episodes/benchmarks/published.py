@@ -58,8 +58,8 @@ class Published:
         self.root, self.lists, self.names = Path(root), Path(lists), names
         self.allow_missing, self.allow_changed = allow_missing, allow_changed
 
-    def load(self) -> PublishedBenchmark:
-        """Reads the lists and looks for the videos; no video is opened."""
+    def load(self) -> Benchmark:
+        """Reads the lists and looks for the videos; no video is opened. Gives a :class:`PublishedBenchmark`."""
         lists = read_lists(self.lists, self.definition, self.allow_changed)
         wanted = [video for split in SPLITS for _, video in lists.videos[split]]
         found = find_videos(self.root, wanted, self.definition.dataset)

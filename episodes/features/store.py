@@ -97,10 +97,6 @@ class StoredClips(Dataset[tuple[int, Tensor]]):
         view = int(hash_words(0, video, *key)[0] % np.uint64(self.store.views)) if key else 0
         return self.store.take(video, view)
 
-    def clips(self, videos: ArrayLike, *keys: ArrayLike) -> Tensor:
-        """:meth:`clip` of videos ``(...)`` with keys ``(...)`` at once: ``(... t d)``."""
-        return self.store.take(videos, hash_words(0, videos, *keys) % np.uint64(self.store.views))
-
 
 def open_store(root: Path, clips: ClipDataset, encoder: str) -> StoredClips:
     """The stored features of exactly these clips, from exactly this encoder.

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from episodes.listing import VIDEO_SUFFIXES
-from episodes.prepare.packed import PackWriter
+from episodes.prepare.packed import SUFFIX, PackWriter
 from episodes.prepare.write import frames_of, write_h264, write_jpegs
 from episodes.video import VideoError, probe
 from episodes.video.info import Pixels
@@ -79,9 +79,11 @@ def prepare(
         ``{path: cause}`` of the videos that could not be read.
 
     Raises:
-        ValueError: when two videos would become one file, or ``out`` was made with other settings.
+        ValueError: when two videos would become one file, or ``out`` has a wrong ending or was made otherwise.
         RuntimeError: when a file brings a worker process down.
     """
+    if settings.form != "pack" and out.suffix == SUFFIX:
+        raise ValueError(f"{out} is the name of a packed store; give {settings.form} another.")
     name, times = next(iter(Counter(map(name_of, videos)).most_common(1)), ("", 0))
     if times > 1:
         both = ", ".join(video for video in videos if name_of(video) == name)

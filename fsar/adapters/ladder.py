@@ -130,16 +130,25 @@ def start_from(side: SideBlock, block: Block) -> None:
 
 
 def pruned(weight: Tensor, rows: int, columns: int) -> Tensor:
-    """``(o i)`` to ``(rows columns)``: the rows' coordinates on their principal axes, and the first of the rows."""
-    if rows > weight.shape[0] or columns > min(weight.shape):
+    """``(o i)`` to ``(rows columns)``: the rows' coordinates on their principal axes, and the first of the rows.
+
+    There are no more axes than rows or columns; what is left of the columns is zero.
+    """
+    if rows > weight.shape[0] or columns > weight.shape[1]:
         raise ValueError(
             f"init='pca' cannot make {rows} x {columns} weights out of {tuple(weight.shape)}: give the ladder a "
             "smaller width, or init='default'."
         )
     weight = weight.float()
     centred = weight - weight.mean(0)
-    _, axes = torch.linalg.eigh(centred.mT @ centred)  # ascending
-    return weight[:rows] @ axes.flip(-1)[:, :columns]
+    if weight.shape[1] <= weight.shape[0]:
+        axes = torch.linalg.eigh(centred.mT @ centred).eigenvectors.flip(-1)  # the strongest first
+    else:
+        axes = centred.mT @ torch.linalg.eigh(centred @ centred.mT).eigenvectors.flip(-1)
+        length = axes.norm(dim=0)
+        axes = axes / length.where(length > 1e-4 * length.max(), torch.inf)  # an axis of no length is none
+    coordinates = weight[:rows] @ axes[:, :columns]
+    return F.pad(coordinates, (0, columns - coordinates.shape[1]))
 
 
 def resampled(vector: Tensor, size: int) -> Tensor:

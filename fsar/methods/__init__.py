@@ -1,5 +1,6 @@
 """Few-shot methods, one paper one file."""
 
+from fsar.methods.action_clip import ActionCLIP
 from fsar.methods.clip_family import (
     APE,
     APET,
@@ -15,16 +16,23 @@ from fsar.methods.clip_family import (
     ZeroShot,
 )
 from fsar.methods.clip_fsar import ClipFSAR
+from fsar.methods.d2st import D2ST
+from fsar.methods.ma_clip import MAClip
 from fsar.methods.prototype import Prototype
+from fsar.methods.ts_fsar import TSFSAR
 
 __all__ = [
     "APE",
     "APET",
+    "D2ST",
+    "TSFSAR",
+    "ActionCLIP",
     "Clip4Clip",
     "ClipFSAR",
     "CoCoOp",
     "CoOp",
     "LinearProbe",
+    "MAClip",
     "NearestNeighbour",
     "Prototype",
     "SimpleShot",

@@ -1,5 +1,7 @@
 """Modules that let the frames of one clip see each other."""
 
+from fsar.temporal.sequence import SequenceLSTM, SequenceTransformer
 from fsar.temporal.transformer import TemporalTransformer
+from fsar.temporal.video_heads import ClassTokenTransformer, ShiftConvolution
 
-__all__ = ["TemporalTransformer"]
+__all__ = ["ClassTokenTransformer", "SequenceLSTM", "SequenceTransformer", "ShiftConvolution", "TemporalTransformer"]

@@ -79,7 +79,7 @@ def test_a_good_metric_passes_with_its_arguments(tmp_path: Path) -> None:
     ("name", "words"),
     [
         ("LooksAtTheBatch", "differs from the same episode in a batch"),
-        ("Overflows", "costs of 100: the value is not finite"),
+        ("Overflows", "costs of 2: the value is not finite"),
         ("PrefersTheFirstClass", "permuted classes: the columns do not follow"),
         ("WrongGradient", "the gradient is not the derivative"),
         ("IgnoresPadding", "scores differently than unpadded"),

@@ -65,7 +65,7 @@ class Clip4Clip(PooledMethod):
             self.head = TightTransformer(encoder.channels, depth)
         self.against = against
         self.averages_shots = True
-        self.logit_scale = nn.Parameter(torch.tensor(math.log(temperature)))
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(temperature)), requires_grad=head != "tight")
 
     @property
     def temperature(self) -> Tensor:

@@ -171,7 +171,7 @@ class LinearProbe(PooledMethod):
 def _each_with_sklearn(clips: Tensor, labels: Tensor, ways: int, strength: float) -> Linear:
     flat = clips.detach().cpu().reshape(-1, *clips.shape[-2:])
     targets = labels.cpu().reshape(-1, labels.shape[-1])
-    fits = [fit_split(x.numpy(), y.numpy(), strength) for x, y in zip(flat, targets, strict=True)]
+    fits = [fit_split(x.double().numpy(), y.numpy(), strength) for x, y in zip(flat, targets, strict=True)]
     weight, bias = (torch.from_numpy(np.stack(part)).double().to(clips.device) for part in zip(*fits, strict=True))
     if ways == 2:  # one row for two classes there: half of it each way gives the same probabilities
         weight, bias = torch.cat([-weight, weight], 1) / 2, torch.cat([-bias, bias], 1) / 2

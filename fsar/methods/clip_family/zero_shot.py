@@ -55,7 +55,7 @@ class ZeroShot(PooledMethod):
         features, mask = self.texts.features(encoder, names)
         if not bool(mask.all()):
             raise ValueError(
-                "ensemble='probability' compares the classes under each text in turn and needs as many for every class, "
+                "ensemble='probability' compares the classes under each text in turn and needs as many for each class, "
                 f"found {sorted(set(mask.sum(-1).tolist()))}. Use ensemble='embedding', or texts.kinds [template]."
             )
         return normalize(features, dim=-1)

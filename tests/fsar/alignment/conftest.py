@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -13,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
+os.environ.setdefault("NUMBA_NUM_THREADS", "1")  # before tslearn brings numba in
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -25,6 +27,13 @@ def load_tool(name: str) -> ModuleType:
     sys.modules[name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """numba, inside tslearn, sets the number of OpenMP threads, which are torch's too; put it back."""
+    yield
+    torch.set_num_threads(1)
 
 
 @pytest.fixture

@@ -1,0 +1,178 @@
+"""ActionCLIP: videos and sentences about them in one space, learned with several positives.
+
+Wang et al. 2021, "ActionCLIP: A New Paradigm for Video Action Recognition", https://arxiv.org/abs/2109.08472; released
+code https://github.com/sallymmx/ActionCLIP. There the evaluation multiplies cosines with 100 instead of the learned
+factor, drops the last incomplete batch, and chooses the best model on the reported split; here it does not.
+
+With v the mean of a clip's fused frames, x a sentence about its class, one of 16 drawn for every clip in training::
+
+    S = scale · cos(v_i, x_j);   loss = ½ [KL(S) + KL(Sᵀ)], targets over all j of the same class
+    p(class) = mean over the 16 templates of softmax_c(scale · cos(v, x_c))
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from episodes.episode import Episode
+from fsar.clip.encoder import FrameEncoder
+from fsar.method import Method, Parts, Scores, cross_entropy
+from fsar.objectives.multi_positive import both_directions
+from fsar.prototypes.mean import shot_mean
+from fsar.text import TextBank
+
+
+class ActionCLIP(Method):
+    """ActionCLIP, inside episodes or over all classes (:meth:`classify`, :func:`labelled_batch`).
+
+    Args:
+        encoder: an image-text encoder; the paper trains all of it, text included.
+        head: makes the video head from the number of channels, such as ``fsar.temporal.SequenceTransformer`` (the
+            paper's Transf, with depth 6), ``SequenceLSTM``, ``ShiftConvolution`` or ``ClassTokenTransformer``; the
+            plain mean of the frames when not given.
+        texts: what is said about a class; the paper's 16 templates when not given.
+        classify_by: what names a query in an episode: the mean video of each class's support clips; the class texts;
+            or both, as ``p_text^β p_support^(1-β)``.
+        text_exponent: β.
+        target_temperature: of the loss; 10 as released leaves a little weight on the negatives, null for none.
+        few_shot_weight: of an added cross-entropy of the queries, in episodes (ours; the paper has none).
+        temperature: initial value of the learned factor of the cosine.
+    """
+
+    averages_shots = True
+
+    def __init__(
+        self,
+        encoder: FrameEncoder,
+        head: Callable[[int], nn.Module] | None = None,
+        texts: TextBank | None = None,
+        classify_by: Literal["support", "text", "both"] = "support",
+        text_exponent: float = 0.5,
+        target_temperature: float | None = 10.0,
+        few_shot_weight: float = 0.0,
+        temperature: float = 100.0,
+    ) -> None:
+        super().__init__(encoder)
+        self.head = nn.Identity() if head is None else head(encoder.channels)
+        self.texts = TextBank("action_clip") if texts is None else texts
+        self.classify_by = classify_by
+        self.text_exponent = text_exponent
+        self.target_temperature = target_temperature
+        self.few_shot_weight = few_shot_weight
+        self.log_scale = nn.Parameter(torch.tensor(math.log(temperature)))
+
+    def class_text(self, names: Sequence[str]) -> Tensor | None:
+        """``(C m d)`` under every template; None in training, where each clip draws its own in :meth:`score`."""
+        if self.training:
+            return None
+        return normalize(self.texts.features(self.encoder.require_text(), names).features, dim=-1)
+
+    def query_parts(self, features: Tensor) -> Parts:
+        return {"video": normalize(self.head(features).mean(-2), dim=-1)}
+
+    def support_parts(self, features: Tensor, text: Tensor | None) -> Parts:
+        return self.query_parts(features)
+
+    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor | None) -> Scores:
+        prototypes = normalize(shot_mean(support["video"], episode.support_labels, episode.ways), dim=-1)
+        by_support = self.scale * query["video"] @ prototypes.mT  # (... q n)
+        if self.training:
+            return self.score_training(support, query, episode, by_support)
+        if self.classify_by == "support":
+            return Scores(by_support, by_support)
+        assert text is not None
+        by_text = self.by_text(query["video"], text[episode.classes])
+        if self.classify_by == "text":
+            return Scores(by_text, by_text.log(), normalised=True)
+        mixed = self.text_exponent * by_text.log() + (1 - self.text_exponent) * by_support.log_softmax(-1)
+        return Scores(mixed, mixed)
+
+    def score_training(self, support: Parts, query: Parts, episode: Episode, by_support: Tensor) -> Scores:
+        """``class_logits (... s+q s+q)``: all clips, supports first, against the sentence that each of them drew."""
+        videos = torch.cat([support["video"], query["video"]], dim=-2)
+        sentences = normalize(self.drawn_text(clip_classes(episode), episode), dim=-1)
+        logits = self.scale * videos @ sentences.mT
+        shots = episode.support_labels.shape[-1]
+        few_shot = by_support
+        if self.classify_by == "text":  # the support clips' sentences stand for their classes
+            few_shot = shot_mean(logits[..., shots:, :shots].mT, episode.support_labels, episode.ways).mT
+        return Scores(few_shot, few_shot, logits)
+
+    def drawn_text(self, classes: Tensor, episode: Episode) -> Tensor:
+        """One random sentence about each clip's class, ``(... v)`` to ``(... v d)``; drawn by the episode's number."""
+        generator = torch.Generator().manual_seed(int(episode.number.flatten()[0]))
+        names = [episode.class_names[c] for c in classes.flatten().tolist()]
+        drawn = self.texts.sample(names, {"template": 1.0}, generator)
+        return self.encoder.require_text().encode(drawn).to(classes.device).unflatten(0, classes.shape)
+
+    def loss(self, scores: Scores, episode: Episode) -> dict[str, Tensor]:
+        few_shot = cross_entropy(scores.few_shot, episode.query_labels)
+        if scores.class_logits is None:
+            return {"loss": few_shot}
+        classes = clip_classes(episode)
+        positive = classes[..., :, None] == classes[..., None, :]
+        contrast = both_directions(scores.class_logits, positive, self.target_temperature)
+        loss = contrast + self.few_shot_weight * few_shot if self.few_shot_weight else contrast
+        return {"loss": loss, "video_text_loss": contrast, "few_shot_loss": few_shot}
+
+    @property
+    def scale(self) -> Tensor:
+        """The learned factor of the cosine."""
+        return self.log_scale.exp()
+
+    def by_text(self, videos: Tensor, text: Tensor) -> Tensor:
+        """Unit videos ``(... v d)`` and unit texts ``(... n m d)`` to probabilities ``(... v n)``."""
+        logits = self.scale * torch.einsum("...vd,...nmd->...mvn", videos, text)
+        return logits.softmax(-1).mean(-3)
+
+    @torch.no_grad()
+    def classify(self, clips: Tensor, names: Sequence[str]) -> Tensor:
+        """Any clips against any classes by their texts: zero-shot, or as trained on these classes.
+
+        Args:
+            clips: ``(v t c h w)`` pixels or ``(v t d)`` features.
+            names: of the ``C`` classes.
+
+        Returns:
+            ``(v C)`` probabilities.
+        """
+        features = clips.float() if clips.dim() == 3 else self.encode(clips)
+        text = self.texts.features(self.encoder.require_text(), names).features
+        return self.by_text(self.query_parts(features)["video"], normalize(text, dim=-1).to(features.device))
+
+
+def clip_classes(episode: Episode) -> Tensor:
+    """``(... s+q)`` class of every clip, supports first."""
+    return torch.cat([episode.support_classes, episode.query_classes], dim=-1)
+
+
+def labelled_batch(clips: Tensor, labels: Tensor, class_names: Sequence[str], number: int = 0) -> Episode:
+    """A batch of an ordinary labelled set as an episode, for the paper's supervised and all-class training.
+
+    The first clip of each class in the batch becomes its support; ActionCLIP's loss treats all clips alike.
+
+    Args:
+        clips: ``(b t c h w)`` or ``(b t d)``.
+        labels: ``(b)`` class ids.
+        class_names: the ``C`` names of the set.
+        number: of the batch; it decides the sentences that are drawn.
+    """
+    present, inverse = labels.unique(return_inverse=True)
+    position = torch.arange(len(labels), device=labels.device)
+    first = torch.full_like(present, len(labels)).scatter_reduce(0, inverse, position, "amin")
+    rest = position[~torch.isin(position, first)]
+    return Episode(
+        support=clips[first],
+        query=clips[rest],
+        support_labels=inverse[first],
+        query_labels=inverse[rest],
+        classes=present,
+        class_names=tuple(class_names),
+        number=torch.tensor(number, device=labels.device),
+    )

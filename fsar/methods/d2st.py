@@ -1,0 +1,69 @@
+"""D2ST-Adapter as a full method: an adapted image tower alone, no text, matched by Bi-MHM.
+
+Pei, Tan et al., "D2ST-Adapter: Disentangled-and-Deformable Spatio-Temporal Adapter for Few-shot Action Recognition",
+https://arxiv.org/abs/2312.01431; released code https://github.com/qizhongtan/D2ST-Adapter.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from episodes.episode import Episode
+from fsar.alignment.base import Alignment
+from fsar.clip.encoder import FrameEncoder
+from fsar.method import Parts, Scores, cross_entropy
+from fsar.methods.prototype import Prototype
+
+
+class D2ST(Prototype):
+    """Prototypes on adapted features, and in training a classifier of all training classes beside them::
+
+        loss = CE(few-shot) + class_weight · CE(W mean_t f + b)      over support and query clips
+
+    Args:
+        encoder: ``fsar.adapted.Adapted`` with ``fsar.adapters.D2STAdapter`` and ``project: false``: the paper's
+            features are the normalised class token before CLIP's projection.
+        alignment: the paper's is ``BiMHM`` with the plain cosine.
+        class_weight: of the classifier's loss; as released SSv2-Full 2, SSv2-Small 0.5, HMDB51 2.5, UCF101 and
+            Kinetics-100 0.
+        train_classes: classes of the training split; not read when ``class_weight`` is 0.
+    """
+
+    def __init__(
+        self, encoder: FrameEncoder, alignment: Alignment, class_weight: float = 0.5, train_classes: int = 64
+    ) -> None:
+        super().__init__(encoder, alignment)
+        self.class_weight = class_weight
+        self.classifier = nn.Linear(encoder.channels, train_classes) if class_weight else None
+
+    def query_parts(self, features: Tensor) -> Parts:
+        return {"frames": features, "pooled": features.mean(-2)} if self.training else {"frames": features}
+
+    def support_parts(self, features: Tensor, text: Tensor | None) -> Parts:
+        return self.query_parts(features)
+
+    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor | None) -> Scores:
+        scores = super().score(support, query, episode, text)
+        if self.training and self.classifier is not None:
+            check_classes(self.classifier, episode)
+            scores.class_logits = self.classifier(torch.cat([support["pooled"], query["pooled"]], dim=-2))
+        return scores
+
+    def loss(self, scores: Scores, episode: Episode) -> dict[str, Tensor]:
+        few_shot = cross_entropy(scores.few_shot, episode.query_labels)
+        if scores.class_logits is None:
+            return {"loss": few_shot}
+        classes = torch.cat([episode.support_classes, episode.query_classes], dim=-1)
+        by_class = cross_entropy(scores.class_logits, classes)
+        loss = few_shot + self.class_weight * by_class
+        return {"loss": loss, "few_shot_loss": few_shot, "class_loss": by_class}
+
+
+def check_classes(classifier: nn.Linear, episode: Episode) -> None:
+    """Raise ValueError unless the classifier has one output for each class of the training split."""
+    if classifier.out_features != len(episode.class_names):
+        raise ValueError(
+            f"the method was made for train_classes={classifier.out_features}, but the training split has "
+            f"{len(episode.class_names)} classes: set --model.train_classes {len(episode.class_names)}."
+        )

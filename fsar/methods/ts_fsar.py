@@ -1,0 +1,189 @@
+"""TS-FSAR: a ladder side network beside a frozen CLIP, distance-covariance descriptors, task-specific matching.
+
+Long et al. 2025, "Task-Specific Distance Correlation Matching for Few-Shot Action Recognition",
+https://arxiv.org/abs/2512.11340; released code https://github.com/yaozhang0417/TS-FSAR. The texts here are the class
+names in the encoder's templates; the paper's are written by a language model (hand over a ``TextBank`` for those).
+
+With z the side network's class token of a frame, v the α-distance covariance of its patches (see
+:mod:`fsar.alignment.covariance`), f CLIP's frame feature, e the text of a class::
+
+    metric      logits_c = Σ_tu B(t,u) cos(v_Q,t, mean over shots of v_S,u),  B = W (mean z of support + of query)
+    side text   100 cos(mean_t W_up LN z, e_C)
+    clip text   100 cos(mean_t g, e_C),  g = (2 - ρ) f + ρ attention(LN f) over the frames
+    loss        CE(metric) + a CE(V mean_t v) + b CE(side text) + κ [KL_T(V mean_t v ‖ clip text) + CE(clip text)]
+    inference   p_metric^f1 · p_clip^f2 · p_side^f3
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from episodes.episode import Episode
+from fsar.adapted import Beside
+from fsar.adapters.ladder import Ladder, LadderNetwork
+from fsar.alignment.base import Alignment
+from fsar.alignment.covariance import AlphaDistance, alpha_covariance
+from fsar.clip.encoder import FrameEncoder
+from fsar.method import Method, Parts, Scores, cross_entropy
+from fsar.methods.d2st import check_classes
+from fsar.prototypes.mean import shot_mean
+from fsar.text import TextBank
+
+
+@dataclass
+class TSScores(Scores):
+    """Scores with, in training, the logits of the text branches over all classes of the split, ``(... s+q C)``."""
+
+    side_text: Tensor | None = None
+    clip_text: Tensor | None = None
+
+
+class TSFSAR(Method):
+    """TS-FSAR.
+
+    Args:
+        encoder: an image-text encoder with a frozen ViT.
+        side: the network beside it.
+        frames: ``t`` of the clips; the matching weights are made for it.
+        alpha: exponent of the squared distances in the descriptor.
+        alignment: compares descriptors instead of the task-specific matching, for an ablation.
+        texts: what is said about a class; the encoder's own templates when not given.
+        train_classes: classes of the training split.
+        class_weight: a.
+        side_weight: b.
+        guidance_weight: κ.
+        text_residual: ρ; 1.6 for SSv2 and 0.4 for the others as released.
+        guidance_temperature: T.
+        detach_teacher: keep the guidance from moving the clip branch; the release does not.
+        fusion: exponents f1, f2, f3. The released ones were chosen on the test classes: choose them on the
+            validation classes.
+    """
+
+    averages_shots = True
+
+    def __init__(
+        self,
+        encoder: FrameEncoder,
+        side: Ladder | None = None,
+        frames: int = 8,
+        alpha: float = 0.4,
+        alignment: Alignment | None = None,
+        texts: TextBank | None = None,
+        train_classes: int = 64,
+        class_weight: float = 2.0,
+        side_weight: float = 0.1,
+        guidance_weight: float = 0.1,
+        text_residual: float = 1.6,
+        guidance_temperature: float = 4.0,
+        detach_teacher: bool = False,
+        fusion: tuple[float, float, float] = (0.4, 0.2, 0.4),
+    ) -> None:
+        beside = DescriptorEncoder(encoder, Ladder() if side is None else side, alpha)
+        super().__init__(beside)
+        width, channels = beside.width, beside.clip_channels
+        self.sizes = [width * (width + 1) // 2, width, channels]
+        self.alignment = AlphaDistance(width, frames) if alignment is None else alignment
+        self.texts = texts
+        self.up = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, channels, bias=False))
+        self.clip_norm = nn.LayerNorm(channels)
+        self.clip_attention = nn.MultiheadAttention(channels, 8, batch_first=True)
+        self.classifier = nn.Linear(self.sizes[0], train_classes, bias=False)
+        self.class_weight = class_weight
+        self.side_weight = side_weight
+        self.guidance_weight = guidance_weight
+        self.text_residual = text_residual
+        self.guidance_temperature = guidance_temperature
+        self.detach_teacher = detach_teacher
+        self.fusion = fusion
+
+    def class_text(self, names: Sequence[str]) -> Tensor | None:
+        """``(C d)`` unit vectors."""
+        text = self.encoder.require_text()
+        return normalize(text(names), dim=-1) if self.texts is None else self.texts.features(text, names).mean()
+
+    def query_parts(self, features: Tensor) -> Parts:
+        """Descriptors and class tokens of the frames; the pooled features of both text branches."""
+        descriptor, z, clip = features.split(self.sizes, dim=-1)
+        frames = features[..., : self.sizes[0] + self.sizes[1]]
+        frames = frames if isinstance(self.alignment, AlphaDistance) else descriptor
+        return {"frames": frames, "side": self.up(z).mean(-2), "clip": self.over_frames(clip).mean(-2)}
+
+    def support_parts(self, features: Tensor, text: Tensor | None) -> Parts:
+        return self.query_parts(features) if self.training else {"frames": self.query_parts(features)["frames"]}
+
+    def over_frames(self, clip: Tensor) -> Tensor:
+        """CLIP's frame features that know each other, ``(... t d)`` to the same."""
+        x = clip.reshape(-1, *clip.shape[-2:])
+        normed = self.clip_norm(x)
+        mixed = self.clip_attention(normed, normed, normed, need_weights=False)[0].reshape(clip.shape)
+        return (2 - self.text_residual) * clip + self.text_residual * mixed
+
+    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor | None) -> Scores:
+        assert text is not None
+        prototypes = shot_mean(support["frames"], episode.support_labels, episode.ways)
+        metric = self.alignment(query["frames"], prototypes)  # (... q n)
+        if self.training:
+            check_classes(self.classifier, episode)
+            clips = {
+                name: torch.cat([support[name], query[name]], dim=query[name].dim() - 2) for name in ("side", "clip")
+            }
+            videos = [x["frames"][..., : self.sizes[0]].mean(-2) for x in (support, query)]
+            by_class = self.classifier(torch.cat(videos, dim=-2))
+            side, clip = (100 * normalize(x, dim=-1) @ text.mT for x in clips.values())
+            return TSScores(metric, metric, by_class, side_text=side, clip_text=clip)
+        class_text = text[episode.classes].mT
+        branches = [metric, *(100 * normalize(query[name], dim=-1) @ class_text for name in ("clip", "side"))]
+        fused = [f * x.log_softmax(-1) for f, x in zip(self.fusion, branches, strict=True)]
+        logits = torch.stack(fused).sum(0)
+        return Scores(logits, metric)
+
+    def loss(self, scores: Scores, episode: Episode) -> dict[str, Tensor]:
+        metric = cross_entropy(scores.few_shot, episode.query_labels)
+        if not isinstance(scores, TSScores) or scores.class_logits is None:
+            return {"loss": metric}
+        assert scores.side_text is not None
+        assert scores.clip_text is not None
+        classes = torch.cat([episode.support_classes, episode.query_classes], dim=-1)
+        by_class = cross_entropy(scores.class_logits, classes)
+        side = cross_entropy(scores.side_text, classes)
+        guidance = self.guidance(scores.class_logits, scores.clip_text) + cross_entropy(scores.clip_text, classes)
+        loss = metric + self.class_weight * by_class + self.side_weight * side + self.guidance_weight * guidance
+        return {"loss": loss, "few_shot_loss": metric, "class_loss": by_class, "side_loss": side, "guidance": guidance}
+
+    def guidance(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """``T²/b Σ p_teacher (log p_teacher - log p_student)`` at temperature T."""
+        teacher = teacher.detach() if self.detach_teacher else teacher
+        log_p, log_q = ((x / self.guidance_temperature).log_softmax(-1) for x in (teacher, student))
+        return self.guidance_temperature**2 * (log_p.exp() * (log_p - log_q)).sum(-1).mean()
+
+
+class DescriptorEncoder(Beside):
+    """Frame features ``[v; z; f]``: descriptor and class token of the side network, and CLIP's own feature.
+
+    Args:
+        encoder: an image-text encoder with a frozen ViT.
+        side: the network beside it.
+        alpha: see :func:`fsar.alignment.alpha_covariance`.
+    """
+
+    def __init__(self, encoder: FrameEncoder, side: Ladder, alpha: float) -> None:
+        super().__init__(encoder, side)
+        self.text = encoder.text
+        self.alpha = alpha
+        self.width, self.clip_channels = self.channels, encoder.channels
+        self.channels = self.width * (self.width + 1) // 2 + self.width + self.clip_channels
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """``(... t c h w)`` to ``(... t d)``."""
+        with torch.no_grad():
+            clip, states = self.tokens(clips, self.side.layers)
+        network: LadderNetwork = self.side  # type: ignore[assignment]
+        tokens = network.tokens(tuple(s.reshape(-1, *s.shape[-3:]) for s in states))
+        tokens = tokens.reshape(*clips.shape[:-3], *tokens.shape[2:]).float()
+        z, patches = tokens[..., 0, :], tokens[..., 1:, :]
+        return torch.cat([alpha_covariance(z, patches, self.alpha), z, clip], dim=-1)

@@ -1,0 +1,252 @@
+"""Whole runs through the command line, and what it says when something is wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+import fsar
+from fsar.cli import expand, run
+
+MINE = '''
+from torch import Tensor
+from fsar.alignment import CostAlignment
+
+class {name}(CostAlignment):
+    """Cost of the {pick} pair of frames."""
+
+    def align(self, cost: Tensor, mask: Tensor | None = None) -> Tensor:
+        return cost.flatten(-2).a{pick}(-1)
+'''
+
+
+@pytest.fixture(autouse=True)
+def _scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test works in a folder of its own, which must not leak into the next by the environment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delenv("FSAR_RUN", raising=False)
+    monkeypatch.setattr(sys, "argv", ["fsar"])
+
+
+def fit(config: Path, folder: str = "run", *options: str) -> Path:
+    run(["fit", "--debug", "--run", folder, "-c", str(config), *options])
+    return Path(folder)
+
+
+def test(folder: Path, *options: str) -> dict[str, Any]:
+    run(["test", "--debug", "--run", str(folder), *options])
+    newest = max(folder.glob("results/*/results.json"), key=lambda path: path.stat().st_mtime_ns)
+    return json.loads(newest.read_text())
+
+
+test.__test__ = False  # type: ignore[attr-defined]
+
+
+def test_a_run_folder_holds_all_that_is_needed(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = fit(config)
+    saved = yaml.safe_load((folder / "config.yaml").read_text())
+    assert saved["model"]["method"]["init_args"]["depth"] == 1  # a default, written down
+    assert {p.name for p in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert "val_accuracy" in (folder / "csv" / "version_0" / "metrics.csv").read_text()
+    assert list((folder / "tensorboard").rglob("events*"))
+    stored = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)
+    assert not any("encoder" in name for name in stored["state_dict"])
+    assert len(stored["frozen_weights_sha256"]) == 64
+    result = test(folder)
+    assert result["episodes"] == 30
+    assert 0 < result["interval_95"] < 0.5
+    assert f"± {100 * result['interval_95']:.2f} % (30 episodes)" in capsys.readouterr().out
+    assert result["encoder_forwards"] <= 15  # the test videos, each once
+
+
+def test_a_metric_on_the_command_line_wins_over_the_checkpoint(config: Path) -> None:
+    folder = fit(config)
+    trained_with = test(folder)
+    other = test(folder, "--model.alignment", "FrameMean")
+    assert trained_with["config"]["model"]["method"]["init_args"]["alignment"]["class_path"] == "fsar.alignment.OTAM"
+    assert other["config"]["model"]["method"]["init_args"]["alignment"]["class_path"] == "fsar.alignment.FrameMean"
+    predictor = fsar.load(folder)
+    predictor.learner.method.alignment = fsar.alignment.FrameMean()  # type: ignore[assignment]
+    assert len(list(folder.glob("results/*/results.json"))) == 2  # the first result is still there
+    assert other["accuracy"] == pytest.approx(accuracy_of(predictor), abs=1e-12)
+
+
+def accuracy_of(predictor: fsar.Predictor) -> float:
+    """Test accuracy of a method as it is, episode by episode from pixels."""
+    data, method = predictor.data, predictor.learner.method
+    data.setup("test")
+    episodes = data.episode_sampler("test")
+    from episodes.dataset import EpisodeDataset
+
+    dataset = EpisodeDataset(data.clips(data.splits["test"]), episodes)
+    with torch.no_grad():
+        scored = [(method(e := dataset[i]).logits.argmax(-1), e.query_labels) for i in range(data.counts["test"])]
+    return float(torch.stack([(guess == truth).double().mean() for guess, truth in scored]).mean())
+
+
+def test_encoding_once_equals_episode_by_episode(config: Path) -> None:
+    folder = fit(config)
+    assert test(folder)["accuracy"] == pytest.approx(accuracy_of(fsar.load(folder)), abs=1e-12)
+
+
+def test_resumed_training_equals_uninterrupted(config: Path) -> None:
+    whole = fit(config, "whole", "--trainer.max_epochs", "3")
+    part = fit(config, "part", "--trainer.max_epochs", "1")
+    last = str(part / "checkpoints" / "last.ckpt")
+    fit(config, "part", "--trainer.max_epochs", "3", "--ckpt_path", last)
+    one, other = (torch.load(f / "checkpoints" / "last.ckpt", weights_only=True) for f in (whole, part))
+    assert one["global_step"] == other["global_step"] == 12
+    for name, value in one["state_dict"].items():
+        assert torch.equal(value, other["state_dict"][name]), name
+
+
+def test_a_run_is_not_overwritten(config: Path) -> None:
+    fit(config)
+    with pytest.raises(FileExistsError, match=r"already holds a run.*--ckpt_path"):
+        fit(config)
+
+
+def test_a_metric_of_ones_own_is_used_in_fit_and_test(config: Path, tmp_path: Path) -> None:
+    (tmp_path / "my_metrics.py").write_text(MINE.format(name="ClosestPair", pick="min"))
+    folder = fit(config, "run", "--model.alignment", "my_metrics.ClosestPair")
+    method = test(folder)["config"]["model"]["method"]
+    assert method["init_args"]["alignment"]["class_path"] == "my_metrics.ClosestPair"
+
+
+def test_loading_a_run_and_naming_clips(config: Path, clips: Path) -> None:
+    fit(config)
+    predictor = fsar.load("run")
+    support = {"one thing": [clips / "class_0" / "0.mp4"], "another": [clips / "class_1" / f"{i}.mp4" for i in (0, 1)]}
+    query = [clips / "class_0" / "0.mp4", clips / "class_1" / "0.mp4"]
+    first, second = predictor.predict(support, query)
+    assert sum(p for _, p in first.ranking) == pytest.approx(1)
+    assert {name for name, _ in second.ranking} == set(support)
+    assert str(query[0]) in str(first)
+    assert [first, second] == predictor.predict(support, query)
+
+
+def test_other_frozen_weights_are_refused(config: Path) -> None:
+    folder = fit(config)
+    with pytest.raises(ValueError, match="trained on frozen weights"):
+        test(folder, "--seed_everything", "7")  # the random tower comes out different
+
+
+def test_a_checkpoint_of_another_method_is_refused(config: Path) -> None:
+    folder = fit(config)
+    with pytest.raises(ValueError, match="holds ClipFSAR, but the configuration builds Prototype"):
+        test(folder, "--model.method", "Prototype")
+
+
+def test_without_validation_classes_the_last_checkpoint_is_the_best(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = fit(config, "run", "--data.benchmark.val", "[]", "--trainer.max_epochs", "2")
+    best, last = (torch.load(folder / "checkpoints" / f"{n}.ckpt", weights_only=True) for n in ("best", "last"))
+    assert best["global_step"] == last["global_step"] == 8
+    assert test(folder)["episodes"] == 30
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_the_episode(config: Path) -> None:
+    with pytest.raises(FloatingPointError, match=r"loss is nan in training episode \[\d\]"):
+        fit(config, "run", "--model.method.scale_init", ".nan")
+
+
+def test_predict_names_clips_of_a_folder(config: Path, clips: Path, tmp_path: Path) -> None:
+    fit(config)
+    support = tmp_path / "support"
+    for name in ("class_0", "class_1"):
+        (support / name).mkdir(parents=True)
+        (support / name / "a.mp4").write_bytes((clips / name / "0.mp4").read_bytes())
+    run(["predict", "--debug", "--run", "run", "--data.support", str(support), "--data.query", str(clips / "class_0")])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--data.shotz", "3"], "did you mean --data.shots ?"),
+        (["--trainer.max_epoch", "3"], "did you mean --trainer.max_epochs ?"),
+        (["--model.method.alignmnt", "OTAM"], "did you mean alignment ?"),
+        (["-c", "missing.yaml"], "missing.yaml"),
+        (["--model.alignment", "NoSuchMetric"], "NoSuchMetric"),
+        (["--data.ways", "many"], "many"),
+    ],
+)
+def test_a_misspelt_option_is_named(
+    config: Path, options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        run(["fit", "--run", "run", "-c", str(config), *options])
+    error = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert message in error
+    assert len(error.splitlines()) <= 8
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--data.benchmark.root", "nowhere"], "there is no folder nowhere"),
+        (["--data.benchmark.train", "[class_0, class_1, clas_2]"], "did you mean 'class_2'"),
+        (["--data.shots", "5"], "Too small"),
+        (["--data.ways", "9"], "Lower ways"),
+        (["--data.size", "64"], "Set data.size to 32"),
+        (["--ckpt_path", "none.ckpt"], "none.ckpt"),
+        (["--trainer.accelerator", "gpu"], "gpu"),
+    ],
+)
+def test_a_wrong_value_ends_in_one_message(config: Path, options: list[str], message: str) -> None:
+    if "gpu" in options and torch.cuda.is_available():
+        pytest.skip("a GPU is there")
+    with pytest.raises(SystemExit) as stop:
+        run(["fit", "--run", "run", "-c", str(config), *options])
+    assert message in str(stop.value.code)
+    assert str(stop.value.code).startswith("fsar: ")
+
+
+def test_a_broken_video_is_named(config: Path, tmp_path: Path, clips: Path) -> None:
+    for source in clips.rglob("*.mp4"):
+        target = tmp_path / "data" / source.relative_to(clips)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(source.read_bytes())
+    broken = tmp_path / "data" / "class_1" / "3.mp4"
+    broken.write_bytes(broken.read_bytes()[:300])
+    with pytest.raises(SystemExit) as stop:
+        run(["fit", "--run", "run", "-c", str(config), "--data.benchmark.root", str(tmp_path / "data")])
+    assert "class_1/3.mp4" in str(stop.value.code)
+    options = ["--data.benchmark.root", str(tmp_path / "data"), "--data.skip_unreadable", "true"]
+    with pytest.warns(UserWarning, match="1 of the 15 videos of split train"):
+        folder = fit(config, "run2", *options)
+    assert (folder / "checkpoints" / "best.ckpt").is_file()
+
+
+def test_a_run_that_is_not_there_is_named() -> None:
+    with pytest.raises(SystemExit) as stop:
+        run(["test", "--run", "nowhere"])
+    assert "nowhere/config.yaml does not exist" in str(stop.value.code)
+
+
+def test_shorthands() -> None:
+    assert expand(["fit", "--model.alignment", "OTAM"]) == ["fit", "--model.method.alignment", "OTAM"]
+    assert expand(["fit", "--model.lr_scheduler=None"]) == ["fit", "--model.lr_scheduler=None"]
+    assert expand(["fit", "--model.alignment.help", "OTAM"])[1:3] == ["--model.method", "ClipFSAR"]
+    assert expand(["fit", "--run=x"]) == ["fit", "--run", "x"]
+
+
+def test_help_on_a_metric_prints_its_docstring(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run(["fit", "--model.alignment.help", "OTAM"])
+    assert "temperature" in capsys.readouterr().out
+
+
+def test_help_is_answered_without_importing_torch() -> None:
+    code = "import sys, fsar.__main__ as m; m.main(['--help']); assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "usage: fsar" in done.stdout

@@ -1,0 +1,150 @@
+"""Results side by side, and how sure a difference is.
+
+    python tools/compare_runs.py runs/a runs/b ... [--csv table.csv]
+
+Every run folder stands for all results in it; a folder of one result, or its ``results.json``, stands for itself.
+Results on the same episodes (the same hash) are also compared episode by episode with the first of them: the interval
+of the paired difference is far narrower than that of either accuracy, since easy and hard episodes cancel. Results on
+different episodes are not paired, and it is said why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import gzip
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+HEADER = ("run", "method", "inference", "benchmark", "split", "n", "k", "episodes", "accuracy", "± 95 %")
+
+
+@dataclass(frozen=True)
+class Result:
+    """One evaluation.
+
+    Args:
+        folder: of ``results.json`` and ``episodes.csv.gz``.
+        record: what ``results.json`` holds.
+    """
+
+    folder: Path
+    record: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """``<run>`` of ``<run>/results/<setting>``, else the folder itself."""
+        return str(self.folder.parent.parent if self.folder.parent.name == "results" else self.folder)
+
+    @property
+    def label(self) -> str:
+        """The run and what was evaluated of it."""
+        return f"{self.name} {self.folder.name}"
+
+    def per_episode(self) -> dict[int, float]:
+        """Share of queries named right, by episode number."""
+        right: dict[int, list[bool]] = {}
+        with gzip.open(self.folder / "episodes.csv.gz", "rt", newline="") as file:
+            for row in csv.DictReader(file):
+                right.setdefault(int(row["episode"]), []).append(row["truth"] == row["prediction"])
+        return {number: float(np.mean(hits)) for number, hits in right.items()}
+
+
+def find(paths: Sequence[Path]) -> list[Result]:
+    """The results in these folders, in their order.
+
+    Raises:
+        FileNotFoundError: when there is none in one of them.
+    """
+    found = []
+    for path in paths:
+        below = sorted(path.glob("results.json")) or sorted(path.glob("results/*/results.json"))
+        files = [path] if path.is_file() else below
+        if not files:
+            raise FileNotFoundError(f"{path} holds no results.json; `fsar test --run {path}` writes it.")
+        found += [Result(file.parent, json.loads(file.read_text())) for file in files]
+    return found
+
+
+def row(result: Result) -> tuple[str, ...]:
+    """The result's line under :data:`HEADER`."""
+    record, data = result.record, result.record["data"]
+    what = (result.name, record["method"], record["inference"] or "", data["benchmark"], data["split"])
+    numbers = (f"{100 * record['accuracy']:.2f}", f"{100 * record['interval_95']:.2f}")
+    return (*what, str(data["ways"]), str(data["shots"]), f"{record['episodes']}", *numbers)
+
+
+def paired_difference(a: Result, b: Result) -> tuple[float, float, int]:
+    """Mean of accuracy ``b - a`` over episodes, half its 95 % interval, and the number of episodes.
+
+    Raises:
+        ValueError: when the episodes are not the same.
+    """
+    ours, theirs = a.record["data"], b.record["data"]
+    if ours["episodes_sha256"] != theirs["episodes_sha256"]:
+        facts = ("benchmark", "split", "split_sha256", "ways", "shots", "queries", "seed", "episodes", "opposites")
+        differ = [f"{fact} {ours[fact]} and {theirs[fact]}" for fact in facts if ours[fact] != theirs[fact]]
+        raise ValueError(
+            f"{a.label} and {b.label} cannot be paired, for they are not on the same episodes: "
+            f"{'; '.join(differ) or 'their lists differ'}. Test both with the same data options."
+        )
+    left, right = a.per_episode(), b.per_episode()
+    if left.keys() != right.keys():
+        raise ValueError(f"{a.label} and {b.label} cannot be paired: one of them lacks episodes that the other has.")
+    difference: NDArray[np.float64] = np.array([right[number] - left[number] for number in sorted(left)])
+    spread = difference.std(ddof=1) if len(difference) > 1 else float("nan")
+    return float(difference.mean()), float(1.96 * spread / len(difference) ** 0.5), len(difference)
+
+
+def differences(results: Sequence[Result]) -> list[str]:
+    """Paired differences of every result from the first on the same episodes; and why not, where there is no other."""
+    lines = []
+    keys = [result.record["data"]["episodes_sha256"] for result in results]
+    for index, result in enumerate(results[1:], start=1):
+        first = keys.index(keys[index])
+        if first == index and keys.count(keys[index]) > 1:
+            continue
+        base = results[0 if first == index else first]
+        try:
+            mean, interval, count = paired_difference(base, result)
+        except ValueError as error:
+            lines.append(str(error))
+            continue
+        sure = "" if abs(mean) > interval else ", no certain difference"
+        lines.append(
+            f"{result.label} minus {base.label}: {100 * mean:+.2f} ± {100 * interval:.2f} points over the same "
+            f"{count:,} episodes{sure}"
+        )
+    return lines
+
+
+def main(args: list[str] | None = None) -> None:
+    """Print the table and the differences."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--csv", type=Path, help="write the table there as well")
+    own = parser.parse_args(args)
+    try:
+        results = find(own.runs)
+    except FileNotFoundError as error:
+        sys.exit(f"compare_runs: {error}")
+    rows = [row(result) for result in results]
+    for line in (HEADER, ["---"] * len(HEADER), *rows):
+        print("|", " | ".join(line), "|")
+    print()
+    for text in differences(results):
+        print(f"* {text}")
+    if own.csv:
+        with own.csv.open("w", newline="") as file:
+            csv.writer(file).writerows([HEADER, *rows])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""Accuracy over ways, shots and inference modes from one pass over the videos.
+
+    python tools/sweep.py --run runs/demo --ways 2 3 5 10 --shots 1 2 3 4 5 --inference few_shot text combined
+    python tools/sweep.py -c configs/data/hmdb51.yaml -c configs/method/prototype.yaml --shots 1 5 --out runs/prototype
+
+Every video that any setting needs is encoded once; all settings are scored on what was kept. They share classes and
+queries as far as possible (more shots add supports to the same episodes). Each leaves a folder as ``fsar test`` does,
+in ``<out>/results``, for tools/compare_runs.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from configured import configured
+
+from episodes.datamodule import EpisodicDataModule
+from episodes.dataset import IndexEpisodes, needed_videos
+from fsar.evaluation import VideoBank, score_episodes
+from fsar.learner import Learner
+from fsar.results import Phases, Predictions, summarise, time_shares, write_results
+
+Setting = tuple[int, int, str | None]
+"""Ways, shots and inference mode."""
+
+
+def encode(learner: Learner, data: EpisodicDataModule, split: str, videos: list[int], phases: Phases) -> VideoBank:
+    """These videos of the split, once."""
+    bank = VideoBank(learner.method)
+    for batch in data.video_loader(split, videos):
+        with phases.measure("encode", learner.device):
+            bank.add(batch.to(learner.device))
+    bank.close()
+    return bank
+
+
+def score(bank: VideoBank, learner: Learner, data: EpisodicDataModule, split: str, phases: Phases) -> None:
+    """One setting; leaves ``rows`` and ``result`` with the learner, as a test does."""
+    predictions = Predictions()
+    for episodes in IndexEpisodes(data.episode_sampler(split), data.counts[split], data.episode_batch):
+        with phases.measure("score", learner.device):
+            batch = episodes.to(learner.device)
+            predictions.add(batch, score_episodes(bank, batch).logits)
+    learner.rows = predictions.arrays()
+    summary = summarise(learner.rows, predictions.class_names)
+    learner.result = {**summary, **phases.record(), "encoder_forwards": bank.forwards}
+
+
+def run(
+    learner: Learner,
+    data: EpisodicDataModule,
+    settings: Sequence[Setting],
+    out: Path,
+    split: str = "test",
+    config: dict[str, Any] | None = None,
+) -> dict[Setting, Path]:
+    """Encode, then score every setting; gives the folder of each one's results.
+
+    Raises:
+        ValueError: when a mode is asked of a method that has none, or the split cannot give such episodes.
+    """
+    if any(mode for _, _, mode in settings) and not hasattr(learner.method, "inference"):
+        raise ValueError(f"{type(learner.method).__name__} has one way of inference: leave out --inference.")
+    learner.eval()
+    data.setup({"val": "validate", "test": "test"}[split])
+    needed: set[int] = set()
+    for data.ways, data.test_shots, _ in settings:
+        needed |= set(needed_videos(data.episode_sampler(split), data.counts[split]))
+    phases, folders = Phases(), {}
+    bank = encode(learner, data, split, sorted(needed), phases)
+    for setting in settings:
+        data.ways, data.test_shots, mode = setting
+        if mode:
+            learner.method.inference = mode
+        score(bank, learner, data, split, phases)
+        folders[setting] = write_results(out, learner, data, config or {}, split)
+        phases.lap("write")
+        accuracy = f"{100 * learner.result['accuracy']:.2f} ± {100 * learner.result['interval_95']:.2f}"
+        print(f"| {data.ways} | {data.test_shots} | {mode or ''} | {accuracy} |", flush=True)
+    print(f"\n{time_shares(learner.result, len(needed))}; {len(settings) * data.counts[split]:,} episodes scored")
+    return folders
+
+
+def main(args: list[str] | None = None) -> None:
+    """Parse, build and run."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--ways", type=int, nargs="+", default=[5])
+    parser.add_argument("--shots", type=int, nargs="+", default=[1, 5])
+    parser.add_argument("--inference", nargs="+", default=[], help="modes of a method that has several")
+    parser.add_argument("--split", choices=("val", "test"), default="test")
+    parser.add_argument("--out", type=Path, help="folder of the results; the run's by default")
+    own, rest = parser.parse_known_args(args)
+    cli = configured(rest)
+    out = own.out or (Path(cli.config["run"]) if cli.config["run"] else None)
+    if out is None:
+        parser.error("say where results go with --out FOLDER (or give --run FOLDER).")
+    device = cli.trainer.strategy.root_device
+    print("| ways | shots | inference | accuracy, % |\n|---|---|---|---|")
+    settings = list(product(own.ways, own.shots, own.inference or [None]))
+    cli.datamodule.trainer = cli.trainer
+    cli.trainer.strategy.connect(cli.model)  # as a test would; stored features are asked for by the encoder's hash
+    try:
+        run(cli.model.to(device), cli.datamodule, settings, out, own.split, cli.config.as_dict())
+    except (ValueError, OSError) as error:
+        sys.exit(f"sweep: {type(error).__name__}: {error}")
+
+
+if __name__ == "__main__":
+    main()
