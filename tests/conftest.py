@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 import torch
+
+os.environ.setdefault("NUMBA_NUM_THREADS", "1")  # tslearn's numba gives torch as many threads as it takes itself
 
 
 @pytest.fixture(autouse=True)

@@ -246,18 +246,20 @@ def run(
         say: takes the report.
     """
     encoder.eval()
-    encoded = {name: encode(data, encoder, name) for name in ("train", "val", "test")}
-    members = family(encoder, texts, list(encoded["train"].split.class_names))
+    members = family(encoder, texts, list(data.load().train.class_names))
     extra = learned(encoder) if steps else {}
     wanted = [*members, *extra] if methods is None else list(methods)
     if unknown := set(wanted) - {*members, *extra}:
         raise ValueError(
             f"methods: there is no {', '.join(sorted(unknown))}; there are {', '.join([*members, *extra])}."
         )
+    encoded = {name: encode(data, encoder, name) for name in ("val", "test")}
+    if {"SimpleShot", *extra} & set(wanted):
+        encoded["train"] = encode(data, encoder, "train")
     for name, (method, rate) in extra.items():
         if name in wanted:
             train(method, encoded["train"], data, steps, rate)
-    if isinstance(simple := members["SimpleShot"][0], SimpleShot):
+    if "SimpleShot" in wanted and isinstance(simple := members["SimpleShot"][0], SimpleShot):
         simple.fit(encoded["train"].features)
     everything = {name: (method, {}) for name, (method, _) in extra.items()} | members
     by_shots: dict[int, dict[str, Right]] = {}

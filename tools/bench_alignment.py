@@ -81,36 +81,43 @@ def candidates(compiled: bool) -> dict[str, Callable[[Tensor], Tensor]]:
     return found
 
 
-def time_once(function: Callable[[Tensor], Tensor], cost: Tensor, backward: bool) -> float:
-    """Seconds of one forward, or forward and backward."""
+def seconds_each(function: Callable[[Tensor], Tensor], cost: Tensor, backward: bool, repeats: int) -> float:
+    """Seconds of one forward, or forward and backward, out of ``repeats`` in a row."""
     leaf = cost.clone().requires_grad_(backward)
-    if cost.is_cuda:
-        torch.cuda.synchronize()
     clock = time.process_time if torch.get_num_threads() == 1 and not cost.is_cuda else time.perf_counter
-    start = clock()
-    with torch.set_grad_enabled(backward):
-        value = function(leaf).sum()
-    if backward:
-        value.backward()
     if cost.is_cuda:
         torch.cuda.synchronize()
-    return clock() - start
+    start = clock()
+    for _ in range(repeats):
+        leaf.grad = None
+        with torch.set_grad_enabled(backward):
+            value = function(leaf).sum()
+        if backward:
+            value.backward()
+    if cost.is_cuda:
+        torch.cuda.synchronize()
+    return (clock() - start) / repeats
 
 
 def interleaved(
     functions: dict[str, Callable[[Tensor], Tensor]], cost: Tensor, backward: bool, rounds: int, seconds: float
 ) -> dict[str, list[float]]:
-    """Times of every candidate, one of each per round; a slow one stops after ``seconds``, but not before 3 rounds."""
+    """Times of every candidate, one sample of each per round; a slow one stops after ``seconds``, but not before 3.
+
+    A sample is as many calls in a row as last 20 ms, so that none pays for the caches that the one before it left.
+    """
     threads = torch.get_num_threads()
-    for function in functions.values():
-        torch.set_num_threads(threads)
-        time_once(function, cost, backward)
     times: dict[str, list[float]] = {name: [] for name in functions}
+    repeats = {}
+    for name, function in functions.items():
+        seconds_each(function, cost, backward, 1)
+        torch.set_num_threads(threads)  # numba, inside tslearn, changes it
+        repeats[name] = 1 + int(0.02 / max(1e-6, seconds_each(function, cost, backward, 1)))
     for _ in range(rounds):
         for name, function in functions.items():
-            if len(times[name]) < 3 or sum(times[name]) < seconds:
-                torch.set_num_threads(threads)  # numba, inside tslearn, changes it
-                times[name].append(time_once(function, cost, backward))
+            if len(times[name]) < 3 or sum(times[name]) * repeats[name] < seconds:
+                torch.set_num_threads(threads)
+                times[name].append(seconds_each(function, cost, backward, repeats[name]))
     torch.set_num_threads(threads)
     return times
 

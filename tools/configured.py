@@ -39,8 +39,9 @@ class Configured(LightningCLI):
         parser.add_argument("--ckpt_path", type=str | None, default=None, help="Trained weights.")
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Without loggers and checkpoints, and in the precision of the weights."""
-        return super().instantiate_trainer(**kwargs, **QUIET, inference_mode=False, precision="32-true")
+        """Without loggers and checkpoints; in the precision of the weights; every process sees to its own share."""
+        ours = {**QUIET, "inference_mode": False, "precision": "32-true", "use_distributed_sampler": False}
+        return super().instantiate_trainer(**kwargs, **ours)
 
 
 def _sections(args: list[str]) -> list[str]:

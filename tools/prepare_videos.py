@@ -36,6 +36,7 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument("--form", choices=["h264", "jpeg", "pack"], help="what is made of each video, see above")
     parser.add_argument("--benchmark", metavar="NAME", help=f"only its videos: {', '.join(definitions())}")
     parser.add_argument("--lists", type=Path, default=Path("data/lists"), help="what get_splits.py wrote")
+    parser.add_argument("--allow-changed", action="store_true", help="accept lists that are not the published ones")
     parser.add_argument("--short-side", type=int, default=256, help="pixels; smaller videos keep their size")
     parser.add_argument("--frames", type=int, help=f"kept of each video; all, in a pack {PACKED_FRAMES}")
     parser.add_argument("--crf", type=int, default=20, help="of h264; lower is better and larger")
@@ -70,7 +71,7 @@ def chosen(options: argparse.Namespace) -> list[str]:
         FileNotFoundError: when there are none.
     """
     if options.benchmark:
-        lists = read_lists(options.lists, definition(options.benchmark))
+        lists = read_lists(options.lists, definition(options.benchmark), options.allow_changed)
         wanted = [video for split in SPLITS for _, video in lists.videos[split]]
         videos = sorted(find_videos(options.root, wanted, lists.definition.dataset).paths.values())
         print(f"{len(videos):,} of the {len(wanted):,} videos of {options.benchmark} are there")

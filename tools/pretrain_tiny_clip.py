@@ -33,6 +33,12 @@ TINY = Path(__file__).resolve().parents[1] / "fsar" / "clip" / "tiny"
 CAPTIONS = 4  # for each picture, one of which is drawn each time
 
 
+def tokenize(texts: Sequence[str]) -> Tensor:
+    """``(texts context)`` int64."""
+    open_clip.add_model_config(TINY)  # without its config the tokenizer falls back to 77 tokens and only logs it
+    return open_clip.get_tokenizer("fsar-tiny")(list(texts))
+
+
 def make_model(weights: Path | None = None) -> open_clip.CLIP:
     """The tiny architecture, with weights from a file or random."""
     open_clip.add_model_config(TINY)
@@ -45,14 +51,13 @@ def make_model(weights: Path | None = None) -> open_clip.CLIP:
 def pictures(count: int, *key: object) -> tuple[Tensor, Tensor]:
     """Frames ``(f c h w)`` uint8 and tokens ``(f captions context)`` int32."""
     chunk = 64
-    tokenizer = open_clip.get_tokenizer("fsar-tiny")
     frames, tokens = [], []
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         jobs = [pool.submit(captioned_frames, chunk, *key, i, captions=CAPTIONS) for i in range(-(-count // chunk))]
         for job in track(jobs, "Drawing pictures"):
             drawn, texts = job.result()
             frames.append(torch.from_numpy(drawn).movedim(-1, 1))
-            tokens.append(tokenizer([t for some in texts for t in some]).int().unflatten(0, (chunk, CAPTIONS)))
+            tokens.append(tokenize([t for some in texts for t in some]).int().unflatten(0, (chunk, CAPTIONS)))
     return torch.cat(frames)[:count].contiguous(), torch.cat(tokens)[:count]
 
 
@@ -67,8 +72,7 @@ def encode(model: open_clip.CLIP, frames: Tensor) -> Tensor:
 
 def encode_names(model: open_clip.CLIP, names: Sequence[str]) -> Tensor:
     """Class names -> unit text features ``(C d)``."""
-    tokens = open_clip.get_tokenizer("fsar-tiny")([f"a photo of {name}" for name in names])
-    return model.encode_text(tokens, normalize=True)
+    return model.encode_text(tokenize([f"a photo of {name}" for name in names]), normalize=True)
 
 
 def make_optimizer(model: open_clip.CLIP, rate: float) -> torch.optim.Optimizer:

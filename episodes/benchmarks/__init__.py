@@ -4,7 +4,7 @@
 """
 
 from episodes.benchmarks.definitions import SPLITS, Definition, clean_text, definition, definitions
-from episodes.benchmarks.leaks import Overlap, overlap, shared_sources
+from episodes.benchmarks.leaks import Overlap, overlap, seen_classes, shared_sources
 from episodes.benchmarks.lists import Lists, read_lists, write_lists
 from episodes.benchmarks.published import Published, PublishedBenchmark
 
@@ -20,6 +20,7 @@ __all__ = [
     "definitions",
     "overlap",
     "read_lists",
+    "seen_classes",
     "shared_sources",
     "write_lists",
 ]

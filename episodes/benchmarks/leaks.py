@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import combinations
 
 from episodes.benchmarks.definitions import SPLITS, Dataset
-from episodes.benchmarks.lists import Lists, youtube_id
+from episodes.benchmarks.lists import Lists, plain_name, youtube_id
 
 
 def source_of(video: str, class_name: str, dataset: Dataset) -> str | None:
@@ -73,6 +74,12 @@ def clips_per_source(lists: Lists, split: str) -> float:
     return len(videos) / len(sources) if sources else 0.0
 
 
+def seen_classes(trained: Iterable[str], tested: Iterable[str]) -> list[str]:
+    """Those of the ``tested`` classes that are among the ``trained`` ones, however they are spelt."""
+    seen = {plain_name(name) for name in trained}
+    return [name for name in tested if plain_name(name) in seen]
+
+
 @dataclass(frozen=True)
 class Overlap:
     """What the training split of one benchmark shares with the test split of another.
@@ -105,13 +112,12 @@ class Overlap:
 
 def overlap(trained: Lists, tested: Lists) -> Overlap:
     """What a model trained on one benchmark has seen of the test split of another."""
-    seen = {name.casefold() for name in trained.classes["train"]}
     videos = {video for _, video in trained.videos["train"]}
     names = tested.classes["test"]
     return Overlap(
         trained=trained.definition.name,
         tested=tested.definition.name,
-        classes=tuple(name for name in names if name.casefold() in seen),
+        classes=tuple(seen_classes(trained.classes["train"], names)),
         videos=sum(video in videos for _, video in tested.videos["test"]),
         test_classes=len(names),
         test_videos=len(tested.videos["test"]),

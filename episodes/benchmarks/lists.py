@@ -87,7 +87,7 @@ def read_lists(paths: Path | Sequence[Path], definition: Definition, allow_chang
             published ones.
     """
     entries = [entry for file, split in find_lists(paths, definition) for entry in _entries(file, split, definition)]
-    spellings = {split: {_plain(name): name for name in definition.classes[split]} for split in SPLITS}
+    spellings = {split: {plain_name(name): name for name in definition.classes[split]} for split in SPLITS}
     named = [(entry, _class_of(entry, definition, spellings, allow_changed)) for entry in entries]
     classes: dict[str, tuple[str, ...]] = {}
     videos: dict[str, tuple[tuple[int, str], ...]] = {}
@@ -246,7 +246,7 @@ def _class_of(
                 "together are not read."
             )
         name = known[entry.class_id]
-        if entry.class_name is not None and _plain(entry.class_name) != _plain(name):
+        if entry.class_name is not None and plain_name(entry.class_name) != plain_name(name):
             raise ValueError(
                 f"{entry.place}: class {entry.class_id} of {entry.split} is '{name}', but the path says "
                 f"'{entry.class_name}'. Is it the list of another benchmark?"
@@ -254,7 +254,7 @@ def _class_of(
         return name
     assert entry.class_name is not None
     for split in (entry.split, *SPLITS):
-        name = spellings[split].get(_plain(entry.class_name), "")
+        name = spellings[split].get(plain_name(entry.class_name), "")
         if name and (split == entry.split or allow_changed):
             return name
     if not allow_changed:
@@ -265,7 +265,7 @@ def _class_of(
     return entry.class_name
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """A class name without case, spaces and punctuation, in which its spellings differ."""
     return re.sub(r"[\W_]", "", name).casefold()
 

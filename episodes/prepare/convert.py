@@ -35,8 +35,8 @@ class Settings:
         form: ``h264``: all-intra H.264 in .mp4, every frame a key frame; ``jpeg``: a folder of images; ``pack``: a
             store of uint8 frames, see :mod:`episodes.prepare.packed`.
         short_side: pixels; smaller videos keep their size.
-        frames: how many frames of each video are kept, the centres of as many equal segments; 0 for all. Two or four
-            times the frames of a clip leave random sampling something to choose from.
+        frames: how many frames of each video are kept, the centres of as many equal segments; 0 for all. With an odd
+            multiple of the frames of a clip, the clips of ``SegmentCentre`` stay exactly what they were.
         crf: of H.264; lower is better and larger.
         quality: of JPEG, 1 to 95.
         fps: of folders of frames, which do not tell it; 0 for unknown.

@@ -14,8 +14,9 @@ from episodes.prepare import packed
 from episodes.prepare.convert import Form, Settings, name_of, prepare, target
 from episodes.video import VideoError, read_clip
 
-PACKED_FRAMES = 16
-"""Kept in a packed store where the settings keep all."""
+PACKED_FRAMES = 24
+"""Kept in a packed store where the settings keep all: an odd multiple of 8, so that 8 frames at the centres of segments
+are exactly those of the whole video, and three per segment for random sampling to choose from."""
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ class Place(NamedTuple):
 
 def is_packed(path: Path) -> bool:
     """True for the path of a clip in a packed store."""
-    return any(parent.suffix == SUFFIX for parent in path.parents)
+    return any(parent.suffix == SUFFIX and (parent / INDEX).is_file() for parent in path.parents)
 
 
 def inspect(path: Path) -> VideoInfo:

@@ -51,9 +51,9 @@ class Thing:
             words.append("barely visible" if self.opacity < 0.3 else "faint")
         if self.light < 0.65:
             words.append("very dark" if self.light < 0.35 else "dark")
-        if dice.chance(0.7):
+        if dice.chance(0.5):
             words.append(self.colour)
-        words.append(KINDS[self.kind] if dice.chance(0.85) else "shape")
+        words.append(KINDS[self.kind] if dice.chance(0.7) else "shape")
         return f"{'an' if words[0][0] in 'aeiou' else 'a'} {' '.join(words)}{self._turned()}"
 
     def _turned(self) -> str:
@@ -120,15 +120,17 @@ def _relation(a: Thing, b: Thing) -> str:
 
 def caption(things: list[Thing], scene: Scene, dice: Dice) -> str:
     """One sentence on the picture, at most 38 tokens; what it leaves out differs from time to time."""
-    where = f" {scene.phrase}" if dice.chance(0.6) else ""
+    where = f" {scene.phrase}" if dice.chance(0.35) else ""
     start = "a photo of " if dice.chance(0.3) else ""
     if not things:
         return f"{start}nothing {scene.phrase}"
     first, last = things[0], things[-1]
-    if len(things) == 1 and dice.chance(0.2):
+    if len(things) == 1 and dice.chance(0.15):
         colour = f"{first.colour} " if dice.chance(0.4) else ""
         text = f"{colour}{KINDS[first.kind]}"
         return f"{start}{'an' if text[0] in 'aeiou' else 'a'} {text} {scene.phrase}"
+    if len(things) == 1 and dice.chance(0.3):
+        return f"something {first.place()}"
     if len(things) == 1:
         return f"{start}{first.noun(dice)} {first.place()}{where}"
     if dice.chance(0.5):

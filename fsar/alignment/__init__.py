@@ -1,10 +1,19 @@
 """Temporal alignment: how alike are two clips, given the features of their frames?"""
 
-from fsar.alignment.base import Alignment, CostAlignment, WeightedSum
+from fsar.alignment.base import Alignment, CostAlignment
 from fsar.alignment.costs import CosineCost, PairwiseCost, SquaredEuclideanCost
 from fsar.alignment.covariance import AlphaDistance, alpha_covariance
 from fsar.alignment.cross_tuple import TRX
-from fsar.alignment.direct import BiMHM, Chamfer, FrameMean, FrameToFrame, Hausdorff, MeanCost, MeanHausdorff
+from fsar.alignment.direct import (
+    BiMHM,
+    Chamfer,
+    FrameMean,
+    FrameToFrame,
+    Hausdorff,
+    MeanCost,
+    MeanHausdorff,
+    WeightedSum,
+)
 from fsar.alignment.dtw import DTW, SoftDTW, SoftDTWDivergence
 from fsar.alignment.otam import OTAM
 from fsar.alignment.pattern_tokens import PatternTokens

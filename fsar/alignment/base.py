@@ -6,7 +6,7 @@ Two kinds stand behind one call. Metrics on the frame costs subclass :class:`Cos
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -131,49 +131,6 @@ class CostAlignment(Alignment):
         cost = self.cost(query, support)
         mask = pair_mask(query, support, query_mask, support_mask)
         return (cost, None) if mask is None else (cost.masked_fill(~mask, 0), mask)
-
-
-class WeightedSum(Alignment):
-    """``Σ_i weight_i · similarity_i``: any alignments side by side on the same features.
-
-    Order, symmetry and cost are those of the parts.
-
-    Args:
-        parts: the alignments; all or none of them merge shots themselves.
-        weights: one factor each; all 1 when not given.
-
-    Raises:
-        ValueError: when there are no parts, or not as many weights as parts, or some parts merge shots and some do not.
-    """
-
-    def __init__(self, parts: Sequence[Alignment], weights: Sequence[float] | None = None) -> None:
-        super().__init__()
-        weights = [1.0] * len(parts) if weights is None else list(weights)
-        if not parts or len(weights) != len(parts):
-            raise ValueError(
-                f"WeightedSum needs one weight for each part, found {len(weights)} for {len(parts)} parts."
-            )
-        if len({part.merges_shots for part in parts}) > 1:
-            raise ValueError(
-                "WeightedSum: some parts merge the shots themselves (merges_shots) and some want them merged: "
-                f"{', '.join(f'{type(p).__name__}: {p.merges_shots}' for p in parts)}. Sum parts of one kind."
-            )
-        self.parts = nn.ModuleList(parts)
-        self.weights = weights
-        self.merges_shots = parts[0].merges_shots
-
-    def forward(
-        self,
-        query: Tensor,
-        support: Tensor,
-        query_mask: Tensor | None = None,
-        support_mask: Tensor | None = None,
-    ) -> Tensor:
-        """See :meth:`Alignment.forward`."""
-        similarity = torch.zeros((), device=query.device)
-        for part, weight in zip(self.parts, self.weights, strict=True):
-            similarity = similarity + weight * part(query, support, query_mask, support_mask)
-        return similarity
 
 
 def full_precision(x: Tensor) -> torch.autocast:

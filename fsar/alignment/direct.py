@@ -1,12 +1,14 @@
-"""Matchings without a search for a path: frame means, frame by frame, and the Hausdorff family.
+"""Matchings without a search for a path: frame means, frame by frame, the Hausdorff family; and sums of alignments.
 
 Pure arithmetic on means or on the frame costs. All but :class:`FrameToFrame` are blind to the order of frames.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fsar.alignment.base import Alignment, CostAlignment, check_clips, full_precision, widen
 from fsar.alignment.costs import CosineCost, PairwiseCost
@@ -170,3 +172,46 @@ class Hausdorff(CostAlignment):
             nearest = (cost if mask is None else cost.masked_fill(~mask, BEYOND)).amin(axis)
             sides.append((nearest if mask is None else nearest.masked_fill(~mask.any(axis), -BEYOND)).amax(-1))
         return torch.maximum(*sides)
+
+
+class WeightedSum(Alignment):
+    """``Σ_i weight_i · similarity_i``: any alignments side by side on the same features.
+
+    Order, symmetry and cost are those of the parts.
+
+    Args:
+        parts: the alignments; all or none of them merge shots themselves.
+        weights: one factor each; all 1 when not given.
+
+    Raises:
+        ValueError: when there are no parts, or not as many weights as parts, or some parts merge shots and some do not.
+    """
+
+    def __init__(self, parts: Sequence[Alignment], weights: Sequence[float] | None = None) -> None:
+        super().__init__()
+        weights = [1.0] * len(parts) if weights is None else list(weights)
+        if not parts or len(weights) != len(parts):
+            raise ValueError(
+                f"WeightedSum needs one weight for each part, found {len(weights)} for {len(parts)} parts."
+            )
+        if len({part.merges_shots for part in parts}) > 1:
+            raise ValueError(
+                "WeightedSum: some parts merge the shots themselves (merges_shots) and some want them merged: "
+                f"{', '.join(f'{type(p).__name__}: {p.merges_shots}' for p in parts)}. Sum parts of one kind."
+            )
+        self.parts = nn.ModuleList(parts)
+        self.weights = weights
+        self.merges_shots = parts[0].merges_shots
+
+    def forward(
+        self,
+        query: Tensor,
+        support: Tensor,
+        query_mask: Tensor | None = None,
+        support_mask: Tensor | None = None,
+    ) -> Tensor:
+        """See :meth:`Alignment.forward`."""
+        similarity = torch.zeros((), device=query.device)
+        for part, weight in zip(self.parts, self.weights, strict=True):
+            similarity = similarity + weight * part(query, support, query_mask, support_mask)
+        return similarity

@@ -127,10 +127,10 @@ def _linear(
         for cell, before, factor in zip(cells[1:], cells, columns_of_e[0].unbind(0)[1:], strict=False):
             torch.add(before, 2, out=cell).mul_(factor)
     for m in range(1, u):
-        now, before = m % len(here), (m - 1) % len(here)
-        torch.add(here[before], above[before], out=here[now]).mul_(columns_of_e[m])
+        now, last = m % len(here), (m - 1) % len(here)
+        torch.add(here[last], above[last], out=here[now]).mul_(columns_of_e[m])
         if columns is not None:
-            here[now].copy_(torch.where(m < columns, here[now], here[before]))
+            here[now].copy_(torch.where(m < columns, here[now], here[last]))
     weights = _end_weights(e, rows, published)
     z = (here[(u - 1) % len(here)] * weights).sum(0)
     return z.log(), _linear_path(e, sums, weights / z, columns, published) if gradient else None

@@ -55,3 +55,14 @@ def keep_frozen_in_eval(tower: nn.Module) -> None:
         weights = list(module.parameters())
         if weights and not any(weight.requires_grad for weight in weights):
             module.eval()
+
+
+def checkpoint_blocks(visual: nn.Module, name: str) -> None:
+    """Makes the blocks of a ViT compute their activations again in the backward pass instead of keeping them.
+
+    Raises:
+        ValueError: a tower that cannot.
+    """
+    if not hasattr(getattr(visual, "transformer", None), "grad_checkpointing"):
+        raise ValueError(f"checkpointing needs a ViT of open_clip, and {name} has none: leave checkpointing out.")
+    visual.set_grad_checkpointing(True)  # type: ignore[operator]

@@ -35,7 +35,7 @@ def shot_groups(support: Tensor, labels: Tensor, ways: int) -> Tensor:
         ValueError: when the classes have different numbers of shots.
     """
     shots, rest = divmod(labels.shape[-1], ways)
-    order = labels.argsort(-1, stable=True)
+    order = labels.argsort(dim=-1, stable=True)
     expected = torch.arange(ways, device=labels.device).repeat_interleave(max(shots, 1))
     if rest or not bool((labels.gather(-1, order) == expected).all()):
         raise ValueError(

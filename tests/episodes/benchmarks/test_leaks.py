@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from made_up import make_definition
 
-from episodes.benchmarks import Lists, shared_sources
+from episodes.benchmarks import Lists, seen_classes, shared_sources
 from episodes.benchmarks.definitions import Dataset
 from episodes.benchmarks.leaks import clips_per_source, source_of
 
@@ -22,6 +22,12 @@ from episodes.benchmarks.leaks import clips_per_source, source_of
 )
 def test_sources(video: str, class_name: str, dataset: Dataset, source: str | None) -> None:
     assert source_of(video, class_name, dataset) == source
+
+
+def test_classes_that_were_trained_on_however_they_are_spelt() -> None:
+    trained = ["Closing [something]", "draw_sword", "Blow DryHair"]
+    tested = ["Closing something", "draw sword", "Opening something", "Blow Dry Hair"]
+    assert seen_classes(trained, tested) == ["Closing something", "draw sword", "Blow Dry Hair"]
 
 
 def test_shared_sources_and_clips_per_source() -> None:

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from episodes.frames import segment_centre
 from episodes.prepare import packed
 from episodes.prepare.convert import RECORD, Form, Settings, name_of, prepare, target
-from episodes.prepare.measure import measure
+from episodes.prepare.measure import PACKED_FRAMES, measure
 from episodes.prepare.packed import FRAMES, INDEX, PackWriter
 from episodes.video import VideoError, probe, read_clip, read_frames
 from episodes.video.info import Pixels
@@ -95,6 +96,12 @@ def test_short_side_and_number_of_frames(root: Path, tmp_path: Path, form: Form)
     path = made(out, form, "wave/a.avi")
     fps = (packed.inspect(path) if form == "pack" else probe(path)).fps
     assert fps == (0 if form == "jpeg" else pytest.approx(12 * 8 / 13, rel=0.01))
+
+
+@pytest.mark.parametrize("count", [24, 29, 100, 301])
+def test_clips_at_the_centres_are_those_of_the_whole_video(count: int) -> None:
+    kept = segment_centre(count, PACKED_FRAMES)
+    assert np.array_equal(kept[segment_centre(PACKED_FRAMES, 8)], segment_centre(count, 8))
 
 
 def test_kept_frames_are_the_centres_of_segments(root: Path, tmp_path: Path) -> None:

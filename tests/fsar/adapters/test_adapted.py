@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from fsar.adapted import Adapted
-from fsar.added_cost import added_cost
 from fsar.adapters import AIM, Adapter, D2STAdapter, LoRA, MAClipAdapter, STAdapter, TemporalShift
+from fsar.added_cost import added_cost
 from fsar.clip import ClipEncoder, ImageEncoder
 
 Tiny = Callable[..., ClipEncoder]

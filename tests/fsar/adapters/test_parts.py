@@ -85,7 +85,7 @@ def test_deformable_attention_written_out(kernel: tuple[int, int, int], stride: 
 
 def slow_deformable(module: DeformableAttention, z: Tensor, size: tuple[int, int, int]) -> Tensor:
     """One clip, one group and one point at a time, with a trilinear reading of our own."""
-    t, h, w = size
+    h, w = size[1:]
     each = z.shape[-1] // module.groups
     q = module.query(z)
     sampled = []

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from fsar.adapted import Beside
-from fsar.added_cost import added_cost
 from fsar.adapters import EVL, Ladder, Side
 from fsar.adapters.ladder import SideBlock, pruned, resampled
+from fsar.added_cost import added_cost
 from fsar.clip import ClipEncoder
 
 Tiny = Callable[..., ClipEncoder]

@@ -272,3 +272,29 @@ def test_state_dict_holds_weights_alone() -> None:
     encoder = ClipEncoder("test-plain", None)
     encoder.require_text()(["a dog"])
     assert all(key.startswith(("visual.", "text.tower.")) for key in encoder.state_dict())
+
+
+def test_checkpointing_changes_no_gradient_and_keeps_less(weights: str) -> None:
+    clips = frames(lead=(4,))
+    kept, gradients = [], []
+    for checkpointing in (False, True):
+        encoder = ClipEncoder("test-vit-quickgelu", weights, tune="full", checkpointing=checkpointing)
+        sizes: dict[int, int] = {}
+
+        def keep(x: Tensor, sizes: dict[int, int] = sizes) -> Tensor:
+            sizes[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
+            return x
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+            features = encoder(clips)
+        kept.append(sum(sizes.values()))
+        features.square().sum().backward()
+        gradients.append([p.grad for p in encoder.visual.parameters()])
+    assert kept[1] < kept[0]
+    for one, two in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, two)
+
+
+def test_a_tower_without_blocks_refuses_checkpointing() -> None:
+    with pytest.raises(ValueError, match="leave checkpointing out"):
+        ClipEncoder("test-resnet", None, tune="full", checkpointing=True)

@@ -1,0 +1,142 @@
+"""What every method with adapters or a side network must keep to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from episodes.episode import Episode, VideoBatch
+from fsar.adapted import Adapted, Beside
+from fsar.adapters import AIM, EVL, D2STAdapter, Ladder, LoRA, MAClipAdapter, STAdapter
+from fsar.alignment import OTAM, TRX, BiMHM, CosineCost
+from fsar.clip import ClipEncoder
+from fsar.evaluation import VideoBank, score_episodes
+from fsar.method import Method
+from fsar.methods import D2ST, TSFSAR, ActionCLIP, ClipFSAR, MAClip, Prototype
+from fsar.temporal import SequenceTransformer
+
+Tiny = Callable[..., ClipEncoder]
+Pixels = Callable[..., Episode]
+LADDER = Ladder(width=16, heads=2, temporal=(1,))
+MAKERS: dict[str, Callable[[Tiny], Method]] = {
+    "ma_clip": lambda tiny: MAClip(Adapted(tiny(), MAClipAdapter()), OTAM()),
+    "ma_clip bi-mhm": lambda tiny: MAClip(Adapted(tiny(), MAClipAdapter(start_masked=False)), BiMHM()),
+    "ma_clip resnet": lambda tiny: MAClip(tiny(tune="full"), OTAM()),
+    "action_clip": lambda tiny: ActionCLIP(tiny(tune=1, tune_text=True), SequenceTransformer),
+    "action_clip text": lambda tiny: ActionCLIP(tiny(tune=1), classify_by="text"),
+    "action_clip both": lambda tiny: ActionCLIP(Adapted(tiny(), STAdapter()), classify_by="both"),
+    "d2st": lambda tiny: D2ST(
+        Adapted(tiny(), D2STAdapter(), project=False), BiMHM(cost=CosineCost(0)), train_classes=6
+    ),
+    "d2st plain": lambda tiny: D2ST(Adapted(tiny(), D2STAdapter()), OTAM(), class_weight=0),
+    "ts_fsar": lambda tiny: TSFSAR(tiny(), LADDER, train_classes=6),
+    "ts_fsar otam": lambda tiny: TSFSAR(tiny(), LADDER, train_classes=6, alignment=OTAM()),
+    "clip_fsar aim": lambda tiny: ClipFSAR(Adapted(tiny(), AIM(drop_path=0)), OTAM()),
+    "clip_fsar lora": lambda tiny: ClipFSAR(Adapted(tiny(), LoRA()), OTAM()),
+    "prototype evl": lambda tiny: Prototype(Beside(tiny(), EVL(layers=1, dropout=0)), OTAM()),
+    "prototype ladder": lambda tiny: Prototype(Beside(tiny(), LADDER), BiMHM()),
+}
+
+
+def trained(module: nn.Module) -> list[nn.Parameter]:
+    return [p for p in module.parameters() if p.requires_grad]
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_few_steps_on_one_episode_lower_the_loss_and_leave_the_frozen_weights(
+    tiny: Tiny, pixels: Pixels, name: str
+) -> None:
+    method, episode = MAKERS[name](tiny).train(), pixels()
+    frozen = {n: p.detach().clone() for n, p in method.named_parameters() if not p.requires_grad}
+    optimizer = torch.optim.Adam(trained(method), lr=1e-3)
+    losses = []
+    for _ in range(6):
+        for module in method.modules():
+            if isinstance(module, nn.Dropout):
+                module.eval()
+        loss = method.loss(method(episode), episode)["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0]
+    assert all(torch.equal(p, frozen[n]) for n, p in method.named_parameters() if n in frozen)
+    assert frozen or "tune" in name or "resnet" in name or "action" in name
+
+
+@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("shots", [1, 2])
+def test_videos_encoded_once_score_as_their_pixels_do(tiny: Tiny, pixels: Pixels, name: str, shots: int) -> None:
+    method, episode = MAKERS[name](tiny).eval(), pixels(shots=shots)
+    with torch.no_grad():
+        expected = method(episode)
+    bank = VideoBank(method)
+    clips = torch.cat([episode.support, episode.query])
+    classes = torch.cat([episode.support_classes, episode.query_classes])
+    numbers = torch.randperm(len(clips))
+    for part in numbers.split(4):
+        bank.add(VideoBatch(part, clips[part], classes[part], episode.class_names))
+    indexed = Episode(
+        torch.arange(len(episode.support)),
+        torch.arange(len(episode.query)) + len(episode.support),
+        episode.support_labels,
+        episode.query_labels,
+        episode.classes,
+        episode.class_names,
+        episode.number,
+    )
+    scores = score_episodes(bank, Episode.stack([indexed, indexed]))
+    torch.testing.assert_close(scores.logits[1], expected.logits, rtol=1e-4, atol=1e-4)
+    if expected.normalised:
+        torch.testing.assert_close(expected.logits.sum(-1), torch.ones(len(episode.query)))
+    assert not torch.allclose(scores.probabilities[0, 0], torch.full((3,), 1 / 3), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_query_does_not_see_the_others(tiny: Tiny, pixels: Pixels, name: str) -> None:
+    method, episode, other = MAKERS[name](tiny).eval(), pixels(), pixels()
+    other.query[1:] = torch.rand_like(other.query[1:])
+    with torch.no_grad():
+        torch.testing.assert_close(method(episode).logits[0], method(other).logits[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["ma_clip", "action_clip both", "d2st", "ts_fsar", "prototype evl"])
+def test_relabelled_classes_permute_the_logits(tiny: Tiny, pixels: Pixels, name: str) -> None:
+    method, episode = MAKERS[name](tiny).eval(), pixels(shots=2)
+    order = torch.tensor([2, 0, 1])  # old label -> new label
+    relabelled = Episode(
+        episode.support,
+        episode.query,
+        order[episode.support_labels],
+        order[episode.query_labels],
+        episode.classes[order.argsort()],
+        episode.class_names,
+        episode.number,
+    )
+    with torch.no_grad():
+        torch.testing.assert_close(method(relabelled).logits[:, order], method(episode).logits, rtol=1e-4, atol=1e-4)
+
+
+TRAINED = {
+    "ma_clip": r"\.adapter\.|^tpcm\.",
+    "d2st": r"\.adapter\.|frame_positions|class_embedding|ln_post|^classifier\.",
+    "ts_fsar": r"^encoder\.side\.|^alignment\.|^up\.|^clip_norm|^clip_attention|^classifier\.",
+    "clip_fsar aim": r"\.adapter\.|frame_positions|^temporal\.|^scale$",
+    "prototype evl": r"^encoder\.side\.",
+}
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_only_what_the_paper_trains_is_trained(tiny: Tiny, name: str) -> None:
+    names = [n for n, p in MAKERS[name](tiny).named_parameters() if p.requires_grad]
+    assert names
+    assert [n for n in names if not re.search(TRAINED[name], n)] == []
+
+
+def test_ma_clip_with_a_metric_that_compares_every_shot(tiny: Tiny, pixels: Pixels) -> None:
+    method = MAClip(Adapted(tiny(), MAClipAdapter()), TRX(48, width=16)).eval()
+    assert method(pixels(shots=2)).logits.shape == (6, 3)

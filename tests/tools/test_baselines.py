@@ -1,0 +1,128 @@
+"""The table of baselines: what it prints, and what the embedded worlds and the tiny CLIP must show in it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import yaml
+
+from episodes.datamodule import EpisodicDataModule
+from episodes.shapes import Shapes
+from fsar.clip import ClipEncoder, ImageEncoder
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def tool() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("baselines_tool", ROOT / "tools" / "baselines.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("shapes")
+
+
+def data_of(clips: Path, flavour: str, counts: tuple[int, int, int] = (1, 10, 12)) -> EpisodicDataModule:
+    return EpisodicDataModule(
+        Shapes(flavour, str(clips), counts, workers=1),  # type: ignore[arg-type]
+        queries=1,
+        test_episodes=1000,
+        test_queries=2,
+        size=64,
+        workers=0,
+        check_videos=False,
+    )
+
+
+def test_text_helps_with_one_shot_and_fades_with_more_where_looks_are_the_class(tool: ModuleType, clips: Path) -> None:
+    said: list[str] = []
+    found = tool.run(
+        data_of(clips, "appearance"),
+        ClipEncoder("fsar-tiny", "shapes"),
+        shots=(1, 8),
+        tuning_episodes=100,
+        methods=["zero-shot", "prototype", "Tip-Adapter"],
+        say=said.append,
+    )
+    help_of_text = {k: found[k]["Tip-Adapter"] - found[k]["prototype"] for k in (1, 8)}
+    assert help_of_text[1].mean() > 2 * tool.half_width(help_of_text[1])
+    assert help_of_text[8].mean() < help_of_text[1].mean() - tool.half_width(help_of_text[1])
+    assert found[1]["zero-shot"].mean() > 0.4
+    assert np.array_equal(found[1]["zero-shot"], found[8]["zero-shot"])  # the same classes and queries
+    assert found[8]["prototype"].mean() > found[1]["prototype"].mean()
+    assert said[0].startswith("1-shot Tip-Adapter: beta ")
+    assert "matches zero-shot at" in said[-1]
+
+
+def test_zero_shot_is_near_chance_where_motion_is_the_class(tool: ModuleType, clips: Path) -> None:
+    found = tool.run(
+        data_of(clips, "motion"),
+        ClipEncoder("fsar-tiny", "shapes"),
+        shots=(1,),
+        methods=["zero-shot", "prototype"],
+        say=lambda text: None,
+    )[1]
+    assert abs(found["zero-shot"].mean() - 0.2) < 0.08  # five classes
+    gap = found["prototype"] - found["zero-shot"]
+    assert gap.mean() > tool.half_width(gap)
+
+
+def test_the_command_writes_what_it_prints(
+    tool: ModuleType, clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shapes = {"flavour": "appearance", "root": str(clips), "clips_per_class": [1, 10, 12], "workers": 1}
+    benchmark = {"class_path": "episodes.shapes.Shapes", "init_args": shapes}
+    options = {"benchmark": benchmark, "size": 64, "test_episodes": 20, "workers": 0, "ways": 3, "frames": 2}
+    (tmp_path / "data.yaml").write_text(yaml.safe_dump({"data": options}))
+    arguments = ["-c", str(tmp_path / "data.yaml"), "--encoder", str(ROOT / "configs" / "encoder" / "tiny.yaml")]
+    arguments += ["--shots", "2", "--tuning_episodes", "4", "--out", str(tmp_path / "out.json")]
+    with pytest.raises(SystemExit, match="baselines: ValueError: methods: there is no guess; there are zero-shot, "):
+        tool.main([*arguments, "--methods", "guess"])
+    tool.main([*arguments, "--methods", "APE-T", "zero-shot", "linear probe"])
+    printed = capsys.readouterr().out
+    accuracies = json.loads((tmp_path / "out.json").read_text())["2"]
+    assert list(accuracies) == ["zero-shot", "linear probe", "APE-T"]
+    for values in accuracies.values():
+        assert len(values) == 20
+        assert f"{100 * np.mean(values):5.2f} ± " in printed
+    assert "3-way, 20 episodes of shapes-appearance, chance 33 %" in printed
+
+
+def test_methods_that_learn_do(tool: ModuleType, clips: Path) -> None:
+    data = data_of(clips, "appearance")
+    encoder = ClipEncoder("fsar-tiny", "shapes")
+    encoded = tool.encode(data, encoder, "val")
+    for name, (method, rate) in tool.learned(encoder).items():
+        before = tool.right(method.eval(), encoded, 1, 100, data)
+        tool.train(method, encoded, data, 20, 20 * rate)
+        after = tool.right(method, encoded, 1, 100, data)
+        assert after.mean() > before.mean(), name
+
+
+def test_differences_are_paired(tool: ModuleType) -> None:
+    base = np.tile([0.2, 0.8], 50)
+    text = tool.table({"a": base, "b": base + 0.02, "c": base[::-1]})
+    rows = [line.split() for line in text.splitlines()[1:]]
+    assert rows[0][1:5] == ["a", "50.00", "±", "5.91"]
+    assert rows[1][5:] == ["+2.0*", "·", "+2.0"]  # the same difference from c is drowned in its spread
+
+
+def test_an_encoder_without_text_leaves_out_what_needs_it(tool: ModuleType) -> None:
+    encoder = ImageEncoder("resnet18", None)
+    names = list(tool.family(encoder, None, []))
+    assert "zero-shot" not in names
+    assert {"prototype", "linear probe", "SimpleShot"} <= set(names)
+    assert tool.learned(encoder) == {}
