@@ -181,8 +181,8 @@ def tuned(
 
     def score(batch: Episode) -> Scores:
         device = batch.classes.device
-        parts = (bank.look_up(role, getattr(batch, role), device) for role in ("support", "query"))
-        return method.score(*parts, batch, bank.text)
+        support, query = bank.look_up("support", batch.support, device), bank.look_up("query", batch.query, device)
+        return method.score(support, query, batch, bank.text)
 
     return tune(method, encoded.episodes(shots, count, data, batch=50), grid, score)
 
@@ -261,7 +261,10 @@ def run(
             train(method, encoded["train"], data, steps, rate)
     if "SimpleShot" in wanted and isinstance(simple := members["SimpleShot"][0], SimpleShot):
         simple.fit(encoded["train"].features)
-    everything = {name: (method, {}) for name, (method, _) in extra.items()} | members
+    everything: dict[str, tuple[Method, Grid]] = {
+        **members,
+        **{name: (method, {}) for name, (method, _) in extra.items()},
+    }
     by_shots: dict[int, dict[str, Right]] = {}
     for k in shots:
         by_shots[k] = {}

@@ -48,53 +48,51 @@ def fit_logistic(clips: Tensor, labels: Tensor, ways: int, strength: float | Ten
     penalty = 1 / torch.as_tensor(strength, dtype=torch.float64, device=x.device)
     lead = torch.broadcast_shapes(labels.shape[:-1], penalty.shape)
     basis, coordinates = torch.linalg.qr(x.mT)  # (... d r), (... r s)
-    z = torch.cat([coordinates.mT, torch.ones_like(x[..., :1])], dim=-1)  # (... s r+1), the bias last
+    z = torch.cat([coordinates.mT, torch.ones_like(x[..., :1])], dim=-1).expand(*lead, -1, -1)  # bias last, (... s r+1)
     size = z.shape[-1]
-    z = z.expand(*lead, *z.shape[-2:])
     target = one_hot(labels, ways).double().expand(*lead, -1, -1)
     decay = penalty.expand(lead)[..., None, None] * torch.ones(size, dtype=torch.float64, device=x.device)
     decay[..., -1] = 0
-    u = z.new_zeros(*lead, ways, size)
+    # The classes' weights add up to zero at the minimum, so n - 1 of them in an orthonormal basis say everything.
+    classes = torch.linalg.qr(torch.eye(ways, ways - 1, dtype=torch.float64, device=x.device) - 1 / ways)[0]
+    v = z.new_zeros(*lead, ways - 1, size)
     for _ in range(steps):
-        probability = (z @ u.mT).softmax(-1)  # (... s n)
-        gradient = (probability - target).mT @ z + decay * u
+        probability = (z @ v.mT @ classes.T).softmax(-1)  # (... s n)
+        gradient = ((probability - target) @ classes).mT @ z + decay * v
         if float(gradient.abs().amax()) < 1e-8:
             break
-        u = u - _damped(z, target, decay, u, _newton_step(z, probability, decay, gradient))
-    weight, bias = u.split([size - 1, 1], dim=-1)
+        step = _newton_step(z, probability, classes, decay, gradient)
+        v = v - _damped(z, target @ classes, classes, decay, v, step)
+    weight, bias = (classes @ v).split([size - 1, 1], dim=-1)
     return weight @ basis.mT, bias[..., 0]
 
 
-def _newton_step(z: Tensor, probability: Tensor, decay: Tensor, gradient: Tensor) -> Tensor:
-    """Solves Hessian · step = gradient, ``(... n r)``."""
-    ways, size = gradient.shape[-2:]
-    # ∂²CE / ∂u_a ∂u_b = Σ_s p_a (δ_ab - p_b) z zᵀ
-    weighted = torch.diag_embed(probability) - probability[..., :, None] * probability[..., None, :]  # (... s n n)
-    outer = (z[..., :, None] * z[..., None, :]).flatten(-2)  # (... s r·r)
-    hessian = weighted.flatten(-2).mT @ outer  # (... n·n r·r)
-    hessian = hessian.unflatten(-2, (ways, ways)).unflatten(-1, (size, size)).transpose(-3, -2).flatten(-4, -3)
-    hessian = hessian.flatten(-2) + torch.diag_embed(decay.expand(*gradient.shape).flatten(-2))
-    # Nothing but their sum moves when all biases move together: it stays 0 as from a start at 0.
-    common = torch.zeros_like(gradient)
-    common[..., -1] = 1
-    common = common.flatten(-2)
-    hessian = hessian + common[..., :, None] * common[..., None, :]
-    hessian = hessian + 1e-12 * torch.eye(hessian.shape[-1], dtype=hessian.dtype, device=hessian.device)
-    return torch.linalg.solve(hessian, gradient.flatten(-2)).unflatten(-1, (ways, size))
+def _newton_step(z: Tensor, probability: Tensor, classes: Tensor, decay: Tensor, gradient: Tensor) -> Tensor:
+    """Solves Hessian · step = gradient, ``(... n-1 r+1)``; ``∂²CE / ∂v_a ∂v_b = Σ_s Pᵀ(diag p - p pᵀ)P_ab z zᵀ``."""
+    rows, size = gradient.shape[-2:]
+    along = probability @ classes  # (... s n-1)
+    spread = (probability @ (classes[:, :, None] * classes[:, None, :]).flatten(1)).unflatten(-1, (rows, rows))
+    spread = spread - along[..., :, None] * along[..., None, :]  # (... s a b)
+    weighted = (spread[..., None] * z[..., None, None, :]).flatten(-3)  # (... s a·b·i)
+    hessian = (weighted.mT @ z).unflatten(-2, (rows, rows, size)).transpose(-3, -2)  # (... a i b j), symmetric
+    hessian = hessian.flatten(-4, -3).flatten(-2)
+    hessian.diagonal(dim1=-2, dim2=-1).add_(decay.expand(gradient.shape).flatten(-2) + 1e-12)
+    factor = torch.linalg.cholesky(hessian)
+    return torch.cholesky_solve(gradient.flatten(-2)[..., None], factor)[..., 0].unflatten(-1, (rows, size))
 
 
-def _damped(z: Tensor, target: Tensor, decay: Tensor, u: Tensor, step: Tensor) -> Tensor:
+def _damped(z: Tensor, target: Tensor, classes: Tensor, decay: Tensor, v: Tensor, step: Tensor) -> Tensor:
     """The step, halved for each episode until the objective does not rise."""
 
     def objective(at: Tensor) -> Tensor:
-        logits = z @ at.mT
-        fit = (logits.logsumexp(-1) - (logits * target).sum(-1)).sum(-1)
+        scores = z @ at.mT
+        fit = ((scores @ classes.T).logsumexp(-1) - (scores * target).sum(-1)).sum(-1)
         return fit + (decay * at.square()).sum((-1, -2)) / 2
 
-    before = objective(u)
+    before = objective(v)
     scale = torch.ones_like(before)
     for _ in range(30):
-        rises = objective(u - scale[..., None, None] * step) > before + 1e-12 * before.abs()
+        rises = objective(v - scale[..., None, None] * step) > before + 1e-12 * before.abs()
         if not bool(rises.any()):
             break
         scale = torch.where(rises, scale / 2, scale)

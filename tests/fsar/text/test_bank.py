@@ -91,7 +91,7 @@ def test_other_files_are_refused(tmp_path: Path, content: str, message: str) -> 
 def test_missing_file_and_template() -> None:
     with pytest.raises(FileNotFoundError, match=r"nowhere.yaml does not exist"):
         TextBank(descriptions="nowhere.yaml")
-    with pytest.raises(ValueError, match="each hold {}"):
+    with pytest.raises(ValueError, match="templates must be texts"):
         TextBank(templates=["a photo"])
 
 

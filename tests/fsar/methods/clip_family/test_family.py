@@ -155,6 +155,8 @@ def test_views_are_the_same_in_every_batch(encoder: Any) -> None:
     text = torch.randn(4, 3)
     together = method.encode(clips, text)
     assert together.shape == (4, 2, 3)
-    torch.testing.assert_close(torch.stack([method.encode(clip, t) for clip, t in zip(clips, text)]), together)
+    torch.testing.assert_close(
+        torch.stack([method.encode(clip, t) for clip, t in zip(clips, text, strict=True)]), together
+    )
     assert torch.equal(method.encode(clips), Means()(clips))
     assert not torch.allclose(together, Means()(clips))

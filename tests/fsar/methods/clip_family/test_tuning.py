@@ -7,7 +7,6 @@ from itertools import product
 from typing import Any
 
 import pytest
-import torch
 
 from episodes.episode import Episode
 from fsar.method import Method
