@@ -238,6 +238,7 @@ class EpisodicDataModule(LightningDataModule):
         return {
             "benchmark": benchmark.name,
             "benchmark_sha256": benchmark.fingerprint(),
+            **benchmark.facts,
             "split": name,
             "split_sha256": self.splits[name].fingerprint(),
             "classes": len(sampler.classes),

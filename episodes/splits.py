@@ -7,10 +7,10 @@ import json
 import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from episodes.listing import class_folders, find_clips, is_frame_folder, require
 
@@ -74,6 +74,13 @@ class Split:
 class Benchmark:
     """Three splits that share no class and no video.
 
+    Args:
+        name: of the benchmark.
+        train: of the classes that are trained on.
+        val: of the classes that checkpoints are chosen on.
+        test: of the classes that are reported.
+        facts: what else the record of a result must say, such as the lists' hash and how many videos were there.
+
     Raises:
         ValueError: when a class or a video stands in two splits.
     """
@@ -82,6 +89,7 @@ class Benchmark:
     train: Split
     val: Split
     test: Split
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for a, b in combinations((self.train, self.val, self.test), 2):

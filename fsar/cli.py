@@ -17,9 +17,10 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 import fsar.methods  # noqa: F401  (so that short class names are known)
+from episodes.benchmarks import seen_classes
 from episodes.datamodule import EpisodicDataModule
 from fsar.alignment import Alignment
 from fsar.clip import FrameEncoder
@@ -189,6 +190,13 @@ class CLI(LightningCLI):
 
     def _report(self, split: str) -> None:
         result, data = self.model.result, self.datamodule
+        seen = seen_classes(self.model.trained_classes, data.splits[split].class_names)
+        result["classes_seen_in_training"] = seen
+        if seen:
+            rank_zero_warn(
+                f"{len(seen)} of the {split} classes were trained on ({', '.join(seen[:3])}): this is not few-shot "
+                "accuracy on new classes."
+            )
         self._dump_config()
         folder = write_results(Path(self.trainer.default_root_dir), self.model, data, self.config_dump, split)
         if self.trainer.is_global_zero:

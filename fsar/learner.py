@@ -19,6 +19,7 @@ from fsar.metrics import EpisodeAccuracy
 from fsar.results import Phases, Predictions, summarise
 
 METHOD_KEY = "fsar_method"
+CLASSES_KEY = "trained_classes"
 FROZEN_KEY = "frozen_weights_sha256"
 
 
@@ -54,6 +55,7 @@ class Learner(LightningModule):
         self.phases = Phases()
         self.rows: dict[str, np.ndarray] = {}
         self.result: dict[str, Any] = {}  # of the last test: accuracy, interval, confusion, seconds, ...
+        self.trained_classes: tuple[str, ...] = ()  # names of the classes that the weights were trained on
         self.strict_loading = False  # checkpoints hold what is trained; on_load_checkpoint checks the rest
 
     def on_fit_start(self) -> None:
@@ -62,6 +64,7 @@ class Learner(LightningModule):
     def training_step(self, episode: Episode, batch_idx: int) -> Tensor:
         # dropout is a function of (seed, episode number): a resumed run goes on as if it had not been interrupted
         torch.manual_seed((self.base_seed * 1_000_003 + int(episode.number.flatten()[0])) % 2**63)
+        self.trained_classes = episode.class_names
         scores = self.method(episode)
         losses = self.method.loss(scores, episode)
         self._refuse_nan(losses, episode)
@@ -178,10 +181,12 @@ class Learner(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[METHOD_KEY] = type(self.method).__name__
+        checkpoint[CLASSES_KEY] = list(self.trained_classes)
         checkpoint[FROZEN_KEY] = frozen_fingerprint(self.method)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         check_checkpoint(self, checkpoint)
+        self.trained_classes = tuple(checkpoint.get(CLASSES_KEY, ()))
 
 
 def frozen_names(module: nn.Module) -> set[str]:

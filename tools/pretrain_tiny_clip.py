@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from episodes.frames import segment_centre
 from episodes.shapes import appearance, motion
 from episodes.shapes.captions import captioned_frames
+from episodes.shapes.scenes import SCENES
 from fsar.alignment import OTAM, Alignment, FrameMean
 
 TINY = Path(__file__).resolve().parents[1] / "fsar" / "clip" / "tiny"
@@ -49,11 +50,14 @@ def make_model(weights: Path | None = None) -> open_clip.CLIP:
 
 
 def pictures(count: int, *key: object) -> tuple[Tensor, Tensor]:
-    """Frames ``(f c h w)`` uint8 and tokens ``(f captions context)`` int32."""
+    """Frames ``(f c h w)`` uint8 and tokens ``(f captions context)`` int32; frame ``i`` shows scene ``i // 64 % 12``."""
     chunk = 64
     frames, tokens = [], []
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        jobs = [pool.submit(captioned_frames, chunk, *key, i, captions=CAPTIONS) for i in range(-(-count // chunk))]
+        jobs = [
+            pool.submit(captioned_frames, chunk, *key, i, captions=CAPTIONS, scene=i % len(SCENES))
+            for i in range(-(-count // chunk))
+        ]
         for job in track(jobs, "Drawing pictures"):
             drawn, texts = job.result()
             frames.append(torch.from_numpy(drawn).movedim(-1, 1))
@@ -83,6 +87,22 @@ def make_optimizer(model: open_clip.CLIP, rate: float) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))
 
 
+def choose(pictures: int, batch: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Pictures and captions of one step ``(b)``; three times in four they all show one scene.
+
+    Backgrounds are told apart at once, and whoever can tell them apart has little reason to look at the things. Among
+    pictures of one scene only the things, and where they are, tell which caption belongs.
+    """
+    draw = torch.Generator().manual_seed(seed)
+    scene = torch.arange(pictures) // 64 % len(SCENES)
+    wanted = int(torch.randint(len(SCENES), (), generator=draw))
+    among = torch.arange(pictures) if torch.rand((), generator=draw) < 0.25 else (scene == wanted).nonzero()[:, 0]
+    return (
+        among[torch.randint(len(among), (batch,), generator=draw)],
+        torch.randint(CAPTIONS, (batch,), generator=draw),
+    )
+
+
 def save_state(path: Path | None, model: open_clip.CLIP, optimizer: torch.optim.Optimizer, done: int) -> None:
     """Keeps the training after ``done`` steps, if there is a path to keep it at."""
     if path is not None:
@@ -102,9 +122,7 @@ def train(model: open_clip.CLIP, options: argparse.Namespace) -> None:
         done = saved["done"]
     try:
         for step in track(range(done, options.steps), "Training"):
-            draw = torch.Generator().manual_seed(options.seed * 1_000_003 + step)
-            chosen = torch.randint(len(frames), (options.batch,), generator=draw)
-            which = torch.randint(CAPTIONS, (options.batch,), generator=draw)
+            chosen, which = choose(len(frames), options.batch, options.seed * 1_000_003 + step)
             for group in optimizer.param_groups:
                 rise, fall = (step + 1) / 150, 0.5 + 0.5 * math.cos(math.pi * step / options.steps)
                 group["lr"] = options.lr * min(rise, fall)

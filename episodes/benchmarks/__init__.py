@@ -6,7 +6,7 @@
 from episodes.benchmarks.definitions import SPLITS, Definition, clean_text, definition, definitions
 from episodes.benchmarks.leaks import Overlap, overlap, seen_classes, shared_sources
 from episodes.benchmarks.lists import Lists, read_lists, write_lists
-from episodes.benchmarks.published import Published, PublishedBenchmark
+from episodes.benchmarks.published import Published
 
 __all__ = [
     "SPLITS",
@@ -14,7 +14,6 @@ __all__ = [
     "Lists",
     "Overlap",
     "Published",
-    "PublishedBenchmark",
     "clean_text",
     "definition",
     "definitions",

@@ -14,17 +14,6 @@ from episodes.benchmarks.lists import Lists, read_lists
 from episodes.splits import Benchmark, Split
 
 
-@dataclass(frozen=True)
-class PublishedBenchmark(Benchmark):
-    """A benchmark that knows which published lists it follows and how much of them was there.
-
-    Args:
-        facts: for the record of a result: ``list_sha256``, ``list_changes``, ``names`` and ``coverage``.
-    """
-
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-
 class Published:
     """A published benchmark: its lists, checked, and your copy of the data set.
 
@@ -59,7 +48,7 @@ class Published:
         self.allow_missing, self.allow_changed = allow_missing, allow_changed
 
     def load(self) -> Benchmark:
-        """Reads the lists and looks for the videos; no video is opened. Gives a :class:`PublishedBenchmark`."""
+        """Reads the lists and looks for the videos; no video is opened. Gives a :class:`Benchmark`."""
         lists = read_lists(self.lists, self.definition, self.allow_changed)
         wanted = [video for split in SPLITS for _, video in lists.videos[split]]
         found = find_videos(self.root, wanted, self.definition.dataset)
@@ -72,7 +61,7 @@ class Published:
                 f"{self.root} --lists {self.lists}` lists them; allow_missing: true runs without them and records it."
             )
         train, val, test = (self._split(split, lists, found) for split in SPLITS)
-        return PublishedBenchmark(self.definition.name, train, val, test, self._facts(lists, found))
+        return Benchmark(self.definition.name, train, val, test, self._facts(lists, found))
 
     def _split(self, split: str, lists: Lists, found: Found) -> Split:
         there = [(label, found.paths[video]) for label, video in lists.videos[split] if video in found.paths]

@@ -153,13 +153,16 @@ def _sprite(things: list[Thing]) -> Sprite:
     )
 
 
-def captioned_frames(count: int, *key: object, captions: int = 1) -> tuple[NDArray[np.uint8], list[list[str]]]:
+def captioned_frames(
+    count: int, *key: object, captions: int = 1, scene: int | None = None
+) -> tuple[NDArray[np.uint8], list[list[str]]]:
     """Random pictures ``(f h w c)`` and, for each, some captions.
 
     Args:
         count: how many pictures ``f``.
         key: decides everything.
         captions: how many captions for each picture.
+        scene: index into ``SCENES`` of the background of all of them; None draws one for each.
     """
     dice = Dice(*key)
     nothing = Thing(0, 0.5, 0.5, 0.1, 0.1, "red", opacity=0.0)
@@ -167,15 +170,14 @@ def captioned_frames(count: int, *key: object, captions: int = 1) -> tuple[NDArr
     layers: list[list[Thing]] = [[], [], []]
     texts = []
     for i in range(count):
-        number = dice.pick(range(len(SCENES)))
-        scene = SCENES[number]
-        canvas[i] = scene.draw(dice)
+        number = dice.pick(range(len(SCENES))) if scene is None else scene
+        canvas[i] = SCENES[number].draw(dice)
         things = _things(dice, number)
         still = _thing(dice, number, dice.uniform(0.1, 0.9), dice.uniform(0.1, 0.9), 0.06, 0.09)
         unmentioned = still if len(things) == 1 and dice.chance(0.25) else nothing
         for layer, thing in zip(layers, [unmentioned, *things, nothing, nothing], strict=False):
             layer.append(thing)
-        texts.append([caption(things, scene, dice) for _ in range(captions)])
+        texts.append([caption(things, SCENES[number], dice) for _ in range(captions)])
     for layer in layers:
         paint(canvas, _sprite(layer))
     return to_uint8(canvas), texts

@@ -9,7 +9,7 @@
 ``torchcodec``
     An optional extra.
 
-A folder of images is read the same way by all of them.
+A folder of images, and a clip in a packed store (:mod:`episodes.prepare.packed`), is read the same way by all of them.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from episodes.prepare import packed
 from episodes.video import images, pyav
 from episodes.video.foreign import read_decord, read_torchcodec
 from episodes.video.info import Choose, Pixels, VideoError, VideoInfo
@@ -37,6 +38,8 @@ def probe(path: str | Path) -> VideoInfo:
         VideoError: when the video cannot be read.
     """
     path = Path(path)
+    if packed.is_packed(path):
+        return packed.inspect(path)
     return images.inspect(path) if path.is_dir() else pyav.inspect(path)[0]
 
 
@@ -81,6 +84,8 @@ def read_frames(path: str | Path, indices: npt.ArrayLike, reader: Reader = "auto
 def _read(path: Path, choose: Choose, reader: Reader, frames: int | None) -> Pixels:
     if reader not in get_args(Reader):
         raise ValueError(f"reader must be one of {', '.join(get_args(Reader))}; found {reader!r}.")
+    if packed.is_packed(path):
+        return packed.read(path, choose)
     if path.is_dir():
         return images.read(path, choose)
     if reader == "decord":
@@ -97,6 +102,8 @@ def verify(path: str | Path) -> VideoInfo:
         VideoError: when one frame cannot be read, or when the packets promise another number than decoding gives.
     """
     path, info = Path(path), probe(path)
+    if packed.is_packed(path):
+        return info
     if path.is_dir():
         images.verify(path)
         return info
@@ -116,4 +123,4 @@ def decord_exact(path: str | Path) -> bool:
         VideoError: when the video cannot be read at all.
     """
     path = Path(path)
-    return path.is_dir() or pyav.inspect(path)[1]
+    return path.is_dir() or packed.is_packed(path) or pyav.inspect(path)[1]

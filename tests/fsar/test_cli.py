@@ -108,6 +108,19 @@ def test_resumed_training_equals_uninterrupted(config: Path) -> None:
         assert torch.equal(value, other["state_dict"][name]), name
 
 
+def test_testing_on_trained_classes_is_said(config: Path) -> None:
+    folder = fit(config)
+    assert test(folder)["classes_seen_in_training"] == []
+    swapped = [
+        "--data.benchmark.test",
+        "[class_0, class_1, class_2]",
+        "--data.benchmark.train",
+        "[class_6, class_7, class_8]",
+    ]
+    with pytest.warns(UserWarning, match="3 of the test classes were trained on"):
+        assert test(folder, *swapped)["classes_seen_in_training"] == ["class 0", "class 1", "class 2"]
+
+
 def test_a_run_is_not_overwritten(config: Path) -> None:
     fit(config)
     with pytest.raises(FileExistsError, match=r"already holds a run.*--ckpt_path"):

