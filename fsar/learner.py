@@ -134,7 +134,7 @@ class Learner(LightningModule):
 
     def feature_key(self) -> str:
         """sha256 of what turns clips into features; a store of features made by anything else is refused."""
-        return feature_key(self.method)
+        return feature_key(self.method, training=self.trainer.training)
 
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer(self.parameter_groups())
