@@ -9,8 +9,9 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from fsar.adapted import AdaptedBlock, Beside, Context
+from fsar.adapted import AdaptedBlock, Context
 from fsar.adapters.base import Clip
+from fsar.beside import Beside
 from fsar.clip.frame_encoder import FrameEncoder
 
 
@@ -43,7 +44,8 @@ def added_cost(encoder: FrameEncoder, frames: int = 8) -> Cost:
     context, adapted = Context(False), [m for m in visual.modules() if isinstance(m, AdaptedBlock)]
     for block in adapted:
         block.context = context
-    visual.ln_pre._forward_pre_hooks.clear()
+    for place in (visual.ln_pre, *visual.transformer.resblocks):
+        place._forward_pre_hooks.clear()  # frame embeddings
     with context.of(Clip(frames)):
         whole = _operations(visual, pixels)
         for block in adapted:

@@ -1,4 +1,4 @@
-"""Prototypical network on frame features: no text, no temporal module, any alignment.
+"""Prototypical network on frame features: no text, any alignment, a temporal module if one is given.
 
 Snell et al. 2017, "Prototypical Networks for Few-shot Learning", https://arxiv.org/abs/1703.05175. With a frozen CLIP
 it needs no training and is the floor under every other number: ``FrameMean`` gives the bag of frames, ``OTAM`` the row
@@ -7,7 +7,7 @@ it needs no training and is the floor under every other number: ``FrameMean`` gi
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from episodes.episode import Episode
 from fsar.alignment.base import Alignment
@@ -17,19 +17,28 @@ from fsar.prototypes.mean import shot_groups, shot_mean
 
 
 class Prototype(Method):
-    """``logits_c = similarity(f_Q, mean over shots of f_S)``.
+    """``logits_c = similarity(F(f_Q), mean over shots of F(f_S))``, F the temporal module or nothing.
 
     Args:
         encoder: any frame encoder, with or without a text tower.
         alignment: compares query and prototype frames.
+        temporal: ``(... t d) -> (... t d)``, such as fsar.temporal.TemporalTransformer: a head to train on a frozen
+            encoder.
     """
 
     uses_text = False
 
-    def __init__(self, encoder: FrameEncoder, alignment: Alignment) -> None:
+    def __init__(self, encoder: FrameEncoder, alignment: Alignment, temporal: nn.Module | None = None) -> None:
         super().__init__(encoder)
+        self.temporal = nn.Identity() if temporal is None else temporal
         self.alignment = alignment
         self.averages_shots = not alignment.merges_shots
+
+    def query_parts(self, features: Tensor) -> Parts:
+        return {"frames": self.temporal(features)}
+
+    def support_parts(self, features: Tensor, text: Tensor | None) -> Parts:
+        return {"frames": self.temporal(features)}
 
     def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor | None) -> Scores:
         merge_shots = shot_groups if self.alignment.merges_shots else shot_mean

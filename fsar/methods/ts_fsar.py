@@ -24,10 +24,10 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from episodes.episode import Episode
-from fsar.adapted import Beside
 from fsar.adapters.ladder import Ladder, LadderNetwork
 from fsar.alignment.base import Alignment
 from fsar.alignment.covariance import AlphaDistance, alpha_covariance
+from fsar.beside import Beside
 from fsar.clip.encoder import FrameEncoder
 from fsar.method import Method, Parts, Scores, cross_entropy
 from fsar.methods.d2st import check_classes

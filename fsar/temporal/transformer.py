@@ -27,6 +27,8 @@ class TemporalTransformer(nn.Module):
         hidden_dropout: dropout inside and after the feed-forward part.
         hidden_norm: normalise before the feed-forward part. The released code does not.
         positions: number of learned positions added to the tokens, 0 for none as released.
+        zero_init: start as the identity (both output projections are zero), so that a head on strong frozen features
+            begins at their accuracy. Ours; the released code does not.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class TemporalTransformer(nn.Module):
         hidden_dropout: float = 0.05,
         hidden_norm: bool = False,
         positions: int = 0,
+        zero_init: bool = False,
     ) -> None:
         super().__init__()
         if channels % heads:
@@ -47,6 +50,11 @@ class TemporalTransformer(nn.Module):
         self.blocks = nn.ModuleList(
             Block(channels, heads, hidden, attention_dropout, hidden_dropout, hidden_norm) for _ in range(depth)
         )
+        if zero_init:
+            for block in self.blocks:
+                for linear in (block.to_out[0], block.feed_forward[4]):
+                    nn.init.zeros_(linear.weight)
+                    nn.init.zeros_(linear.bias)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """``(... l d) -> (... l d)``."""

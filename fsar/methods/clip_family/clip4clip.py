@@ -20,7 +20,7 @@ from episodes.episode import Episode
 from fsar.clip.encoder import FrameEncoder
 from fsar.method import Parts, Scores, cross_entropy
 from fsar.methods.clip_family.pooled import PooledMethod
-from fsar.objectives import video_text_contrast
+from fsar.objectives import both_directions
 from fsar.prototypes.mean import shot_mean
 from fsar.temporal.sequence import SequenceLSTM, SequenceTransformer, TightTransformer, pool_frames
 from fsar.text import TextBank
@@ -107,7 +107,7 @@ class Clip4Clip(PooledMethod):
         labels = torch.cat([episode.support_labels, episode.query_labels], dim=-1)[..., None]
         index = episode.classes[..., None, :].expand(*labels.shape[:-1], -1)
         positive = labels == torch.arange(episode.ways, device=labels.device)
-        return {"loss": video_text_contrast(scores.class_logits.gather(-1, index), positive)}
+        return {"loss": both_directions(scores.class_logits.gather(-1, index), positive)}
 
 
 class Retrieval(NamedTuple):

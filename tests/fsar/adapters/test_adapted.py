@@ -170,16 +170,16 @@ def kept_bytes(encoder: Adapted, x: Tensor) -> int:
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         features = encoder(x)
-    total = sum(kept.values())
     features.sum().backward()
-    return total
+    boundaries = 3 * 2 * 8 * 65 * 64 * 4 if encoder.context.checkpointing else 0  # kept by the blocks, not by the graph
+    return sum(kept.values()) + boundaries
 
 
 def test_checkpointing_and_adapting_the_last_block_alone_keep_less_for_the_backward_pass(tiny: Tiny) -> None:
     x = clips(2, 8)
     everything = kept_bytes(Adapted(tiny(), AIM(drop_path=0)), x)
-    assert kept_bytes(Adapted(tiny(), AIM(drop_path=0, frames=0), checkpointing=True), x) < everything / 4
-    assert kept_bytes(Adapted(tiny(), AIM(drop_path=0, frames=0), last=1), x) < everything / 2
+    assert kept_bytes(Adapted(tiny(), AIM(drop_path=0), checkpointing=True), x) < everything / 4
+    assert kept_bytes(Adapted(tiny(), AIM(drop_path=0), last=1), x) < everything / 2
 
 
 def test_the_encoders_own_checkpointing_is_taken_over(tiny: Tiny) -> None:
@@ -195,6 +195,34 @@ def test_adapters_in_the_last_blocks_alone(tiny: Tiny) -> None:
     assert {n.split(".")[3] for n in trained(encoder)} == {"1", "2"}
     with pytest.raises(ValueError, match="the tower has 3 blocks"):
         Adapted(tiny(), STAdapter(), last=4)
+
+
+@pytest.mark.parametrize("name", ["aim", "ma", "st"])
+def test_the_frozen_lower_blocks_can_be_computed_once(tiny: Tiny, name: str) -> None:
+    encoder = perturbed(Adapted(tiny(), MAKERS[name](), last=1)).train()
+    x, words = clips(2, 2, 8), torch.randn(2, 2, 48) if name == "ma" else None
+    states = encoder.below(x)
+    assert states.shape == (2, 2, 8, 65, 64)
+    assert not states.requires_grad
+    cached, whole = encoder.above(states, words), encoder(x, words)
+    torch.testing.assert_close(cached, whole, rtol=1e-4, atol=1e-5)
+    weights = list(trained(encoder).values())
+    both = [torch.autograd.grad(y.square().sum(), weights, allow_unused=True) for y in (cached, whole)]
+    for one, two in zip(*both, strict=True):
+        assert (one is None) == (two is None)
+        if one is not None:
+            torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-3)
+    with pytest.raises(ValueError, match="every block is adapted"):
+        Adapted(tiny(), MAKERS[name]()).below(x)
+
+
+def test_frame_embeddings_enter_where_the_adapted_blocks_begin(tiny: Tiny) -> None:
+    encoder = Adapted(tiny(), AIM(drop_path=0), last=1)
+    entered: list[Tensor] = []
+    encoder.blocks[1].register_forward_hook(lambda module, inputs, output: entered.append(output))
+    encoder(clips(1, 8)).sum().backward()
+    assert not entered[0].requires_grad
+    assert encoder.visual.frame_positions.weight.grad is not None
 
 
 @pytest.mark.parametrize("name", MAKERS)

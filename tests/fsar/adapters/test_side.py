@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fsar.adapted import Beside
 from fsar.adapters import EVL, Ladder, Side
 from fsar.adapters.ladder import SideBlock, pruned, resampled
 from fsar.added_cost import added_cost
+from fsar.beside import Beside
 from fsar.clip import ClipEncoder
 
 Tiny = Callable[..., ClipEncoder]

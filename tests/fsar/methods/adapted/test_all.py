@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from episodes.episode import Episode, VideoBatch
-from fsar.adapted import Adapted, Beside
+from fsar.adapted import Adapted
 from fsar.adapters import AIM, EVL, D2STAdapter, Ladder, LoRA, MAClipAdapter, STAdapter
 from fsar.alignment import OTAM, TRX, BiMHM, CosineCost
+from fsar.beside import Beside
 from fsar.clip import ClipEncoder
 from fsar.evaluation import VideoBank, score_episodes
 from fsar.method import Method

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
-from episodes.episode import Episode
+from episodes.episode import Episode, VideoBatch
+from fsar.evaluation import VideoBank, score_episodes
 from fsar.method import Method
 from fsar.methods import (
     APE,
@@ -30,7 +32,6 @@ MEMBERS: dict[str, Callable[[Any], Method]] = {
     "simple_shot": SimpleShot,
     "logistic": lambda encoder: LinearProbe(encoder, 3.0),
     "ridge": lambda encoder: LinearProbe(encoder, 3.0, solver="ridge"),
-    "sklearn": lambda encoder: LinearProbe(encoder, 3.0, solver="sklearn"),
     "tip_adapter": lambda encoder: TipAdapter(encoder, alpha=2.0, beta=3.0),
     "tip_adapter_frames": lambda encoder: TipAdapter(encoder, alpha=2.0, beta=3.0, keys="frame"),
     "tip_adapter_f": lambda encoder: TipAdapterF(encoder, steps=5, alpha=2.0, temperature=10.0),
@@ -128,6 +129,30 @@ def test_scoring_leaves_no_trace(method: Method, make_episode: Make) -> None:
     assert torch.equal(first.logits, second.logits)
     assert not first.logits.requires_grad
     assert all(torch.equal(before[name], value) for name, value in method.state_dict().items())
+
+
+@pytest.mark.parametrize("shots", [1, 3])
+def test_episodes_of_stored_videos_score_as_episodes_of_features(method: Method, shots: int) -> None:
+    videos, names = torch.randn(48, 8, 16), tuple(str(i) for i in range(12))
+    labels = torch.arange(12).repeat_interleave(4)
+    bank = VideoBank(method)
+    for some in torch.randperm(48).split(20):
+        bank.add(VideoBatch(some, videos[some], labels[some], names))
+    bank.close()
+    classes = torch.stack([torch.randperm(12)[:5] for _ in range(7)])
+    clips = classes[..., None] * 4 + torch.stack([torch.randperm(4) for _ in range(35)]).unflatten(0, (7, 5))  # e n 4
+    index = Episode(
+        clips[..., :shots].flatten(1),
+        clips[..., 3].contiguous(),
+        torch.arange(5).repeat_interleave(shots).expand(7, -1),
+        torch.arange(5).expand(7, -1),
+        classes,
+        names,
+        torch.arange(7),
+    )
+    with torch.no_grad():
+        expected = method(replace(index, support=videos[index.support], query=videos[index.query]))
+    torch.testing.assert_close(score_episodes(bank, index).logits, expected.logits, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["nearest", "simple_shot", "logistic", "ridge"])
