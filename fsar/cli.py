@@ -202,6 +202,9 @@ class CLI(LightningCLI):
         if self.trainer.is_global_zero:
             accuracy = Accuracy(result["accuracy"], result["interval_95"], result["episodes"])
             print(f"\n{split}: {data.ways}-way {data.test_shots}-shot accuracy {accuracy}")
+            if "zero_shot_accuracy" in result:
+                floor = Accuracy(result["zero_shot_accuracy"], result["zero_shot_interval_95"], result["episodes"])
+                print(f"the class names alone (zero-shot): {floor}")
             print(f"{time_shares(result, len(data.splits[split]))}\nresults: {folder}")
 
 

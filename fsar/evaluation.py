@@ -8,12 +8,13 @@ batches of episodes whose clips are video numbers, and :func:`score_episodes` lo
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.nn.functional import embedding_bag
+from torch.nn.functional import embedding_bag, normalize
 
 from episodes.episode import Episode, VideoBatch
 from fsar.method import Method, Parts, Scores
@@ -39,6 +40,8 @@ class VideoBank:
         self.forwards = 0  # clips encoded, by all processes once the bank is closed
         self._videos: list[Tensor] = []
         self._parts: dict[str, list[Parts]] = {"query": [], "support": []}
+        self._cosines: list[Tensor] = []
+        self.cosines: Tensor | None = None  # (v C) of each video's mean frame with the text of each class
         self._row = torch.empty(0, dtype=torch.int64)
         self._bank: dict[str, Parts] = {}
         self.text: Tensor | None = None
@@ -60,6 +63,8 @@ class VideoBank:
         self.forwards += 0 if encoded else len(clips) * (1 + self.method.text_conditioned)
         place = self.keep_on or _roomy_device(features)
         self._videos.append(batch.videos.to(place))
+        cosines = text_cosines(self.method, features, batch.class_names)
+        self._cosines += [] if cosines is None else [cosines.to(place)]
         for role, parts in (
             ("query", self.method.query_parts(features)),
             ("support", self.method.support_parts(support_features, text)),
@@ -76,6 +81,7 @@ class VideoBank:
             self._bank[role] = {
                 name: _gather(torch.cat([parts[name].to(place) for parts in batches])) for name in batches[0]
             }
+        self.cosines = _gather(torch.cat([c.to(place) for c in self._cosines])) if self._cosines else None
         self._row = torch.full((int(videos.max()) + 1,), -1, dtype=torch.int64, device=place)
         self._row[videos] = torch.arange(len(videos), device=place)
         self._videos, self._parts = [], {"query": [], "support": []}
@@ -115,6 +121,17 @@ class VideoBank:
         shapes = {name: (*rows.shape[:-1], *x.shape[1:]) for name, x in self._bank["support"].items()}
         return {name: value.reshape(shapes[name]).to(device, non_blocking=True) for name, value in found.items()}
 
+    def zero_shot(self, episodes: Episode) -> Tensor | None:
+        """Cosines ``(e q n)`` of the queries with the class texts alone: the floor beside every result.
+
+        None when the encoder has no text tower, or its features do not lie in the space of its text.
+        """
+        if self.cosines is None:
+            return None
+        found = self.cosines[self._rows(episodes.query)]  # (e q C)
+        classes = episodes.classes.to(found.device)[:, None].expand(*episodes.query.shape, -1)
+        return found.gather(-1, classes).to(episodes.classes.device)
+
     def group_size(self, episodes: Episode) -> int:
         """How many of the episodes a CPU scores at a time."""
         support = episodes.ways if self.averages_shots else episodes.support.shape[-1]
@@ -133,7 +150,8 @@ def score_episodes(bank: VideoBank, episodes: Episode) -> Scores:
     if size >= count:
         return _score(bank, episodes)
     groups = [_score(bank, _some(episodes, start, size)) for start in range(0, count, size)]
-    return Scores(torch.cat([g.logits for g in groups]), torch.cat([g.few_shot for g in groups]))
+    joined = (torch.cat([g.logits for g in groups]), torch.cat([g.few_shot for g in groups]))
+    return Scores(*joined, normalised=groups[0].normalised)
 
 
 def _some(episodes: Episode, start: int, count: int) -> Episode:
@@ -152,6 +170,17 @@ def _score(bank: VideoBank, episodes: Episode) -> Scores:
     else:
         support = bank.look_up("support", episodes.support, device)
     return bank.method.score(support, query, episodes, bank.text)
+
+
+def text_cosines(method: Method, features: Tensor, names: Sequence[str]) -> Tensor | None:
+    """``(b C)`` cosines of the mean frames of ``features (b t d)`` with class texts; None where there is no such text."""
+    encoder = method.encoder
+    if encoder.text is None:
+        return None
+    text = encoder.text(names)
+    if text.shape[-1] != features.shape[-1]:
+        return None
+    return normalize(features.mean(-2), dim=-1) @ normalize(text.to(features.device), dim=-1).mT
 
 
 def feature_key(method: Method, training: bool = False) -> str:

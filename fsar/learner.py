@@ -50,6 +50,7 @@ class Learner(LightningModule):
         self.no_weight_decay = no_weight_decay or []
         self.lr_factors = lr_factors or {}
         self.accuracy = EpisodeAccuracy()
+        self.zero_shot = EpisodeAccuracy()  # of the class names alone, on the same episodes
         self.bank: VideoBank | None = None
         self.predictions = Predictions()
         self.phases = Phases()
@@ -115,6 +116,9 @@ class Learner(LightningModule):
                 scores = self.method(batch) if self.bank is None else score_episodes(self.bank, batch)
                 self.accuracy.update(scores.logits, batch.query_labels)
                 self.predictions.add(batch, scores.logits)
+                floor = None if self.bank is None else self.bank.zero_shot(batch)
+                if floor is not None:
+                    self.zero_shot.update(floor, batch.query_labels)
 
     def _finish(self, stage: str) -> None:
         forwards, self.bank = 0 if self.bank is None else self.bank.forwards, None
@@ -128,6 +132,10 @@ class Learner(LightningModule):
             self.rows = self.predictions.arrays()
             summary = summarise(self.rows, self.predictions.class_names)
             self.result = {**summary, **self.phases.record(), "encoder_forwards": forwards}
+            if self.zero_shot.update_called:
+                floor = self.zero_shot.compute()
+                self.result |= {"zero_shot_accuracy": floor.mean, "zero_shot_interval_95": floor.interval}
+        self.zero_shot.reset()
 
     def predict_step(self, episode: Episode, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         return self.method(episode).logits

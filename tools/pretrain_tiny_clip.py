@@ -15,6 +15,7 @@ import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,19 @@ TINY = Path(__file__).resolve().parents[1] / "fsar" / "clip" / "tiny"
 CAPTIONS = 4  # for each picture, one of which is drawn each time
 
 
+@dataclass(frozen=True)
+class Stage:
+    """What half of the training shows: see ``captions.caption``, and how many of its batches show one scene only."""
+
+    named: float
+    placed: float
+    one_scene: float
+
+
+# Where things are is learned first, and only when it is asked for; then what they are.
+STAGES = (Stage(named=0.15, placed=0.3, one_scene=0.75), Stage(named=0.4, placed=0.15, one_scene=0.5))
+
+
 def tokenize(texts: Sequence[str]) -> Tensor:
     """``(texts context)`` int64."""
     open_clip.add_model_config(TINY)  # without its config the tokenizer falls back to 77 tokens and only logs it
@@ -49,13 +63,22 @@ def make_model(weights: Path | None = None) -> open_clip.CLIP:
     return model
 
 
-def pictures(count: int, *key: object) -> tuple[Tensor, Tensor]:
+def pictures(count: int, *key: object, stage: Stage = STAGES[0]) -> tuple[Tensor, Tensor]:
     """Frames ``(f c h w)`` uint8 and tokens ``(f captions context)`` int32; frame ``i`` has scene ``i // 64 % 12``."""
     chunk = 64
     frames, tokens = [], []
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         jobs = [
-            pool.submit(captioned_frames, chunk, *key, i, captions=CAPTIONS, scene=i % len(SCENES))
+            pool.submit(
+                captioned_frames,
+                chunk,
+                *key,
+                i,
+                captions=CAPTIONS,
+                scene=i % len(SCENES),
+                named=stage.named,
+                placed=stage.placed,
+            )
             for i in range(-(-count // chunk))
         ]
         for job in track(jobs, "Drawing pictures"):
@@ -102,8 +125,8 @@ def make_optimizer(model: open_clip.CLIP, rate: float) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))
 
 
-def choose(pictures: int, batch: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Pictures and captions of one step ``(b)``; three times in four they all show one scene.
+def choose(pictures: int, batch: int, one_scene: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Pictures and captions of one step ``(b)``; with probability ``one_scene`` they all show the same scene.
 
     Backgrounds are told apart at once, and whoever can tell them apart has little reason to look at the things. Among
     pictures of one scene only the things, and where they are, tell which caption belongs.
@@ -111,7 +134,8 @@ def choose(pictures: int, batch: int, seed: int) -> tuple[Tensor, Tensor]:
     draw = torch.Generator().manual_seed(seed)
     scene = torch.arange(pictures) // 64 % len(SCENES)
     wanted = int(torch.randint(len(SCENES), (), generator=draw))
-    among = torch.arange(pictures) if torch.rand((), generator=draw) < 0.25 else (scene == wanted).nonzero()[:, 0]
+    mixed = torch.rand((), generator=draw) < 1 - one_scene
+    among = torch.arange(pictures) if mixed else (scene == wanted).nonzero()[:, 0]
     return (
         among[torch.randint(len(among), (batch,), generator=draw)],
         torch.randint(CAPTIONS, (batch,), generator=draw),
@@ -125,9 +149,7 @@ def save_state(path: Path | None, model: open_clip.CLIP, optimizer: torch.optim.
 
 
 def train(model: open_clip.CLIP, options: argparse.Namespace) -> None:
-    """open_clip's ClipLoss, a warm-up and a cosine to zero; a file at ``options.state`` is gone on from."""
-    frames, tokens = pictures(options.pictures, "pretrain", options.seed)
-    loss_function = open_clip.ClipLoss()
+    """Both stages, under a warm-up and a cosine to zero; a file at ``options.state`` is gone on from."""
     optimizer = make_optimizer(model, options.lr)
     done = 0
     if options.state is not None and options.state.is_file():
@@ -135,27 +157,46 @@ def train(model: open_clip.CLIP, options: argparse.Namespace) -> None:
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
         done = saved["done"]
+    half = options.steps // 2
     try:
-        for step in track(range(done, options.steps), "Training"):
-            chosen, which = choose(len(frames), options.batch, options.seed * 1_000_003 + step)
-            for group in optimizer.param_groups:
+        for number, steps in enumerate((range(done, half), range(max(done, half), options.steps))):
+            if not steps:
+                continue
+            stage = STAGES[number]
+            bank = pictures(options.pictures, "pretrain", options.seed, *([number] if number else []), stage=stage)
+            for step in track(steps, f"Training, stage {number + 1} of 2"):
                 rise, fall = (step + 1) / 150, 0.5 + 0.5 * math.cos(math.pi * step / options.steps)
-                group["lr"] = options.lr * min(rise, fall)
-            image = nn.functional.normalize(encode(model, frames[chosen]), dim=-1)
-            text = model.encode_text(tokens[chosen, which].long(), normalize=True)
-            loss = loss_function(image, text, model.logit_scale.exp())
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            with torch.no_grad():
-                model.logit_scale.clamp_(max=math.log(100))
-            done = step + 1
-            if done % 50 == 0:
-                print(f"step {done}: loss {loss.item():.3f}, scale {model.logit_scale.exp().item():.1f}", flush=True)
-                save_state(options.state, model, optimizer, done)
+                for group in optimizer.param_groups:
+                    group["lr"] = options.lr * min(rise, fall)
+                seed = options.seed * 1_000_003 + step
+                loss = one_step(model, optimizer, bank, *choose(len(bank[0]), options.batch, stage.one_scene, seed))
+                done = step + 1
+                if done % 50 == 0:
+                    print(f"step {done}: loss {loss:.3f}, scale {model.logit_scale.exp().item():.1f}", flush=True)
+                    save_state(options.state, model, optimizer, done)
     finally:
         save_state(options.state, model, optimizer, done)
+
+
+def one_step(
+    model: open_clip.CLIP,
+    optimizer: torch.optim.Optimizer,
+    bank: tuple[Tensor, Tensor],
+    chosen: Tensor,
+    which: Tensor,
+) -> float:
+    """One step of open_clip's ClipLoss on the ``chosen`` pictures with their captions number ``which``: the loss."""
+    frames, tokens = bank
+    image = nn.functional.normalize(encode(model, frames[chosen]), dim=-1)
+    text = model.encode_text(tokens[chosen, which].long(), normalize=True)
+    loss = open_clip.ClipLoss()(image, text, model.logit_scale.exp())
+    optimizer.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    with torch.no_grad():
+        model.logit_scale.clamp_(max=math.log(100))
+    return loss.item()
 
 
 def clips(flavour: str, split: str, count: int) -> Tensor:

@@ -118,18 +118,26 @@ def _relation(a: Thing, b: Thing) -> str:
     return f"touching and {side}" if far < 1.1 * reach else f"far {side}" if far > 0.5 else side
 
 
-def caption(things: list[Thing], scene: Scene, dice: Dice) -> str:
-    """One sentence on the picture, at most 38 tokens; what it leaves out differs from time to time."""
+def caption(things: list[Thing], scene: Scene, dice: Dice, named: float = 0.15, placed: float = 0.3) -> str:
+    """One sentence on the picture, at most 38 tokens; what it leaves out differs from time to time.
+
+    Args:
+        things: the one in front last.
+        scene: behind them.
+        dice: decide what is said.
+        named: how often a single thing is only named, as in "a photo of a red star on grass".
+        placed: how often, of the other times, it is only said where something is.
+    """
     where = f" {scene.phrase}" if dice.chance(0.35) else ""
     start = "a photo of " if dice.chance(0.3) else ""
     if not things:
         return f"{start}nothing {scene.phrase}"
     first, last = things[0], things[-1]
-    if len(things) == 1 and dice.chance(0.15):
+    if len(things) == 1 and dice.chance(named):
         colour = f"{first.colour} " if dice.chance(0.4) else ""
         text = f"{colour}{KINDS[first.kind]}"
         return f"{start}{'an' if text[0] in 'aeiou' else 'a'} {text} {scene.phrase}"
-    if len(things) == 1 and dice.chance(0.3):
+    if len(things) == 1 and dice.chance(placed):
         return f"something {first.place()}"
     if len(things) == 1:
         return f"{start}{first.noun(dice)} {first.place()}{where}"
@@ -154,7 +162,12 @@ def _sprite(things: list[Thing]) -> Sprite:
 
 
 def captioned_frames(
-    count: int, *key: object, captions: int = 1, scene: int | None = None
+    count: int,
+    *key: object,
+    captions: int = 1,
+    scene: int | None = None,
+    named: float = 0.15,
+    placed: float = 0.3,
 ) -> tuple[NDArray[np.uint8], list[list[str]]]:
     """Random pictures ``(f h w c)`` and, for each, some captions.
 
@@ -163,6 +176,8 @@ def captioned_frames(
         key: decides everything.
         captions: how many captions for each picture.
         scene: index into ``SCENES`` of the background of all of them; None draws one for each.
+        named: see :func:`caption`.
+        placed: see :func:`caption`.
     """
     dice = Dice(*key)
     nothing = Thing(0, 0.5, 0.5, 0.1, 0.1, "red", opacity=0.0)
@@ -177,7 +192,7 @@ def captioned_frames(
         unmentioned = still if len(things) == 1 and dice.chance(0.25) else nothing
         for layer, thing in zip(layers, [unmentioned, *things, nothing, nothing], strict=False):
             layer.append(thing)
-        texts.append([caption(things, SCENES[number], dice) for _ in range(captions)])
+        texts.append([caption(things, SCENES[number], dice, named, placed) for _ in range(captions)])
     for layer in layers:
         paint(canvas, _sprite(layer))
     return to_uint8(canvas), texts

@@ -64,6 +64,8 @@ def test_a_run_folder_holds_all_that_is_needed(config: Path, capsys: pytest.Capt
     assert result["episodes"] == 30
     assert 0 < result["interval_95"] < 0.5
     assert f"± {100 * result['interval_95']:.2f} % (30 episodes)" in capsys.readouterr().out
+    zero_shot = test(folder, "--model.method", "ZeroShot", "--ckpt_path", "null")
+    assert result["zero_shot_accuracy"] == zero_shot["accuracy"]  # the floor is the method itself
     assert result["encoder_forwards"] <= 15  # the test videos, each once
 
 
