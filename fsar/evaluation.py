@@ -173,7 +173,7 @@ def _score(bank: VideoBank, episodes: Episode) -> Scores:
 
 
 def text_cosines(method: Method, features: Tensor, names: Sequence[str]) -> Tensor | None:
-    """``(b C)`` cosines of the mean frames of ``features (b t d)`` with class texts; None where there is no such text."""
+    """``(b C)`` cosines of the mean frames of ``features (b t d)`` with class texts, or None without."""
     encoder = method.encoder
     if encoder.text is None:
         return None

@@ -9,10 +9,14 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from torch.optim import Adam
 
 from episodes.episode import Episode, VideoBatch
+from fsar.adapted import Adapted
+from fsar.added_cost import added_cost
+from fsar.beside import Beside
 from fsar.evaluation import VideoBank, feature_key, score_episodes
 from fsar.method import Method
 from fsar.metrics import EpisodeAccuracy
@@ -60,6 +64,8 @@ class Learner(LightningModule):
         self.strict_loading = False  # checkpoints hold what is trained; on_load_checkpoint checks the rest
 
     def on_fit_start(self) -> None:
+        if isinstance(self.method.encoder, Adapted | Beside):
+            rank_zero_info(f"adapter: {added_cost(self.method.encoder)}")
         self.base_seed = torch.initial_seed()
 
     def training_step(self, episode: Episode, batch_idx: int) -> Tensor:

@@ -15,8 +15,8 @@ import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import open_clip
@@ -35,8 +35,7 @@ TINY = Path(__file__).resolve().parents[1] / "fsar" / "clip" / "tiny"
 CAPTIONS = 4  # for each picture, one of which is drawn each time
 
 
-@dataclass(frozen=True)
-class Stage:
+class Stage(NamedTuple):
     """What half of the training shows: see ``captions.caption``, and how many of its batches show one scene only."""
 
     named: float
@@ -133,7 +132,7 @@ def choose(pictures: int, batch: int, one_scene: float, seed: int) -> tuple[Tens
     """
     draw = torch.Generator().manual_seed(seed)
     scene = torch.arange(pictures) // 64 % len(SCENES)
-    wanted = int(torch.randint(len(SCENES), (), generator=draw))
+    wanted = int(torch.randint(int(scene.max()) + 1, (), generator=draw))
     mixed = torch.rand((), generator=draw) < 1 - one_scene
     among = torch.arange(pictures) if mixed else (scene == wanted).nonzero()[:, 0]
     return (

@@ -51,10 +51,9 @@ class TemporalTransformer(nn.Module):
             Block(channels, heads, hidden, attention_dropout, hidden_dropout, hidden_norm) for _ in range(depth)
         )
         if zero_init:
-            for block in self.blocks:
-                for linear in (block.to_out[0], block.feed_forward[4]):
-                    nn.init.zeros_(linear.weight)
-                    nn.init.zeros_(linear.bias)
+            for name, parameter in self.blocks.named_parameters():
+                if ".to_out." in name or ".feed_forward.4." in name:
+                    nn.init.zeros_(parameter)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """``(... l d) -> (... l d)``."""

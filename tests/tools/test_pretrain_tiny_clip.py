@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from episodes.shapes import appearance, motion
+from episodes.shapes.captions import captioned_frames
 from fsar.alignment import OTAM, FrameMean
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,6 +45,8 @@ def test_the_weights_are_small_and_load_strictly(model: open_clip.CLIP) -> None:
 
 def test_the_tokenizer_takes_the_context_from_the_config(model: open_clip.CLIP) -> None:
     tokens = open_clip.get_tokenizer("fsar-tiny")(["a photo of a star on grass", "word " * 200])
+    captions = [text for some in captioned_frames(200, "lengths")[1] for text in some]
+    assert bool((open_clip.get_tokenizer("fsar-tiny")(captions)[:, -1] == 0).all())  # none is cut off
     assert tokens.shape == (2, model.context_length)
     assert model.vocab_size == 49408
 
@@ -85,6 +88,13 @@ def test_scores_against_a_loop(tool: ModuleType) -> None:
 def options(**changed: object) -> argparse.Namespace:
     given = {"steps": 6, "batch": 32, "pictures": 64, "lr": 1e-3, "seed": 0, "state": None}
     return argparse.Namespace(**{**given, **changed})
+
+
+def test_a_step_shows_one_scene_or_all(tool: ModuleType) -> None:
+    blocks = torch.arange(12 * 64 * 2) // 64 % 12
+    scenes = [blocks[tool.choose(len(blocks), 64, 0.5, seed)[0]].unique().numel() for seed in range(40)]
+    assert 5 < scenes.count(1) < 35
+    assert all(n == 1 or n > 6 for n in scenes)
 
 
 def test_training_learns_and_repeats_itself(tool: ModuleType) -> None:

@@ -236,3 +236,9 @@ def test_overfits_one_episode() -> None:
         loss.backward()
         optimizer.step()
     assert method.loss(method.eval()(episode), episode)["loss"] < 0.05
+
+
+def test_a_head_that_starts_at_zero_is_the_identity() -> None:
+    x = torch.randn(2, 8, 16)
+    assert torch.equal(TemporalTransformer(16, depth=2, zero_init=True).eval()(x), x)
+    assert not torch.equal(TemporalTransformer(16).eval()(x), x)
