@@ -4,8 +4,13 @@
     python tools/pretrain_tiny_clip.py --evaluate       measures the file that is there
 
 It is a toy: open_clip's architecture, tokenizer and loss (Radford et al. 2021, https://arxiv.org/abs/2103.00020), but
-0.36 million parameters beside the token table, 64-pixel pictures, and a world of twelve shapes, ten colours and twelve
+0.28 million parameters beside the token table, 64-pixel pictures, and a world of twelve shapes, ten colours and twelve
 backgrounds. It has seen no motion, no test class and no photograph.
+
+The shipped file took 26 minutes on two cores that four other jobs shared. Measured on what it has not seen, per cent
+(chance): 55 retrieval of one caption among 256 (0.4); Shapes-appearance test classes, 5-way: 70 zero-shot (20);
+Shapes-motion test classes: 23 5-way zero-shot (20), 5-way 1-shot 40 by the frame mean and 49 by OTAM (20), a class
+against its own reversal 50 by the frame mean and 64 by OTAM (50). Another machine's rounding gives other last digits.
 """
 
 from __future__ import annotations

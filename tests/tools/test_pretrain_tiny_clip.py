@@ -66,7 +66,7 @@ def test_frames_tell_opposites_apart_only_in_order(tool: ModuleType, model: open
     features = tool.encode(model, tool.clips("motion", "test", 6))
     pairs = torch.tensor(motion.OPPOSITES["test"]).repeat(100, 1)
     assert 0.4 < tool.one_shot(features, FrameMean(), pairs, draw) < 0.6
-    assert tool.one_shot(features, OTAM(temperature=0.1), pairs, draw) > 0.7
+    assert tool.one_shot(features, OTAM(), pairs, draw) > 0.58
 
 
 def test_scores_against_a_loop(tool: ModuleType) -> None:
