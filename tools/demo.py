@@ -41,7 +41,8 @@ def main() -> None:
     rows = []
     for name, (folder, options) in TESTS.items():
         cells = []
-        for kind, extra in (("test_5way_1shot", []), ("test_2way_1shot_opposites", PAIRS)):
+        mode = "_few_shot" if folder == RUN else ""  # CLIP-FSAR can name clips in three ways
+        for kind, extra in ((f"test_5way_1shot{mode}", []), (f"test_2way_1shot{mode}_opposites", PAIRS)):
             path = folder / "results" / kind / "results.json"
             if not path.is_file():
                 fsar("test", "--run", str(folder), *options, *extra)

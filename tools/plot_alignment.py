@@ -4,6 +4,9 @@
         [--metric fsar.alignment.OTAM] [--init '{"temperature": 0.05}'] [--frames 8]
         [--encoder '{"model": "resnet50", "weights": "resnet50.pth"}']
 
+    python tools/plot_alignment.py query.mp4 support.mp4 --out path.png --run runs/demo
+
+With ``--run``, features and metric are those of a trained run; the support's class is its folder's name.
 ``--encoder`` holds the arguments of ``fsar.clip.ImageEncoder``; without it a frame's feature is its 16 x 16 thumbnail.
 The path is the gradient of the metric's cost; a metric in both directions adds two paths.
 """
@@ -22,9 +25,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+import fsar
 from episodes.frames import SegmentCentre
+from episodes.splits import Split
 from episodes.video import probe, read_frames
-from fsar.alignment import CostAlignment
+from fsar.alignment import Alignment, CostAlignment
 
 matplotlib.use("Agg")
 INK, PATH, COSTS = "#222222", "Blues", "Greys_r"
@@ -48,6 +53,20 @@ def features_of(clip: np.ndarray, encoder: dict[str, object] | None) -> Tensor:
     small = torch.nn.functional.interpolate(pixels.float(), (side, side), mode="bilinear", antialias=True)
     with torch.no_grad():
         return network(small.round().clamp(0, 255).to(torch.uint8))
+
+
+def trained(run: str, clips: tuple[str, str]) -> tuple[Alignment, Tensor, Tensor]:
+    """Metric of a run, and the features ``(t d)`` that it compares of the query and of the support."""
+    model = fsar.load(run)
+    method = model.learner.method
+    name = Path(clips[1]).absolute().parent.name.replace("_", " ")
+    paths = tuple(str(Path(clip).absolute()) for clip in clips)
+    source = model.data.clips(Split("plot", (name,), paths, (0, 0), Path()))
+    with torch.no_grad():
+        query, support = (method.encode(source.clip(i)) for i in (0, 1))
+        text = method.class_text((name,))
+        parts = method.query_parts(query), method.support_parts(support, None if text is None else text[0])
+    return method.alignment, parts[0]["frames"], parts[1]["frames"]  # type: ignore[return-value]
 
 
 def strip(figure: Figure, matrix: Axes, clip: np.ndarray, vertical: bool) -> None:
@@ -123,16 +142,21 @@ def main() -> None:
     parser.add_argument("--init", type=json.loads, default={}, help="its arguments as JSON")
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--encoder", type=json.loads, help="arguments of fsar.clip.ImageEncoder as JSON")
+    parser.add_argument("--run", help="a run folder: its trained features and its metric")
     arguments = parser.parse_args()
-    metric = build(arguments.metric, arguments.init)
-    if not isinstance(metric, CostAlignment):
-        parser.error(f"{arguments.metric} has no frame costs, so no path to draw; take a CostAlignment.")
     clips = [frames_of(path, arguments.frames) for path in (arguments.query, arguments.support)]
-    query, support = (features_of(clip, arguments.encoder)[None] for clip in clips)
+    if arguments.run:
+        metric, *features = trained(arguments.run, (arguments.query, arguments.support))
+    else:
+        metric = build(arguments.metric, arguments.init)
+        features = [features_of(clip, arguments.encoder) for clip in clips]
+    if not isinstance(metric, CostAlignment):
+        parser.error(f"{type(metric).__name__} has no frame costs, so no path to draw; take a CostAlignment.")
+    query, support = (x[None] for x in features)
     cost, path = metric.cost(query, support)[0, 0], metric.path(query, support)[0, 0]
     value = -float(metric(query, support))
-    names = " and ".join(f"{Path(p).parent.name}/{Path(p).stem}" for p in (arguments.query, arguments.support))
-    figure = draw(*clips, cost, path, f"{type(metric).__name__} between {names}: cost {value:.3f}")
+    names = " and ".join(f"{Path(p).parent.name[:40]}/{Path(p).stem}" for p in (arguments.query, arguments.support))
+    figure = draw(*clips, cost, path, f"{type(metric).__name__}, {names}: cost {value:.2f}")
     figure.savefig(arguments.out)
     print(arguments.out)
 
