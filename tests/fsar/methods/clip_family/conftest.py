@@ -25,6 +25,9 @@ class FixedText(nn.Module):
         self.features = features
         self.tower = SimpleNamespace()
 
+    def forward(self, names: Sequence[str]) -> Tensor:
+        return self.encode(names)
+
     def per_template(self, names: Sequence[str]) -> Tensor:
         return self.encode(names)[:, None]
 
