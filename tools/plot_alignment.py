@@ -144,15 +144,15 @@ def main() -> None:
     parser.add_argument("--encoder", type=json.loads, help="arguments of fsar.clip.ImageEncoder as JSON")
     parser.add_argument("--run", help="a run folder: its trained features and its metric")
     arguments = parser.parse_args()
-    clips = [frames_of(path, arguments.frames) for path in (arguments.query, arguments.support)]
+    features: list[Tensor] = []
     if arguments.run:
         metric, *features = trained(arguments.run, (arguments.query, arguments.support))
     else:
         metric = build(arguments.metric, arguments.init)
-        features = [features_of(clip, arguments.encoder) for clip in clips]
     if not isinstance(metric, CostAlignment):
         parser.error(f"{type(metric).__name__} has no frame costs, so no path to draw; take a CostAlignment.")
-    query, support = (x[None] for x in features)
+    clips = [frames_of(path, arguments.frames) for path in (arguments.query, arguments.support)]
+    query, support = (x[None] for x in features or [features_of(clip, arguments.encoder) for clip in clips])
     cost, path = metric.cost(query, support)[0, 0], metric.path(query, support)[0, 0]
     value = -float(metric(query, support))
     names = " and ".join(f"{Path(p).parent.name[:40]}/{Path(p).stem}" for p in (arguments.query, arguments.support))
