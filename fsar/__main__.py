@@ -11,7 +11,7 @@ Few-shot video action recognition.
   fit       train a method on episodes of the training classes; the best checkpoint is chosen on validation classes
   validate  accuracy on the validation classes
   test      accuracy on the test classes, with its 95 % interval
-  predict   name the clips of --data.query from the labelled clips of --data.support
+  predict   name the clips of --query from the labelled clips of --support (one folder per class)
 
   -c FILE       a YAML file; several are laid over each other: trainer, data, method
   --run FOLDER  the run folder (default: runs/<date>_<time>). For validate, test and predict its config.yaml and best

@@ -27,7 +27,7 @@ from fsar.clip import FrameEncoder
 from fsar.learner import Learner
 from fsar.method import Method
 from fsar.metrics import Accuracy
-from fsar.results import time_shares, write_results
+from fsar.results import ranked, time_shares, write_results
 
 RUN_VARIABLE = "FSAR_RUN"  # processes that Lightning starts for other devices share the folder of the first
 METHOD_KEY = "--model.method"
@@ -75,11 +75,14 @@ def run(args: list[str]) -> None:
 
 
 def expand(args: list[str]) -> list[str]:
-    """Spell out two shorthands.
+    """Spell out the shorthands.
 
+    ``--support`` and ``--query`` of predict mean ``--data.support`` and ``--data.query``.
     ``--model.alignment X`` means ``--model.method.alignment X``. For validate, test and predict, ``--run FOLDER``
     brings in the folder's config.yaml, beneath every option given, and its best checkpoint.
     """
+    if args[:1] == ["predict"]:
+        args = [re.sub(r"^--(support|query)\b", r"--data.\1", a) for a in args]
     out = [part for a in args for part in (a.split("=", 1) if a.startswith("--run=") else [a])]
     out = [re.sub(r"^--model\.(?!(method|optimizer|lr_\w+|no_weight_decay|help)\b)", METHOD_KEY + ".", a) for a in out]
     configured = {"-c", "--config", METHOD_KEY} & {a.split("=")[0] for a in out}
@@ -187,6 +190,15 @@ class CLI(LightningCLI):
     def after_validate(self) -> None:
         """Likewise for the validation classes."""
         self._report("val")
+
+    def predict(self, **kwargs: Any) -> None:
+        """Name every query clip and print the ranking."""
+        batches = self.trainer.predict(**kwargs)
+        episodes = self.datamodule.predict_dataloader()
+        names, paths = episodes.support.split.class_names, episodes.query.split.paths
+        for number, probabilities in zip(episodes.numbers, batches or [], strict=True):
+            for path, row in zip(paths[number * episodes.batch :], probabilities[0], strict=False):
+                print(ranked(path, names, row))
 
     def _report(self, split: str) -> None:
         result, data = self.model.result, self.datamodule

@@ -144,7 +144,7 @@ class Learner(LightningModule):
         self.zero_shot.reset()
 
     def predict_step(self, episode: Episode, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        return self.method(episode).logits
+        return self.method(episode).probabilities
 
     def feature_key(self) -> str:
         """sha256 of what turns clips into features; a store of features made by anything else is refused."""

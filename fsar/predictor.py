@@ -4,31 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from jsonargparse import ArgumentParser
-from torch import Tensor
 
 from episodes.datamodule import EpisodicDataModule
 from episodes.episode import Episode, VideoBatch
 from episodes.splits import Split
 from fsar.evaluation import VideoBank, score_episodes
 from fsar.learner import Learner, check_checkpoint
+from fsar.results import Answer, ranked
 
 Clips = Sequence[str | os.PathLike[str]]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a clip was taken for: ``ranking`` holds (class name, probability), the likeliest first."""
-
-    clip: str
-    ranking: tuple[tuple[str, float], ...]
-
-    def __str__(self) -> str:
-        return f"{self.clip}: " + ", ".join(f"{name} {probability:.0%}" for name, probability in self.ranking[:3])
 
 
 class Predictor:
@@ -84,12 +72,6 @@ class Predictor:
             clips = torch.stack([source.clip(video) for video in videos.tolist()])
             bank.add(VideoBatch(videos, clips, classes[videos], names).to(self.learner.device))
         return bank
-
-
-def ranked(clip: str, names: Sequence[str], probabilities: Tensor) -> Answer:
-    """The answer for one clip from its ``probabilities (n)``."""
-    pairs = zip(names, probabilities.tolist(), strict=True)
-    return Answer(clip, tuple(sorted(pairs, key=lambda pair: -pair[1])))
 
 
 def load(run: str | os.PathLike[str], checkpoint: str = "best") -> Predictor:

@@ -174,13 +174,23 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_episode(config: Path) -> 
         fit(config, "run", "--model.method.scale_init", ".nan")
 
 
-def test_predict_names_clips_of_a_folder(config: Path, clips: Path, tmp_path: Path) -> None:
+def test_predict_names_clips_of_a_folder(
+    config: Path, clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     fit(config)
     support = tmp_path / "support"
     for name in ("class_0", "class_1"):
         (support / name).mkdir(parents=True)
         (support / name / "a.mp4").write_bytes((clips / name / "0.mp4").read_bytes())
-    run(["predict", "--debug", "--run", "run", "--data.support", str(support), "--data.query", str(clips / "class_0")])
+    run(["predict", "--debug", "--run", "run", "--support", str(support), "--query", str(clips / "class_0")])
+    answers = [line for line in capsys.readouterr().out.splitlines() if ".mp4: class " in line]
+    assert [line.split(":")[0] for line in answers] == [f"{i}.mp4" for i in range(5)]
+    predictor = fsar.load("run")
+    first = predictor.predict(
+        {name.replace("_", " "): [support / name / "a.mp4"] for name in ("class_0", "class_1")},
+        [clips / "class_0" / "0.mp4"],
+    )[0]
+    assert answers[0].split(": ")[1] == str(first).split(": ")[1]
 
 
 @pytest.mark.parametrize(
