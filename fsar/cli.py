@@ -144,9 +144,8 @@ class CLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer, with logs and checkpoints in the run folder."""
-        folder = (
-            self._get(self.config, "run") or os.environ.get(RUN_VARIABLE) or time.strftime("runs/%Y-%m-%d_%H-%M-%S")
-        )
+        inherited = os.environ.get(RUN_VARIABLE) if "LOCAL_RANK" in os.environ else None
+        folder = self._get(self.config, "run") or inherited or time.strftime(RUNS)
         os.environ[RUN_VARIABLE] = self.config[self.subcommand]["run"] = folder
         fit = self.subcommand == "fit"
         fresh = fit and not self._get(self.config, "ckpt_path") and "LOCAL_RANK" not in os.environ
@@ -232,7 +231,10 @@ class BestCheckpoint(ModelCheckpoint):
         """Keep what was learned before an interruption or an error."""
         if trainer.training and trainer.global_step:
             trainer.save_checkpoint(path := Path(self.dirpath or "", "interrupted.ckpt"))
-            rank_zero_info(f"\nstopped at step {trainer.global_step}; go on with --ckpt_path {path}")
+            rank_zero_info(
+                f"\nstopped at step {trainer.global_step}: its weights stand in {path}; to go on from the end of the last "
+                f"epoch as if nothing had happened, --ckpt_path {path.with_name('last.ckpt')}"
+            )
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Nothing can be monitored when the benchmark has no validation classes."""
