@@ -232,8 +232,8 @@ class BestCheckpoint(ModelCheckpoint):
         if trainer.training and trainer.global_step:
             trainer.save_checkpoint(path := Path(self.dirpath or "", "interrupted.ckpt"))
             rank_zero_info(
-                f"\nstopped at step {trainer.global_step}: its weights stand in {path}; to go on from the end of the last "
-                f"epoch as if nothing had happened, --ckpt_path {path.with_name('last.ckpt')}"
+                f"\nstopped at step {trainer.global_step}: its weights stand in {path}; to go on from the last "
+                f"end of an epoch as if nothing had happened, --ckpt_path {path.with_name('last.ckpt')}"
             )
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
