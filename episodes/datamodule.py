@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,6 @@ from episodes.dataset import (
     EpisodeDataset,
     EpisodeLoader,
     IndexEpisodes,
-    QueryEpisodes,
     Transform,
     collate_videos,
     needed_videos,
@@ -28,7 +26,7 @@ from episodes.episode import Episode
 from episodes.features import StoredClips, made_from, open_store
 from episodes.frames import FrameSampler, SegmentCentre, SegmentRandom
 from episodes.sampler import EpisodeSampler, StridedSampler
-from episodes.splits import Benchmark, BenchmarkSource, Split, query_split, support_split
+from episodes.splits import Benchmark, BenchmarkSource, Split
 from episodes.transforms import ClipTransform
 from episodes.video import Reader
 
@@ -70,8 +68,6 @@ class EpisodicDataModule(LightningDataModule):
         workers: processes that read videos; by default one per free CPU core, at most 8. No result depends on it.
         seed: of training episodes and of their random frames and crops.
         test_seed: of validation and test episodes, and of their frames and crops if those are random.
-        support: for predict, a folder with one folder of labelled clips per class.
-        query: for predict, a clip or a folder of clips to name.
     """
 
     def __init__(
@@ -103,8 +99,6 @@ class EpisodicDataModule(LightningDataModule):
         workers: int | None = None,
         seed: int = 0,
         test_seed: int = 0,
-        support: str | os.PathLike[str] | None = None,
-        query: str | os.PathLike[str] | None = None,
     ) -> None:
         super().__init__()
         self.benchmark, self.ways, self.shots, self.queries = benchmark, ways, shots, queries
@@ -119,11 +113,10 @@ class EpisodicDataModule(LightningDataModule):
         self.check_videos, self.skip_unreadable = check_videos, skip_unreadable
         self.episodes_per_batch, self.video_batch, self.episode_batch = episodes_per_batch, video_batch, episode_batch
         self.workers, self.seed, self.test_seed = workers, seed, test_seed
-        self.support, self.query = support, query
         self.splits: dict[str, Split] = {}
         self.left_out: dict[str, dict[str, str]] = {}
         self._benchmark: Benchmark | None = None
-        self.allow_zero_length_dataloader_with_multiple_devices = True  # more processes than query chunks in predict
+        self.allow_zero_length_dataloader_with_multiple_devices = True
 
     @property
     def has_validation(self) -> bool:
@@ -223,14 +216,6 @@ class EpisodicDataModule(LightningDataModule):
     def test_dataloader(self) -> list[Iterable[Any]]:
         """Needed videos, then index episodes."""
         return self._evaluation("test")
-
-    def predict_dataloader(self) -> QueryEpisodes:
-        """The clips of ``query`` as episodes of pixels against those of ``support``."""
-        if self.support is None or self.query is None:
-            raise ValueError("predict needs support, a folder with one folder of clips per class, and query, a clip.")
-        support = support_split(Path(self.support))
-        clips = self.clips(support), self.clips(query_split(Path(self.query), support.class_names))
-        return QueryEpisodes(*clips, self.video_batch, *self._share)
 
     def record(self, name: str) -> dict[str, Any]:
         """What a result on split ``name`` must say of its data: benchmark, coverage, episodes, and their sha256."""

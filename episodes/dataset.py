@@ -188,46 +188,6 @@ class IndexEpisodes:
             yield index_episodes(self.episode_sampler, self.numbers[start : start + self.batch])
 
 
-class QueryEpisodes:
-    """Unlabelled clips to name by a labelled support set, as episodes of pixels with one leading axis ``e = 1``.
-
-    Episode number ``i`` holds the clips ``query.split.paths[i * batch : (i + 1) * batch]``. Its query labels mean
-    nothing (all zero).
-
-    Args:
-        support: one clip or more of every class; the counts may differ.
-        query: what to name.
-        batch: query clips per episode.
-        rank: of this process, which takes every ``world``-th episode.
-        world: number of processes.
-    """
-
-    def __init__(
-        self, support: ClipDataset, query: ClipDataset, batch: int = 16, rank: int = 0, world: int = 1
-    ) -> None:
-        self.support, self.query, self.batch = support, query, batch
-        self.numbers = range(rank, -(-len(query) // batch), world)
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def __iter__(self) -> Iterator[Episode]:
-        labels = torch.tensor(self.support.split.labels)
-        support = torch.stack([self.support.clip(video) for video in range(len(self.support))])
-        for number in self.numbers:
-            videos = range(len(self.query))[number * self.batch : (number + 1) * self.batch]
-            episode = Episode(
-                support=support,
-                query=torch.stack([self.query.clip(video) for video in videos]),
-                support_labels=labels,
-                query_labels=torch.zeros(len(videos), dtype=torch.int64),
-                classes=torch.arange(len(self.support.split.class_names)),
-                class_names=self.support.split.class_names,
-                number=torch.tensor(number),
-            )
-            yield Episode.stack([episode])
-
-
 class ClipLoader(DataLoader[Any]):
     """A data loader that says in one line which video a worker could not read."""
 
@@ -259,8 +219,9 @@ class EpisodeLoader(ClipLoader):
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        """The epoch, and how many of its batches were given."""
-        return {"epoch": self.sampler.epoch, "batches": self._given}
+        """The epoch, and how many of its batches were given; what was loaded, as long as nothing was given since."""
+        epoch, batches = (self.sampler.epoch, self._given) if self._resume[0] < 0 else self._resume
+        return {"epoch": epoch, "batches": batches}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Leaves out those batches when that epoch is begun again."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fsar.predictor import Predictor, load
+    from fsar.predictor import Predictor, bare, load
 
 __version__ = "0.1.0"
-__all__ = ["Predictor", "load"]
+__all__ = ["Predictor", "bare", "load"]
 
 
 def __getattr__(name: str) -> Any:

@@ -14,14 +14,15 @@ Few-shot video action recognition.
   predict   name the clips of --query from the labelled clips of --support (one folder per class)
 
   -c FILE       a YAML file; several are laid over each other: trainer, data, method
-  --run FOLDER  the run folder (default: runs/<date>_<time>). For validate, test and predict its config.yaml and best
-                checkpoint are used unless others are named.
+  --run FOLDER  the run folder (default: runs/<date>_<time>). For the others its config.yaml and best checkpoint
+                are used unless others are named.
   --debug       show the traceback of an error
 
 examples:
   fsar fit  --run runs/demo -c configs/trainer.yaml -c configs/data/shapes_motion.yaml -c configs/method/clip_fsar.yaml
   fsar test --run runs/demo
   fsar fit  -c configs/method/clip_fsar.yaml --model.alignment.help OTAM
+  fsar predict --run runs/demo --support my_classes --query clip.mp4
 
 `fsar SUBCOMMAND --help` lists every option; `fsar SUBCOMMAND ... --print_config` prints the configuration.
 """
@@ -37,6 +38,11 @@ def main(args: list[str] | None = None) -> None:
         from fsar import __version__
 
         print(__version__)
+        return
+    if args[0] == "predict":
+        from fsar import predict
+
+        predict.run(args[1:])
         return
     from fsar.cli import run
 

@@ -17,17 +17,20 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_warn
 
 import fsar.methods  # noqa: F401  (so that short class names are known)
 from episodes.benchmarks import seen_classes
 from episodes.datamodule import EpisodicDataModule
 from fsar.alignment import Alignment
+from fsar.checkpoints import BestCheckpoint, ResumePoint
 from fsar.clip import FrameEncoder
+from fsar.failure import one_message
 from fsar.learner import Learner
 from fsar.method import Method
 from fsar.metrics import Accuracy
-from fsar.results import ranked, time_shares, write_results
+from fsar.predictor import long_names
+from fsar.results import time_shares, write_results
 
 RUN_VARIABLE = "FSAR_RUN"  # processes that Lightning starts for other devices share the folder of the first
 METHOD_KEY = "--model.method"
@@ -53,7 +56,7 @@ def run(args: list[str]) -> None:
     for message in NOISE:
         warnings.filterwarnings("ignore", message)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "Tip:" not in record.msg)
-    try:
+    with one_message(debug):
         CLI(
             Learner,
             EpisodicDataModule,
@@ -66,25 +69,16 @@ def run(args: list[str]) -> None:
             load_from_checkpoint_support=False,
             trainer_defaults={"num_sanity_val_steps": 0, "inference_mode": False},
         )
-    except KeyboardInterrupt:
-        sys.exit("fsar: interrupted")
-    except Exception as error:
-        if debug:
-            raise
-        sys.exit(f"fsar: {type(error).__name__}: {error}\n(--debug shows where)")
 
 
 def expand(args: list[str]) -> list[str]:
     """Spell out the shorthands.
 
-    ``--support`` and ``--query`` of predict mean ``--data.support`` and ``--data.query``.
-    ``--model.alignment X`` means ``--model.method.alignment X``. For validate, test and predict, ``--run FOLDER``
-    brings in the folder's config.yaml, beneath every option given, and its best checkpoint.
+    ``--model.alignment X`` means ``--model.method.alignment X``. For validate and test, ``--run FOLDER`` brings
+    in the folder's config.yaml, beneath every option given, and its best checkpoint.
     """
-    if args[:1] == ["predict"]:
-        args = [re.sub(r"^--(support|query)\b", r"--data.\1", a) for a in args]
     out = [part for a in args for part in (a.split("=", 1) if a.startswith("--run=") else [a])]
-    out = [re.sub(r"^--model\.(?!(method|optimizer|lr_\w+|no_weight_decay|help)\b)", METHOD_KEY + ".", a) for a in out]
+    out = long_names(out)
     configured = {"-c", "--config", METHOD_KEY} & {a.split("=")[0] for a in out}
     if not configured and any(re.match(r"--model\.method\..*help", a) for a in out):
         out[1:1] = [METHOD_KEY, "ClipFSAR"]  # help on a part needs to know of which method
@@ -161,8 +155,9 @@ class CLI(LightningCLI):
             kwargs["callbacks"].append(RichProgressBar())
         kwargs["enable_checkpointing"] = fit and configured.enable_checkpointing is not False
         if kwargs["enable_checkpointing"]:
-            last = ModelCheckpoint(f"{folder}/checkpoints", "last", enable_version_counter=False)
-            kwargs["callbacks"] += [BestCheckpoint(folder), last]
+            checkpoints = Path(folder, "checkpoints")
+            last = ModelCheckpoint(checkpoints, "last", enable_version_counter=False)
+            kwargs["callbacks"] = [ResumePoint(checkpoints), *kwargs["callbacks"], BestCheckpoint(checkpoints), last]
         if configured.logger is None:
             loggers = [CSVLogger(folder, name="csv"), TensorBoardLogger(folder, name="tensorboard")]
             kwargs["logger"] = loggers if fit else False
@@ -190,15 +185,6 @@ class CLI(LightningCLI):
         """Likewise for the validation classes."""
         self._report("val")
 
-    def predict(self, **kwargs: Any) -> None:
-        """Name every query clip and print the ranking."""
-        batches = self.trainer.predict(**kwargs)
-        episodes = self.datamodule.predict_dataloader()
-        names, paths = episodes.support.split.class_names, episodes.query.split.paths
-        for number, probabilities in zip(episodes.numbers, batches or [], strict=True):
-            for path, row in zip(paths[number * episodes.batch :], probabilities[0], strict=False):
-                print(ranked(path, names, row))
-
     def _report(self, split: str) -> None:
         result, data = self.model.result, self.datamodule
         seen = seen_classes(self.model.trained_classes, data.splits[split].class_names)
@@ -217,30 +203,6 @@ class CLI(LightningCLI):
                 floor = Accuracy(result["zero_shot_accuracy"], result["zero_shot_interval_95"], result["episodes"])
                 print(f"the class names alone (zero-shot): {floor}")
             print(f"{time_shares(result, len(data.splits[split]))}\nresults: {folder}")
-
-
-class BestCheckpoint(ModelCheckpoint):
-    """Keeps ``checkpoints/best.ckpt`` of the run folder: the best on validation classes; without any, the last."""
-
-    def __init__(self, folder: str) -> None:
-        super().__init__(
-            f"{folder}/checkpoints", "best", monitor="val_accuracy", mode="max", enable_version_counter=False
-        )
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Keep what was learned before an interruption or an error."""
-        if trainer.training and trainer.global_step:
-            trainer.save_checkpoint(path := Path(self.dirpath or "", "interrupted.ckpt"))
-            rank_zero_info(
-                f"\nstopped at step {trainer.global_step}: its weights stand in {path}; to go on from the last "
-                f"end of an epoch as if nothing had happened, --ckpt_path {path.with_name('last.ckpt')}"
-            )
-
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Nothing can be monitored when the benchmark has no validation classes."""
-        if not trainer.datamodule.has_validation:  # type: ignore[attr-defined]
-            rank_zero_info("no validation classes: the last checkpoint is kept, none is chosen by its accuracy.")
-            self.monitor = None
 
 
 class SaveConfig(SaveConfigCallback):

@@ -143,9 +143,6 @@ class Learner(LightningModule):
                 self.result |= {"zero_shot_accuracy": floor.mean, "zero_shot_interval_95": floor.interval}
         self.zero_shot.reset()
 
-    def predict_step(self, episode: Episode, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        return self.method(episode).probabilities
-
     def feature_key(self) -> str:
         """sha256 of what turns clips into features; a store of features made by anything else is refused."""
         return feature_key(self.method, training=self.trainer.training)

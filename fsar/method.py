@@ -76,7 +76,39 @@ class Method(nn.Module):
             clips: uint8, or float in [0, 1].
             text: ``(... d)`` class text of each clip; handed over for support clips when ``text_conditioned``.
         """
-        return self.encoder(clips)
+        return self.encoder(clips) if text is None else self.encoder(clips, text)
+
+    def frame_features(self, clips: Tensor, axes: int, text: Tensor | None = None) -> Tensor:
+        """Frame features ``(... t d)`` of what an episode or a batch of videos holds, which its axes tell.
+
+        Pixels ``(t c h w)`` are encoded. Tokens ``(t p w)`` are what the frozen half of the encoder gave; the trained
+        half goes on from there. Features ``(t d)`` were encoded before.
+
+        Args:
+            clips: with ``axes`` leading axes.
+            axes: the last of them counts the clips.
+            text: as in :meth:`encode`.
+
+        Raises:
+            ValueError: when what was stored cannot serve this method.
+        """
+        kind = clips.dim() - axes
+        if kind >= 4:
+            return self.encode(clips, text)
+        if type(self).encode is Method.encode and kind == 3:
+            return self.encoder.above(clips) if text is None else self.encoder.above(clips, text)  # type: ignore[call-arg]
+        if self.text_conditioned or kind == 3:
+            raise ValueError(self.store_refusal)
+        return clips.float()
+
+    @property
+    def store_refusal(self) -> str:
+        """Why whole features on disk do not serve a method that encodes clips by more than their pixels."""
+        return (
+            f"{type(self).__name__} encodes a support clip together with the name of its class, so features of the "
+            "video alone do not serve it. Leave out data.features and work from pixels; or adapt the last blocks only "
+            "(last of fsar.adapted.Adapted), so that what enters the first of them can be stored."
+        )
 
     def class_text(self, names: Sequence[str]) -> Tensor | None:
         """``(C d)`` text features of class names; None for a method that reads none."""
@@ -89,6 +121,18 @@ class Method(nn.Module):
     def support_parts(self, features: Tensor, text: Tensor | None) -> Parts:
         """What scoring needs of a support video, from its features ``(... t d)`` and its class's text ``(... d)``."""
         return {"frames": features}
+
+    def compared(
+        self, support: Parts, query: Parts, episode: Episode, text: Tensor | None
+    ) -> tuple[Tensor, Tensor] | None:
+        """The frames that ``self.alignment`` compares; None for a method that aligns no frames.
+
+        Takes what :meth:`score` takes.
+
+        Returns:
+            Frames of the queries ``(... q t d)`` and of the class prototypes ``(... n t d)``.
+        """
+        return None
 
     def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor | None) -> Scores:
         """Scores of every query of the episode (or of each episode in a batch).
@@ -107,24 +151,23 @@ class Method(nn.Module):
         return {"loss": few_shot}
 
     def forward(self, episode: Episode, text: Tensor | None = None) -> Scores:
-        """Pixels ``(... s t c h w)``, or stored features ``(... s t d)``, to scores.
+        """Scores of episodes of pixels ``(... s t c h w)``, or of what a store kept of them.
 
         Args:
-            episode: clips of one or many episodes.
+            episode: clips of one or many episodes, see :meth:`frame_features`.
             text: ``(C d)``, to use instead of the encoder's features of ``episode.class_names``.
         """
         if text is None:
             text = self.class_text(episode.class_names)
         support_text = None if text is None else text[episode.support_classes]
         shots = episode.support_labels.shape[-1]
-        axis = episode.support_labels.dim() - 1
-        if episode.support.dim() - axis <= 3:  # (s t d): features, encoded before
-            support, query = episode.support, episode.query
-        elif self.text_conditioned:
-            support, query = self.encode(episode.support, support_text), self.encode(episode.query)
+        axes = episode.support_labels.dim()
+        if self.text_conditioned:
+            support = self.frame_features(episode.support, axes, support_text)
+            query = self.frame_features(episode.query, axes)
         else:
-            clips = torch.cat([episode.support, episode.query], axis)
-            support, query = self.encode(clips).tensor_split([shots], dim=axis)
+            clips = torch.cat([episode.support, episode.query], axes - 1)
+            support, query = self.frame_features(clips, axes).tensor_split([shots], dim=axes - 1)
         return self.score(self.support_parts(support, support_text), self.query_parts(query), episode, text)
 
 

@@ -1,1 +1,151 @@
-"""Being written."""
+"""``fsar predict``: name clips by a few labelled ones, on the command line."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from episodes.listing import class_folders, require
+from episodes.splits import query_split, read_split
+from fsar.answer import AlignmentMap, Answer
+from fsar.failure import one_message
+from fsar.predictor import Predictor, bare, configure, load
+
+DESCRIPTION = """Name the clips of --query by the labelled clips of --support, one folder per class with one clip or
+more in it. The classes need not have been trained on."""
+EPILOG = """The method is a trained run (--run), a configuration without training (-c FILE ...), or a frozen CLIP alone
+(--encoder MODEL[:PRETRAINED], by open_clip's names or a file). Any --model.X and --data.X of `fsar test` may follow.
+
+Class names, which some methods read, are the folders' names with spaces for underscores, unless classes.yaml in the
+support folder (or the file given as --classes) says otherwise, with a line `folder: name` for each that differs."""
+BAR = 24
+
+
+def run(args: list[str]) -> None:
+    """Run the command line; any failure is one message, and exit status 2 or 1."""
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # a user's own classes, named by class_path
+    own, overrides = read(args)
+    with one_message(own.debug):
+        support = read_support(own.support, own.classes)
+        queries = query_split(own.query, tuple(support))
+        unreadable: dict[str, str] = {}
+        answers = predictor(own, overrides).predict(
+            support, [queries.root / path for path in queries.paths], unreadable, progress=not own.json
+        )
+        if own.json:
+            counts = {name: len(clips) for name, clips in support.items()}
+            print(json.dumps(report(answers, counts, unreadable), indent=1))
+        else:
+            print("\n\n".join(describe(answer) for answer in answers))
+            if answers:
+                print(f"\n{answers[0].threshold.explain()}")
+        if unreadable:
+            names = "".join(f"\n  {clip}: {cause}" for clip, cause in unreadable.items())
+            sys.exit(f"fsar: {len(unreadable)} of {len(queries)} clips of --query could not be read:{names}")
+
+
+def read(args: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Our own options, and those that are handed on to the configuration."""
+    parser = argparse.ArgumentParser(
+        "fsar predict",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--support", type=Path, required=True, help="folder with one folder of clips per class")
+    parser.add_argument("--query", type=Path, required=True, help="a clip, or a folder of clips")
+    parser.add_argument("--run", help="run folder, published folder, or Hugging Face repository user/name")
+    parser.add_argument("--checkpoint", default="best", choices=("best", "last"), help="of a run folder")
+    parser.add_argument("-c", "--config", action="append", default=[], help="configuration of an untrained method")
+    parser.add_argument("--encoder", metavar="MODEL[:PRETRAINED]", help="a frozen CLIP alone, such as ViT-B-16:openai")
+    parser.add_argument("--classes", type=Path, help="YAML with `folder: name` lines")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, ...; by default a GPU when there is one")
+    parser.add_argument("--json", action="store_true", help="print JSON, with the alignment maps")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    own, rest = parser.parse_known_args(args)
+    if unknown := [arg for arg in rest if arg.startswith("-") and not arg.startswith(("--model.", "--data."))]:
+        options = [option for action in parser._actions for option in action.option_strings]
+        close = difflib.get_close_matches(unknown[0], options, 1)
+        parser.error(f"{unknown[0]} is no option" + (f"; did you mean {close[0]} ?" if close else ""))
+    if sum(map(bool, (own.run, own.config, own.encoder))) != 1:
+        parser.error("name the method by one of --run RUN, -c FILE ..., or --encoder MODEL[:PRETRAINED].")
+    return own, rest
+
+
+def predictor(own: argparse.Namespace, overrides: Sequence[str]) -> Predictor:
+    """The method that the options name."""
+    if own.run:
+        return load(own.run, own.checkpoint, overrides, own.device)
+    if own.config:
+        return configure([*(part for file in own.config for part in ("-c", file)), *overrides], own.device)
+    model, _, pretrained = own.encoder.partition(":")
+    if overrides:
+        raise ValueError(f"{overrides[0]} goes with --run or -c; --encoder stands for a fixed method.")
+    return bare(model, pretrained or None, own.device)
+
+
+def read_support(folder: Path, classes: Path | None = None) -> dict[str, list[Path]]:
+    """``{class name: clips}`` of a folder of class folders.
+
+    Args:
+        folder: with one folder per class.
+        classes: YAML of ``folder: name`` lines; ``classes.yaml`` in the folder when there is one.
+
+    Raises:
+        FileNotFoundError: for a folder or file that is not there, or a name in it that is no class folder.
+        ValueError: for a class without clips, a YAML file of another form, or two classes of one name.
+    """
+    folders = class_folders(folder)
+    names: Any = {}
+    if classes is None and (folder / "classes.yaml").is_file():
+        classes = folder / "classes.yaml"
+    if classes is not None:
+        names = yaml.safe_load(classes.read_text()) or {}
+        if not isinstance(names, dict) or not all(isinstance(name, str) for pair in names.items() for name in pair):
+            raise ValueError(f"{classes} must hold lines `folder: name`, both text; quote names such as 'yes' or '1'.")
+        require(names, folders, f"class folder (named in {classes})", folder)
+    split = read_split("support", folder, folders, names)
+    support: dict[str, list[Path]] = {name: [] for name in split.class_names}
+    for path, label in zip(split.paths, split.labels, strict=True):
+        support[split.class_names[label]].append(folder / path)
+    return support
+
+
+def describe(answer: Answer) -> str:
+    """An answer as lines of text: the ranking with bars, and which frames were matched."""
+    width = max(len(name) for name, _ in answer.ranking)
+    lines = [answer.clip + ("   unlike all of them" if answer.unlike_all else "")]
+    for name, probability in answer.ranking:
+        bar = "█" * round(BAR * probability)
+        lines.append(f"  {probability:6.1%}  {name:{width}}  {bar}".rstrip())
+    best = answer.ranking[0][0]
+    if best in answer.alignments:
+        lines.append(f"  {matched(answer.alignments[best])} of {best}")
+    return "\n".join(lines)
+
+
+def matched(found: AlignmentMap) -> str:
+    """For every frame of the query the frame of the class that it is matched with most, both counted from 1."""
+    pairs = [f"{i}-{j + 1}" for i, j in enumerate(found.path.argmax(-1).tolist(), 1)]
+    return f"{found.metric} matches frames {' '.join(pairs)}"
+
+
+def report(answers: Sequence[Answer], support: dict[str, int], unreadable: dict[str, str]) -> dict[str, Any]:
+    """All answers, for JSON: clips per class, answers, the threshold, and what could not be read."""
+    threshold = answers[0].threshold if answers else None
+    return {
+        "support": support,
+        "answers": [answer.record() for answer in answers],
+        "threshold": threshold and {"value": threshold.value, "explanation": threshold.explain()},
+        "unreadable": unreadable,
+    }

@@ -1,29 +1,45 @@
-"""A trained run, asked from Python: which of these classes does this clip show?"""
+"""A method, trained or not, asked from Python: which of these classes does this clip show?
+
+``fsar.load("runs/mine").predict({"waving": ["a.mp4"], "jumping": ["b.mp4", "c.mp4"]}, ["query.mp4"])``
+"""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentError, ArgumentParser
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
 
+import fsar.methods  # noqa: F401  (so that short class names are known)
 from episodes.datamodule import EpisodicDataModule
 from episodes.episode import Episode, VideoBatch
 from episodes.splits import Split
+from episodes.video import VideoError
+from fsar.alignment import OTAM
+from fsar.answer import AlignmentMap, Answer, alignment_map, ranked
+from fsar.clip import ClipEncoder
 from fsar.evaluation import VideoBank, score_episodes
 from fsar.learner import Learner, check_checkpoint
-from fsar.results import Answer, ranked
+from fsar.methods import Prototype
+from fsar.sharing import open_run
+from fsar.threshold import Threshold, calibrate
 
-Clips = Sequence[str | os.PathLike[str]]
+PathLike = str | os.PathLike[str]
 
 
 class Predictor:
     """A method and the way its clips are read.
 
     Args:
-        learner: with the trained method.
+        learner: with the method.
         data: whose test frames, test transform and reader are used; its benchmark is not touched.
     """
 
@@ -32,73 +48,207 @@ class Predictor:
         self.data = data
 
     @torch.no_grad()
-    def predict(self, support: Mapping[str, Clips], queries: Clips) -> list[Answer]:
+    def predict(
+        self,
+        support: Mapping[str, Sequence[PathLike]],
+        queries: Sequence[PathLike],
+        unreadable: dict[str, str] | None = None,
+        progress: bool = False,
+    ) -> list[Answer]:
         """Name every query clip by the labelled support clips.
 
         Args:
             support: ``{class name: clips}``, one clip or more of each class; the numbers may differ.
             queries: clips to name.
+            unreadable: gets ``clip: cause`` of queries that cannot be read, which are then left out of the answers;
+                when not given such a query is an error.
+            progress: show on standard error how far it is, on a terminal.
 
         Raises:
-            ValueError: for fewer than two classes, or a class without clips.
+            ValueError: for fewer than two classes, a class without clips, a clip in two classes, or no query.
             VideoError: for a clip that cannot be read.
         """
-        if len(support) < 2 or not all(support.values()):
-            raise ValueError(f"support needs two classes or more with a clip each, found {dict(support)}.")
-        names = tuple(support)
-        labelled = [(os.fspath(clip), label) for label, clips in enumerate(support.values()) for clip in clips]
-        files = list(dict.fromkeys([clip for clip, _ in labelled] + [os.fspath(query) for query in queries]))
-        number = {file: i for i, file in enumerate(files)}
-        bank = self._encode(files, dict(labelled), names)
-        episode = Episode(
-            support=torch.tensor([number[clip] for clip, _ in labelled]),
-            query=torch.tensor([number[os.fspath(query)] for query in queries]),
-            support_labels=torch.tensor([label for _, label in labelled]),
-            query_labels=torch.zeros(len(queries), dtype=torch.int64),
-            classes=torch.arange(len(names)),
-            class_names=names,
-            number=torch.tensor(0),
-        ).to(self.learner.device)
-        probabilities = score_episodes(bank, Episode.stack([episode])).probabilities[0]
-        return [ranked(os.fspath(query), names, row) for query, row in zip(queries, probabilities, strict=True)]
+        names, labels = tuple(support), labelled(support)
+        if not len(queries):
+            raise ValueError("there is no clip to name: give one query or more.")
+        files = list(dict.fromkeys([*labels, *map(os.path.abspath, queries)]))  # support first, each file once
+        split = Split("predict", names, tuple(files), tuple(labels.get(file, 0) for file in files), Path())
+        bank, causes = self._encode(split, progress, errors=() if unreadable is None else (VideoError,))
+        if broken := [file for file in labels if file in causes]:
+            raise causes[broken[0]]
+        asked = [query for query in queries if os.path.abspath(query) not in causes]
+        if unreadable is not None:
+            absolute = {os.fspath(query): os.path.abspath(query) for query in queries}
+            unreadable |= {query: causes[path].cause for query, path in absolute.items() if path in causes}
+        if not asked:
+            return []
+        clips = torch.tensor(list(labels.values()))
+        numbers = torch.tensor([files.index(os.path.abspath(query)) for query in asked])
+        episode = self._episode(torch.arange(len(clips)), clips, numbers, names)
+        scores, threshold = score_episodes(bank, episode), self._threshold(bank, clips, names)
+        found = zip(asked, scores.probabilities[0], scores.few_shot[0].amax(-1), self._maps(bank, episode), strict=True)
+        return [Answer(os.fspath(q), ranked(names, p), float(s), threshold, maps) for q, p, s, maps in found]
 
-    def _encode(self, files: list[str], labels: Mapping[str, int], names: tuple[str, ...]) -> VideoBank:
-        """Every file once; a query's class is unknown and its support parts are never looked up."""
-        bank = VideoBank(self.learner.method)
-        absolute = tuple(os.path.abspath(file) for file in files)
-        classes = torch.tensor([labels.get(file, 0) for file in files])
-        source = self.data.clips(Split("predict", names, absolute, tuple(classes.tolist()), Path()))
-        for videos in torch.arange(len(files)).split(self.data.video_batch):
-            clips = torch.stack([source.clip(video) for video in videos.tolist()])
-            bank.add(VideoBatch(videos, clips, classes[videos], names).to(self.learner.device))
-        return bank
+    def frames(self, clip: PathLike) -> np.ndarray:
+        """The frames that the method sees of a clip, uint8 ``(t h w c)``."""
+        source = self.data.clips(Split("predict", ("",), (os.path.abspath(clip),), (0,), Path()))
+        return source.clip(0).movedim(-3, -1).numpy()
+
+    def _encode(
+        self, split: Split, progress: bool, errors: tuple[type[VideoError], ...]
+    ) -> tuple[VideoBank, dict[str, VideoError]]:
+        """Every file once, and those that gave one of ``errors``. A query's class is unknown: what it would be as a
+        support clip is never looked up."""
+        bank, causes = VideoBank(self.learner.method), {}
+        source, classes, device = self.data.clips(split), torch.tensor(split.labels), self.learner.device
+        batches = torch.arange(len(classes)).split(self.data.video_batch)
+        console = Console(stderr=True)
+        hidden = not (progress and console.is_terminal)
+        for videos in track(batches, "clips", console=console, transient=True, disable=hidden):
+            clips = {}
+            for video in videos.tolist():
+                try:
+                    clips[video] = source.clip(video)
+                except errors as error:
+                    causes[split.paths[video]] = error
+            if clips:
+                kept = torch.tensor(list(clips))
+                batch = VideoBatch(kept, torch.stack(list(clips.values())), classes[kept], split.class_names)
+                bank.add(batch.to(device))
+        return bank, causes
+
+    def _episode(self, support: Tensor, labels: Tensor, query: Tensor, names: tuple[str, ...]) -> Episode:
+        """A batch of episodes from video numbers ``support (s) or (e s)`` and ``query (q) or (e q)``."""
+        if support.dim() == 1:
+            support, labels, query = support[None], labels[None], query[None]
+        e = len(support)
+        classes, number = torch.arange(len(names)).expand(e, -1), torch.arange(e)
+        return Episode(support, query, labels, torch.zeros_like(query), classes, names, number).to(self.learner.device)
+
+    def _threshold(self, bank: VideoBank, labels: Tensor, names: tuple[str, ...]) -> Threshold:
+        """Calibrated on the support clips, whose classes are ``labels (s)``; see :mod:`fsar.threshold`."""
+        clips = torch.arange(len(labels))
+        found = score_episodes(bank, self._episode(clips, labels, clips, names)).few_shot[0].float().cpu()
+        own = torch.nn.functional.one_hot(labels, len(names)).bool()
+        foreign = found.masked_fill(own, -torch.inf).amax(-1).tolist()
+        alignment = getattr(self.learner.method, "alignment", None)
+        left = clips[torch.bincount(labels)[labels] > 1]
+        if not len(left) or (alignment is not None and alignment.merges_shots):
+            return calibrate([], foreign)
+        rest = torch.stack([clips[clips != clip] for clip in left])
+        alone = (
+            score_episodes(bank, self._episode(rest, labels[rest], left[:, None], names)).few_shot[:, 0].float().cpu()
+        )
+        return calibrate(alone.gather(-1, labels[left, None])[:, 0].tolist(), foreign)
+
+    def _maps(self, bank: VideoBank, episode: Episode) -> list[dict[str, AlignmentMap]]:
+        """For each query its alignment with each class, by name; nothing for a method that matches no frames."""
+        method, device = self.learner.method, self.learner.device
+        support, query = (bank.look_up(role, getattr(episode, role), device) for role in ("support", "query"))
+        compared = method.compared(support, query, episode, bank.text)
+        if compared is None:
+            return [{} for _ in range(episode.query.shape[-1])]
+        metric: Any = method.alignment
+        found = [[alignment_map(metric, q, p) for p in compared[1][0]] for q in compared[0][0]]
+        return [{n: m for n, m in zip(episode.class_names, row, strict=True) if m is not None} for row in found]
 
 
-def load(run: str | os.PathLike[str], checkpoint: str = "best") -> Predictor:
-    """The method of a run folder with its trained weights, and the way its clips are read.
-
-    Args:
-        run: a folder that ``fsar fit --run`` wrote.
-        checkpoint: "best" or "last".
+def labelled(support: Mapping[str, Sequence[PathLike]]) -> dict[str, int]:
+    """``{absolute path: label}`` of the support clips.
 
     Raises:
-        FileNotFoundError: when the folder holds no configuration or no such checkpoint.
-        ValueError: when the checkpoint does not fit, such as other frozen weights than it was trained on.
+        ValueError: for fewer than two classes, a class without clips, or a clip in two classes.
     """
-    config, weights = Path(run, "config.yaml"), Path(run, "checkpoints", f"{checkpoint}.ckpt")
-    for path in (config, weights):
-        if not path.is_file():
-            raise FileNotFoundError(f"{path} does not exist: {run} is not the folder of a finished `fsar fit --run`.")
+    if len(support) < 2:
+        raise ValueError(f"support needs two classes or more to choose between, found {list(support)}.")
+    if empty := [name for name, clips in support.items() if not len(clips)]:
+        raise ValueError(f"support holds no clip of {', '.join(empty)}: give every class one clip or more.")
+    labels: dict[str, int] = {}
+    for label, (name, clips) in enumerate(support.items()):
+        for clip in clips:
+            if labels.setdefault(os.path.abspath(clip), label) != label:
+                raise ValueError(f"{clip} stands in {name} and in another class: a clip belongs to one class.")
+    return labels
+
+
+def load(source: PathLike, checkpoint: str = "best", overrides: Sequence[str] = (), device: str = "auto") -> Predictor:
+    """A trained method, and the way its clips are read.
+
+    Args:
+        source: a folder that ``fsar fit --run`` wrote, a folder that ``tools/publish.py`` wrote, or the name
+            ``user/name`` of a Hugging Face repository with the contents of one.
+        checkpoint: "best" or "last", of a run folder.
+        overrides: options as on the command line, such as ``["--model.alignment", "FrameMean"]``.
+        device: "cpu", "cuda", "cuda:1", ..., or "auto" for a GPU when there is one.
+
+    Raises:
+        FileNotFoundError: when there is no configuration or no such checkpoint.
+        ValueError: when the checkpoint does not fit, such as other frozen weights than it was trained on; for an
+            option that does not exist; for a device that is not there.
+    """
+    run = open_run(source, checkpoint)
+    predictor = configure(["--config", str(run.config), *overrides], device)
+    check_checkpoint(predictor.learner, run.checkpoint)
+    predictor.learner.load_state_dict(run.checkpoint["state_dict"], strict=False)
+    return predictor
+
+
+def bare(model: str = "ViT-B-16", pretrained: str | None = "openai", device: str = "auto") -> Predictor:
+    """A frozen CLIP alone, nothing trained: frames compared with OTAM, class names unread.
+
+    Args:
+        model: architecture by open_clip's name, or ``fsar-tiny``.
+        pretrained: open_clip's tag of the weights, or a file.
+        device: see :func:`load`.
+    """
+    encoder = ClipEncoder(model, pretrained=pretrained, tune="frozen")
+    learner = Learner(Prototype(encoder, OTAM()))
+    return Predictor(learner.to(device_of(device)), EpisodicDataModule(size=encoder.image_size))
+
+
+def configure(args: Sequence[str], device: str = "auto") -> Predictor:
+    """The method that options as on the command line describe, with the weights it starts from.
+
+    Raises:
+        ValueError: for an option or file that cannot be understood; for a device that is not there.
+    """
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(Learner, "model")
-    parser.add_class_arguments(EpisodicDataModule, "data")
+    parser.add_argument("-c", "--config", action="config")
+    parser.add_class_arguments(Learner, "model", sub_configs=True)
+    parser.add_class_arguments(EpisodicDataModule, "data", sub_configs=True)
     for key in ("seed_everything", "trainer", "run", "ckpt_path", "weights_only"):
         parser.add_argument(f"--{key}", default=None)
-    parsed = parser.parse_path(str(config))
+    place = device_of(device)
+    try:
+        parsed = parser.parse_args(long_names(args))
+    except ArgumentError as error:
+        raise ValueError(str(error)) from None
     with torch.random.fork_rng():
         torch.manual_seed(int(parsed.seed_everything or 0))  # weights that are random on purpose come out as in the fit
         parts = parser.instantiate(parsed)
-    stored = torch.load(weights, map_location="cpu", weights_only=True)
-    check_checkpoint(parts.model, stored)
-    parts.model.load_state_dict(stored["state_dict"], strict=False)
-    return Predictor(parts.model, parts.data)
+    return Predictor(parts.model.to(place), parts.data)
+
+
+def long_names(args: Sequence[str]) -> list[str]:
+    """``--model.alignment X``, as users write it, to ``--model.method.alignment X``."""
+    own = r"^--model\.(?!(method|optimizer|lr_\w+|no_weight_decay|help)\b)"
+    return [re.sub(own, "--model.method.", arg) for arg in args]
+
+
+def device_of(name: str) -> torch.device:
+    """The device of that name; ``auto`` is the GPU when there is one.
+
+    Raises:
+        ValueError: for a name torch does not know, or a device that this machine does not have.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"device {name!r} cannot be used here ({reason}): take cpu, or auto for what there is."
+        ) from None
+    return device

@@ -12,9 +12,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -63,23 +62,6 @@ class Predictions:
         joined = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
         _, first = np.unique(joined["number"], return_index=True)
         return {name: value[first] for name, value in joined.items()}
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a clip was taken for: ``ranking`` holds (class name, probability), the likeliest first."""
-
-    clip: str
-    ranking: tuple[tuple[str, float], ...]
-
-    def __str__(self) -> str:
-        return f"{self.clip}: " + ", ".join(f"{name} {probability:.0%}" for name, probability in self.ranking[:3])
-
-
-def ranked(clip: str, names: Sequence[str], probabilities: Tensor) -> Answer:
-    """The answer for one clip from its ``probabilities (n)``."""
-    pairs = zip(names, probabilities.tolist(), strict=True)
-    return Answer(clip, tuple(sorted(pairs, key=lambda pair: -pair[1])))
 
 
 def summarise(arrays: dict[str, np.ndarray], class_names: tuple[str, ...]) -> dict[str, Any]:

@@ -100,13 +100,17 @@ class ClipFSAR(Method):
         tokens = torch.cat([features, text.unsqueeze(-2).to(features.dtype)], dim=-2)
         return self.temporal(tokens)[..., :-1, :]
 
-    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor | None) -> Scores:
-        assert text is not None
+    def compared(self, support: Parts, query: Parts, episode: Episode, text: Tensor | None) -> tuple[Tensor, Tensor]:
         merge_shots = shot_groups if self.alignment.merges_shots else shot_mean
         prototypes = merge_shots(support["frames"], episode.support_labels, episode.ways)  # (... n t d)
         if self.merge == "before":
+            assert text is not None
             prototypes = self.modulate(prototypes, text[episode.classes])
-        few_shot = self.alignment(query["frames"], prototypes)  # (... q n)
+        return query["frames"], prototypes
+
+    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor | None) -> Scores:
+        assert text is not None
+        few_shot = self.alignment(*self.compared(support, query, episode, text))  # (... q n)
         if self.training:
             pooled = torch.cat([support["pooled"], query["pooled"]], dim=-2)  # (... s+q d), raw features
             class_logits = self.scale * cosine(pooled, text, self.epsilon)

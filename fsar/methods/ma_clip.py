@@ -57,10 +57,6 @@ class MAClip(Method):
         self.text_share = text_weight if text_share is None else text_share
         self.temperature = temperature
 
-    def encode(self, clips: Tensor, text: Tensor | None = None) -> Tensor:
-        """``(... t c h w)`` to ``(... t d)``; support clips come with their class text ``(... d)``, queries without."""
-        return self.encoder(clips) if text is None else self.encoder(clips, text)
-
     def query_parts(self, features: Tensor) -> Parts:
         return {"frames": self.tpcm(features), "pooled": features.mean(-2)}
 
@@ -68,11 +64,13 @@ class MAClip(Method):
         assert text is not None
         return {"frames": self.tpcm(features, text), "pooled": features.mean(-2)}
 
+    def compared(self, support: Parts, query: Parts, episode: Episode, text: Tensor | None) -> tuple[Tensor, Tensor]:
+        merge_shots = shot_groups if self.alignment.merges_shots else shot_mean
+        return query["frames"], merge_shots(support["frames"], episode.support_labels, episode.ways)
+
     def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor | None) -> Scores:
         assert text is not None
-        merge_shots = shot_groups if self.alignment.merges_shots else shot_mean
-        prototypes = merge_shots(support["frames"], episode.support_labels, episode.ways)
-        few_shot = self.alignment(query["frames"], prototypes)  # (... q n)
+        few_shot = self.alignment(*self.compared(support, query, episode, text))  # (... q n)
         class_text = text[episode.classes]  # (... n d)
         if self.training:
             pooled = torch.cat([support["pooled"], query["pooled"]], dim=-2)

@@ -40,8 +40,10 @@ class Prototype(Method):
     def support_parts(self, features: Tensor, text: Tensor | None) -> Parts:
         return {"frames": self.temporal(features)}
 
-    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor | None) -> Scores:
+    def compared(self, support: Parts, query: Parts, episode: Episode, text: Tensor | None) -> tuple[Tensor, Tensor]:
         merge_shots = shot_groups if self.alignment.merges_shots else shot_mean
-        prototypes = merge_shots(support["frames"], episode.support_labels, episode.ways)
-        logits = self.alignment(query["frames"], prototypes)
+        return query["frames"], merge_shots(support["frames"], episode.support_labels, episode.ways)
+
+    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor | None) -> Scores:
+        logits = self.alignment(*self.compared(support, query, episode, text))
         return Scores(logits, logits)

@@ -30,7 +30,7 @@ from fsar.alignment.covariance import AlphaDistance, alpha_covariance
 from fsar.beside import Beside
 from fsar.clip.encoder import FrameEncoder
 from fsar.method import Method, Parts, Scores, cross_entropy
-from fsar.methods.d2st import check_classes
+from fsar.methods.d2st import over_classes
 from fsar.prototypes.mean import shot_mean
 from fsar.text import TextBank
 
@@ -53,7 +53,8 @@ class TSFSAR(Method):
         alpha: exponent of the squared distances in the descriptor.
         alignment: compares descriptors instead of the task-specific matching, for an ablation.
         texts: what is said about a class; the encoder's own templates when not given.
-        train_classes: classes of the training split.
+        train_classes: outputs of the classifier, at least as many as the training split has classes; those beyond are
+            never used.
         class_weight: a.
         side_weight: b.
         guidance_weight: κ.
@@ -123,17 +124,18 @@ class TSFSAR(Method):
         mixed = self.clip_attention(normed, normed, normed, need_weights=False)[0].reshape(clip.shape)
         return (2 - self.text_residual) * clip + self.text_residual * mixed
 
+    def compared(self, support: Parts, query: Parts, episode: Episode, text: Tensor | None) -> tuple[Tensor, Tensor]:
+        return query["frames"], shot_mean(support["frames"], episode.support_labels, episode.ways)
+
     def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor | None) -> Scores:
         assert text is not None
-        prototypes = shot_mean(support["frames"], episode.support_labels, episode.ways)
-        metric = self.alignment(query["frames"], prototypes)  # (... q n)
+        metric = self.alignment(*self.compared(support, query, episode, text))  # (... q n)
         if self.training:
-            check_classes(self.classifier, episode)
             clips = {
                 name: torch.cat([support[name], query[name]], dim=query[name].dim() - 2) for name in ("side", "clip")
             }
             videos = [x["frames"][..., : self.sizes[0]].mean(-2) for x in (support, query)]
-            by_class = self.classifier(torch.cat(videos, dim=-2))
+            by_class = over_classes(self.classifier, torch.cat(videos, dim=-2), episode)
             side, clip = (100 * normalize(x, dim=-1) @ text.mT for x in clips.values())
             return TSScores(metric, metric, by_class, side_text=side, clip_text=clip)
         class_text = text[episode.classes].mT
@@ -178,12 +180,16 @@ class DescriptorEncoder(Beside):
         self.width, self.clip_channels = self.channels, encoder.channels
         self.channels = self.width * (self.width + 1) // 2 + self.width + self.clip_channels
 
-    def forward(self, clips: Tensor) -> Tensor:
-        """``(... t c h w)`` to ``(... t d)``."""
-        with torch.no_grad():
-            clip, states = self.tokens(clips, self.side.layers)
+    def above(self, states: Tensor) -> Tensor:
+        """Tokens of all layers ``(... t l·p w)`` to ``(... t d)``."""
+        layers = self.layers(states)
         network: LadderNetwork = self.side  # type: ignore[assignment]
-        tokens = network.tokens(tuple(s.reshape(-1, *s.shape[-3:]) for s in states))
-        tokens = tokens.reshape(*clips.shape[:-3], *tokens.shape[2:]).float()
+        tokens = network.tokens(tuple(x.reshape(-1, *x.shape[-3:]) for x in layers))
+        tokens = tokens.reshape(*states.shape[:-2], *tokens.shape[2:]).float()
         z, patches = tokens[..., 0, :], tokens[..., 1:, :]
-        return torch.cat([alpha_covariance(z, patches, self.alpha), z, clip], dim=-1)
+        return torch.cat([alpha_covariance(z, patches, self.alpha), z, self.pooled(layers[-1])], dim=-1)
+
+    @torch.no_grad()
+    def pooled(self, last: Tensor) -> Tensor:
+        """CLIP's own features ``(... t d)`` from the tokens ``(... t p w)`` of its last layer."""
+        return super().above(last)

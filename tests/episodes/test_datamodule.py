@@ -223,17 +223,6 @@ def test_test_stage_counts_every_episode_once(root: Path) -> None:
     assert [number for loader, numbers in model.evaluated if loader == 1 for number in numbers] == list(range(7))
 
 
-def test_predict(root: Path) -> None:
-    module = data(root, support=root, query=root / "class_4", video_batch=2)
-    module.setup("predict")
-    batches = list(module.predict_dataloader())
-    assert [batch.query.shape[:2] for batch in batches] == [(1, 2), (1, 2), (1, 1)]
-    assert batches[0].ways == 9
-    assert batches[0].support.shape[:2] == (1, 45)
-    alone = EpisodicDataModule(support=root, query=root / "class_4" / "clip0", frames=2, size=8)
-    assert next(iter(alone.predict_dataloader())).query[0, 0].unique().tolist() == [80]
-
-
 @pytest.mark.parametrize(
     ("changes", "world", "message"),
     [
@@ -260,11 +249,6 @@ def test_fewer_episodes_than_processes(root: Path) -> None:
     module.setup("test")
     with pytest.raises(ValueError, match=r"2 items .* 3 processes"):
         module.test_dataloader()
-
-
-def test_predict_needs_support_and_query(root: Path) -> None:
-    with pytest.raises(ValueError, match="predict needs support"):
-        data(root, support=root).predict_dataloader()
 
 
 def test_broken_videos_stop_the_start_or_are_left_out(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

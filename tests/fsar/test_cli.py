@@ -136,18 +136,6 @@ def test_a_metric_of_ones_own_is_used_in_fit_and_test(config: Path, tmp_path: Pa
     assert method["init_args"]["alignment"]["class_path"] == "my_metrics.ClosestPair"
 
 
-def test_loading_a_run_and_naming_clips(config: Path, clips: Path) -> None:
-    fit(config)
-    predictor = fsar.load("run")
-    support = {"one thing": [clips / "class_0" / "0.mp4"], "another": [clips / "class_1" / f"{i}.mp4" for i in (0, 1)]}
-    query = [clips / "class_0" / "0.mp4", clips / "class_1" / "0.mp4"]
-    first, second = predictor.predict(support, query)
-    assert sum(p for _, p in first.ranking) == pytest.approx(1)
-    assert {name for name, _ in second.ranking} == set(support)
-    assert str(query[0]) in str(first)
-    assert [first, second] == predictor.predict(support, query)
-
-
 def test_other_frozen_weights_are_refused(config: Path) -> None:
     folder = fit(config)
     with pytest.raises(ValueError, match="trained on frozen weights"):
@@ -172,25 +160,6 @@ def test_without_validation_classes_the_last_checkpoint_is_the_best(
 def test_a_loss_that_is_not_finite_stops_and_names_the_episode(config: Path) -> None:
     with pytest.raises(FloatingPointError, match=r"loss is nan in training episode \[\d\]"):
         fit(config, "run", "--model.method.scale_init", ".nan")
-
-
-def test_predict_names_clips_of_a_folder(
-    config: Path, clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    fit(config)
-    support = tmp_path / "support"
-    for name in ("class_0", "class_1"):
-        (support / name).mkdir(parents=True)
-        (support / name / "a.mp4").write_bytes((clips / name / "0.mp4").read_bytes())
-    run(["predict", "--debug", "--run", "run", "--support", str(support), "--query", str(clips / "class_0")])
-    answers = [line for line in capsys.readouterr().out.splitlines() if ".mp4: class " in line]
-    assert [line.split(":")[0] for line in answers] == [f"{i}.mp4" for i in range(5)]
-    predictor = fsar.load("run")
-    first = predictor.predict(
-        {name.replace("_", " "): [support / name / "a.mp4"] for name in ("class_0", "class_1")},
-        [clips / "class_0" / "0.mp4"],
-    )[0]
-    assert answers[0].split(": ")[1] == str(first).split(": ")[1]
 
 
 @pytest.mark.parametrize(
