@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -32,12 +34,13 @@ def strip(figure: Figure, matrix: Axes, clip: np.ndarray, vertical: bool) -> Non
         axes.set_axis_off()
 
 
-def panel(figure: Figure, left: float, values: Tensor, colours: str, title: str) -> Axes:
-    """A matrix ``(t u)`` with its numbers written in."""
+def panel(
+    figure: Figure, left: float, values: Tensor, colours: str, title: str, side: float = 0.36, bottom: float = 0.07
+) -> Axes:
+    """A matrix ``(t u)`` with its numbers written in; place and ``side`` (its width) in shares of the figure."""
     t, u = values.shape
     width, height = figure.get_size_inches()
-    side = 0.36
-    axes = figure.add_axes((left, 0.07, side, side * width / height * t / u))
+    axes = figure.add_axes((left, bottom, side, side * width / height * t / u))
     image = axes.imshow(values.numpy(), cmap=colours, aspect="auto")
     shades = image.to_rgba(values.numpy())
     for i in range(t):
@@ -70,4 +73,49 @@ def draw(query: np.ndarray, support: np.ndarray, cost: Tensor, path: Tensor, tit
     figure.text(
         0.5, 1 - 0.52 / height, "rows: query    columns: support", ha="center", va="top", fontsize=9, color="#777777"
     )
+    return figure
+
+
+def draw_matrix(query: np.ndarray, support: np.ndarray, values: Tensor, colours: str) -> Figure:
+    """One matrix ``(t u)`` with the frames of the clips ``(t h w c)`` along its sides and nothing around it, on a
+    transparent ground: for pages that are narrow, or dark."""
+    t, u = values.shape
+    inch, margin = 0.54, 0.06  # side of a cell, and of the gap around it in cells
+    across, up = u + 1 + 2 * margin, t + 1 + 2 * margin
+    figure = Figure(figsize=(inch * across, inch * up), dpi=150, facecolor="none")
+    axes = panel(figure, (1 + margin) / across, values, colours, "", u / across, margin / up)
+    strip(figure, axes, query, vertical=True)
+    strip(figure, axes, support, vertical=False)
+    return figure
+
+
+def draw_confusion(counts: Sequence[Sequence[int]], names: Sequence[str], named: int = 24) -> Figure:
+    """A confusion matrix in per cent of its rows, ``counts[truth][prediction]``.
+
+    Args:
+        counts: ``(C C)``; a class that did not occur stays blank.
+        names: of the ``C`` classes.
+        named: with more classes than this, names and numbers are left out.
+    """
+    count = np.asarray(counts, dtype=np.float64)
+    share = 100 * count / np.maximum(count.sum(1, keepdims=True), 1)
+    labelled = len(names) <= named
+    side = 3.5 + 0.4 * len(names) if labelled else 8.0
+    figure = Figure(figsize=(side, side), dpi=100, facecolor="white", layout="constrained")
+    axes = figure.add_subplot()
+    image = axes.imshow(np.ma.masked_equal(share, 0), cmap=PATH, vmin=0, vmax=100)
+    axes.set_xlabel("named", color=INK)
+    axes.set_ylabel("true class", color=INK)
+    axes.tick_params(length=0, labelsize=9, labelcolor=INK)
+    for edge in axes.spines.values():
+        edge.set_color("#bbbbbb")
+    if not labelled:
+        figure.colorbar(image, ax=axes, shrink=0.6, label="% of the true class")
+        return figure
+    short = [name if len(name) <= 34 else f"{name[:33]}…" for name in names]
+    axes.set_xticks(range(len(names)), short, rotation=90)
+    axes.set_yticks(range(len(names)), short)
+    for i, j in zip(*np.nonzero(count), strict=True):
+        ink = "white" if share[i, j] > 60 else INK
+        axes.text(j, i, f"{share[i, j]:.0f}", ha="center", va="center", fontsize=9, color=ink)
     return figure

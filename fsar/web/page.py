@@ -1,0 +1,199 @@
+"""The page itself, in gradio."""
+
+from __future__ import annotations
+
+import base64
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from episodes.listing import VIDEO_SUFFIXES
+from fsar.web.uploads import Held, Refused, check_file, collect
+from fsar.web.worker import Found, Reader
+
+ROWS = 3  # classes that are shown at first
+CSS = """
+.gradio-container {max-width: 1180px !important}
+.clips {border-width: 1px 0 0 !important; border-color: var(--border-color-primary) !important}
+.fsar h2 {margin: 0 0 .4rem; font-size: 1.7rem; line-height: 1.25; overflow-wrap: anywhere}
+.fsar p {margin: .25rem 0 .6rem}
+.fsar .small {opacity: .78; font-size: .88rem}
+.fsar .bars {list-style: none; margin: 1rem 0; padding: 0}
+.fsar .bars li {display: grid; grid-template-columns: 1fr auto; gap: .1rem .8rem; margin: 0 0 .6rem; padding: 0}
+.fsar .bars span {overflow-wrap: anywhere}
+.fsar .bars i {grid-column: 1 / -1; height: .55rem; border-radius: .3rem; background: var(--border-color-primary)}
+.fsar .bars b {display: block; height: 100%; min-width: 2px; border-radius: .3rem; background: var(--color-accent)}
+.fsar .box {border-left: 4px solid; border-radius: .3rem; padding: .6rem .9rem; margin: 0 0 .8rem}
+.fsar .error {border-color: #dc2626; background: #dc262618}
+.fsar .unlike {border-color: #d97706; background: #d9770618}
+.fsar .maps {display: flex; flex-wrap: wrap; gap: 1rem 2rem; margin-bottom: .8rem}
+.fsar figure {flex: 1 1 300px; max-width: 520px; margin: 0}
+.fsar figure img {width: 100%; display: block}
+"""
+START = """<div class="fsar"><p class="small">The answer appears here: how likely every class is, whether the clip is
+like any of them at all, and which frames were matched.</p></div>"""
+
+
+def theme() -> Any:
+    """System fonts alone: nothing is fetched for the page's looks."""
+    fonts = ("system-ui", "sans-serif")
+    return gr.themes.Default(primary_hue="blue", neutral_hue="slate", font=fonts, font_mono=("monospace",))
+
+
+def build(reader: Reader, held: Held, method: str, clean: tuple[int, int]) -> gr.Blocks:
+    """The page.
+
+    Args:
+        reader: answers.
+        held: is told which uploads stand in which box.
+        method: its name, as it is shown.
+        clean: every how many seconds uploads are looked through, and the age in seconds at which they are deleted.
+    """
+    limits, kinds = reader.limits, sorted(VIDEO_SUFFIXES)
+    desk = Desk(reader, held)
+    names, clips, rows = [], [], []
+    with gr.Blocks(title="fsar: name a clip by a few others", analytics_enabled=False, delete_cache=clean) as page:
+        gr.Markdown(
+            f"# Name a clip by a few others\nGive each class a name and one to {limits.clips} clips, then add one more "
+            f"clip to name. Method: {method}. Clips of up to {limits.megabytes:g} MB are read by the machine that "
+            "serves this page, and are deleted when they leave the page."
+        )
+        with gr.Row():
+            with gr.Column(scale=5, min_width=320):
+                for number in range(1, limits.classes + 1):
+                    with gr.Group(visible=number <= ROWS) as row:
+                        label = f"Class {number}"
+                        names.append(gr.Textbox(label=label, placeholder="its name, such as waving", max_lines=1))
+                        looks: dict[str, Any] = {"height": 130, "elem_id": f"clips-{number}", "elem_classes": "clips"}
+                        clips.append(gr.File(file_count="multiple", file_types=kinds, show_label=False, **looks))
+                    rows.append(row)
+                more = gr.Button("Add a class", size="sm")
+            with gr.Column(scale=6, min_width=320):
+                query = gr.File(label="Clip to name", file_types=kinds, height=150, elem_id="query")
+                go = gr.Button("Name it", variant="primary")
+                verdict = gr.HTML(START, elem_id="verdict")
+        choice = gr.Radio([], label="Frames matched with those of", visible=False)
+        maps = gr.HTML(elem_id="maps")
+        shown, found = gr.State(ROWS), gr.State(None)
+        quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+        more.click(desk.one_more, shown, [shown, *rows, more], **quiet)
+        for box in [*clips, query]:
+            box.change(desk.keeper(str(box._id)), box, None, concurrency_limit=None, preprocess=False, **quiet)
+        one_by_one: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "reader", "api_visibility": "private"}
+        go.click(
+            desk.answer,
+            [*names, *clips, query],
+            [found, verdict, choice, maps],
+            preprocess=False,  # gradio's leaves an empty temporary file behind for every clip
+            show_progress_on=verdict,
+            **one_by_one,
+        )
+        choice.input(desk.pictures, [found, choice], maps, **one_by_one)
+        page.unload(desk.close)
+    return page.queue(max_size=20)
+
+
+class Desk:
+    """What happens when something on the page is used.
+
+    Args:
+        reader: answers.
+        held: the uploads.
+    """
+
+    def __init__(self, reader: Reader, held: Held) -> None:
+        self.reader, self.held = reader, held
+
+    def keeper(self, box: str) -> Any:
+        """The listener that is told what stands in a box now, and says at once of a file that it is no video."""
+
+        def keep(files: Any, request: gr.Request) -> None:
+            listed = self.held.paths(files)
+            self.held.put(str(request.session_hash), box, listed)
+            for file in listed:
+                try:
+                    check_file(file, self.reader.limits)
+                except Refused as error:
+                    gr.Warning(str(error))
+
+        return keep
+
+    def one_more(self, shown: int) -> list[Any]:
+        """One class more than the ``shown`` ones, while there are any."""
+        most = self.reader.limits.classes
+        return [shown + 1, *(gr.update(visible=i <= shown) for i in range(most)), gr.update(visible=shown + 1 < most)]
+
+    def close(self, request: gr.Request) -> None:
+        """The page was closed: its clips go."""
+        self.held.forget(str(request.session_hash))
+
+    def answer(self, *values: Any) -> tuple[Any, ...]:
+        """From the names, the clips of every class and the query: the answer with the map of its first class."""
+        rows = self.reader.limits.classes
+        try:
+            clips = [self.held.paths(files) for files in values[rows:]]
+            query = next(iter(clips.pop()), None)
+            support = collect(values[:rows], clips, query, self.reader.limits)
+            found = self.reader.answer(support, str(query))
+        except Refused as error:
+            return None, error_html(str(error)), gr.update(visible=False), ""
+        if not found["maps"]:
+            return found, verdict_html(found), gr.update(visible=False), no_map_html()
+        names = [name for name, _ in found["ranking"]]
+        choice = gr.update(choices=names, value=names[0], visible=True)
+        return found, verdict_html(found), choice, self.pictures(found, names[0])
+
+    def pictures(self, found: Found | None, name: str) -> str:
+        """How the query was matched with a class."""
+        if found is None or name not in found["maps"]:
+            return no_map_html()
+        try:
+            return maps_html(self.reader.pictures(found, name), found["metric"], name)
+        except Refused as error:
+            return error_html(str(error))
+
+
+def verdict_html(found: Found) -> str:
+    """Who won, how sure, and whether it is like any of them."""
+    best, probability = found["ranking"][0]
+    similarity = f"similarity to the most similar class {found['similarity']:.3g}, bound {found['bound']:.3g}"
+    if found["unlike_all"]:
+        head = (
+            f'<h2>Unlike all of them</h2><p class="box unlike">If it must be one: {escape(best)}, {probability:.0%}. '
+            f"But it is not similar enough to any ({similarity}).</p>"
+        )
+    else:
+        head = f"<h2>{escape(best)}</h2><p>{probability:.0%}; similar enough to be one of them ({similarity}).</p>"
+    bars = "".join(
+        f'<li><span>{escape(name)}</span><span>{p:.1%}</span><i><b style="width: {100 * p:.1f}%"></b></i></li>'
+        for name, p in found["ranking"]
+    )
+    return (
+        f'<div class="fsar">{head}<ol class="bars">{bars}</ol><p class="small">{escape(found["explanation"])}</p></div>'
+    )
+
+
+def maps_html(files: tuple[bytes, bytes], metric: str, name: str) -> str:
+    """Costs and path, side by side where there is room."""
+    titles = ("Cost of every pair of frames (dark: alike)", "Path: how much every pair is matched")
+    figures = "".join(
+        f'<figure><img alt="{title}" src="data:image/png;base64,{base64.b64encode(file).decode()}">'
+        f'<figcaption class="small">{title}</figcaption></figure>'
+        for file, title in zip(files, titles, strict=True)
+    )
+    return (
+        f'<div class="fsar"><div class="maps">{figures}</div><p class="small">{escape(metric)}: down the side the clip '
+        f"to name, along the top the first clip of {escape(name)}; with several clips of a class their mean is "
+        "compared.</p></div>"
+    )
+
+
+def no_map_html() -> str:
+    """For methods that match no frames one to one."""
+    return '<div class="fsar"><p class="small">This method matches no frames one to one: there is no map.</p></div>'
+
+
+def error_html(message: str) -> str:
+    """One readable message."""
+    return f'<div class="fsar"><p class="box error" role="alert">{escape(message)}</p></div>'

@@ -1,0 +1,179 @@
+"""Clips that came in over the network: what is refused unread, and when the files are deleted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from episodes.listing import VIDEO_SUFFIXES
+
+BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot"}
+HEADS = (
+    b"\x1a\x45\xdf\xa3",  # Matroska, WebM
+    b"\x30\x26\xb2\x75",  # ASF: wmv
+    b"\x00\x00\x01\xba",  # MPEG program stream
+    b"\x00\x00\x01\xb3",  # MPEG video
+    b"FLV",
+    b"OggS",
+    b"GIF8",
+)
+
+
+class Refused(ValueError):
+    """What was asked cannot be answered; the message is for the person before the page."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is taken.
+
+    Args:
+        megabytes: of one file (of 2**20 bytes).
+        classes: at most.
+        clips: of one class.
+        pixels: of one frame, as the file's header says.
+        frames: of one clip, counted without decoding.
+        seconds: to decode one clip.
+        answer_seconds: to encode and compare all of them.
+    """
+
+    megabytes: float = 50
+    classes: int = 10
+    clips: int = 5
+    pixels: int = 4096 * 2304
+    frames: int = 10_000
+    seconds: float = 20
+    answer_seconds: float = 300
+
+    @property
+    def total_bytes(self) -> int:
+        """Of all files that are held at one time, of all visitors: twice what one question can bring."""
+        return int(2 * (self.classes * self.clips + 1) * self.megabytes * 2**20)
+
+
+def check_file(path: str | os.PathLike[str], limits: Limits) -> None:
+    """Refuse, before any decoder sees it, a file that is too large or no video.
+
+    FFmpeg goes by content, not by name, and its text formats (playlists) can name other files and addresses: only
+    containers whose first bytes are known pass.
+
+    Raises:
+        Refused: saying what was expected.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in VIDEO_SUFFIXES:
+        raise Refused(
+            f"{path.name} is not taken: expected a video ({' '.join(sorted(VIDEO_SUFFIXES))}), found "
+            f"{path.suffix or 'no suffix'}."
+        )
+    if not path.is_file():
+        raise Refused(f"{path.name} is no longer held, clips are deleted after a while: drop it once more.")
+    size = path.stat().st_size
+    if size > limits.megabytes * 2**20:
+        raise Refused(
+            f"{path.name} is too large: {size / 2**20:.1f} MB, and at most {limits.megabytes:g} MB are taken. Cut it "
+            "or make its frames smaller."
+        )
+    with path.open("rb") as file:
+        head = file.read(12)
+    if not (head.startswith(HEADS) or head[4:8] in BOXES or (head[:4] == b"RIFF" and head[8:] == b"AVI ")):
+        raise Refused(
+            f"{path.name} is not a video, whatever its name says: it does not begin like an mp4, mov, 3gp, mkv, webm, "
+            "avi, wmv, flv, mpg, ogv or gif file."
+        )
+
+
+def collect(
+    names: Iterable[str | None], clips: Iterable[list[str] | None], query: str | None, limits: Limits
+) -> dict[str, list[str]]:
+    """``{class name: files}`` of the rows that were filled in, everything checked by :func:`check_file`.
+
+    Args:
+        names: one per row; rows without name and clips are left out.
+        clips: files of every row.
+        query: the clip to name.
+        limits: what is taken.
+
+    Raises:
+        Refused: for what is missing, too much, or no video.
+    """
+    support: dict[str, list[str]] = {}
+    for number, (given, files) in enumerate(zip(names, clips, strict=True), 1):
+        name = " ".join((given or "").split())
+        if not name and not files:
+            continue
+        if not name:
+            raise Refused(f"Class {number} has clips but no name: write what they show.")
+        if not files:
+            raise Refused(f"Class {number}, {name}, has no clip: drop one to {limits.clips}, or clear its name.")
+        if len(files) > limits.clips:
+            raise Refused(f"Class {number}, {name}, has {len(files)} clips: at most {limits.clips} are taken.")
+        if name in support:
+            raise Refused(f"Two classes are called {name}: put their clips together, or rename one.")
+        support[name] = list(files)
+    if not 2 <= len(support) <= limits.classes:
+        raise Refused(
+            f"Two to {limits.classes} classes are needed to choose between, each with a name and one to {limits.clips} "
+            f"clips; found {len(support) or 'none'}."
+        )
+    if not query:
+        raise Refused("There is no clip to name: drop one into the last box.")
+    for file in [*(file for files in support.values() for file in files), query]:
+        check_file(file, limits)
+    return support
+
+
+class Held:
+    """Which uploaded file stands in which box of which open page; a file that stands in none is deleted.
+
+    Equal files share one place on disk, so that one may stand in several boxes.
+
+    Args:
+        folder: of all uploads.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._boxes: dict[tuple[str, str], set[str]] = {}
+        self._lock = Lock()
+
+    def paths(self, box: Any) -> list[str]:
+        """Paths of the files in a box, from what the browser says: nothing, a file or several.
+
+        Raises:
+            Refused: for a file that was not uploaded.
+        """
+        found = [str(file["path"]) for file in ([box] if isinstance(box, dict) else box or [])]
+        for path in found:
+            if not Path(path).resolve().is_relative_to(self.folder.resolve()):
+                raise Refused(f"{Path(path).name} was not uploaded here.")
+        return found
+
+    def put(self, page: str, box: str, files: Iterable[str]) -> None:
+        """These files now stand in a box, and those that stood there before do not."""
+        with self._lock:
+            before = self._boxes.pop((page, box), set())
+            self._boxes[page, box] = set(files)
+            self._delete(before)
+
+    def forget(self, page: str) -> None:
+        """The page was closed."""
+        with self._lock:
+            gone = [self._boxes.pop(key) for key in list(self._boxes) if key[0] == page]
+            self._delete(set().union(*gone))
+
+    def size(self) -> int:
+        """Bytes on disk, also of uploads that are not complete."""
+        found = (Path(folder, name) for folder, _, names in os.walk(self.folder) for name in names)
+        return sum(path.stat().st_size for path in found if path.exists())
+
+    def _delete(self, files: set[str]) -> None:
+        for file in files - set().union(*self._boxes.values()):
+            path = Path(file)
+            path.unlink(missing_ok=True)
+            if path.parent != self.folder and path.parent.is_dir() and not any(path.parent.iterdir()):
+                path.parent.rmdir()

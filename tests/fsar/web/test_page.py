@@ -1,0 +1,201 @@
+"""The page in a real browser, from dropped clips to the answer."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from episodes.shapes import appearance
+from episodes.shapes.source import write_video
+
+CLASSES = ("a heart on snow", "a tree on a brick wall", "an arrow on polka dots")
+CHROMIUM = "--no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update"
+WAIT = 60_000  # ms, of which little is used
+
+
+@dataclass
+class Server:
+    """``fsar-demo`` in a process of its own."""
+
+    process: subprocess.Popen[str]
+    url: str
+    folder: Path
+
+    def files(self) -> list[str]:
+        """Names of all clips on its disk."""
+        return sorted(path.name for path in self.folder.rglob("*") if path.is_file())
+
+
+def until(done: Callable[[], object], what: str) -> None:
+    """Wait until something is so."""
+    for _ in range(WAIT // 100):
+        if done():
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{what} did not happen")
+
+
+def start(folder: Path) -> Server:
+    """Start it and wait for the line that says where it answers."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    code = "from fsar.web import main\nif __name__ == '__main__': main()"
+    options = f"--encoder fsar-tiny:shapes --device cpu --port {port} --megabytes 2".split()
+    environment = {**os.environ, "TMPDIR": str(folder), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *options], env=environment, text=True, stdout=subprocess.PIPE
+    )
+    assert any("answers on" in line for line in process.stdout or ())
+    return Server(process, f"http://127.0.0.1:{port}", next(folder.glob("fsar-demo-*")))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """The system's Chromium."""
+    if find_spec("gradio") is None:
+        pytest.skip("gradio is not installed: pip install 'fsar[web]'")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("there is no chromium on this machine")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=CHROMIUM.split())
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def server(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = start(tmp_path_factory.mktemp("server"))
+    yield server
+    server.process.kill()
+    server.process.communicate()
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``<class>_<number>.mp4`` of the rendered world: 0 and 1 to show, 5 and 6 to ask about."""
+    folder = tmp_path_factory.mktemp("clips")
+    for name in CLASSES:
+        for number in (0, 1, 5, 6):
+            write_video(folder / f"{name}_{number}.mp4", appearance.render(name, 0, "test", name, f"{number:03d}"))
+    return folder
+
+
+@pytest.fixture
+def page(browser: Any, server: Server) -> Iterator[Any]:
+    """The page, opened; while it is, it asks nothing of any other host."""
+    context = browser.new_context(viewport={"width": 1200, "height": 900})
+    page = context.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.set_default_timeout(WAIT)
+    page.goto(server.url)
+    page.get_by_role("button", name="Name it").wait_for()
+    yield page
+    context.close()
+    elsewhere = [url for url in asked if not url.startswith((server.url, "data:", "blob:"))]
+    assert len(asked) > 10
+    assert not elsewhere
+
+
+def drop(page: Any, box: str, *files: Path) -> None:
+    """Put files into a box, and wait until they are there."""
+    page.locator(f"#{box} input[type=file]").set_input_files([str(file) for file in files])
+    for file in files:
+        page.locator(f"#{box}").get_by_text(file.stem).first.wait_for()
+
+
+def fill(page: Any, clips: Path, query: str) -> None:
+    """Three classes with two clips each, and a query."""
+    for number, name in enumerate(CLASSES, 1):
+        page.get_by_label(f"Class {number}", exact=True).fill(name)
+        drop(page, f"clips-{number}", clips / f"{name}_0.mp4", clips / f"{name}_1.mp4")
+    drop(page, "query", clips / query)
+
+
+def test_from_dropped_clips_to_the_answer(page: Any, server: Server, clips: Path) -> None:
+    fill(page, clips, "an arrow on polka dots_6.mp4")
+    page.get_by_role("button", name="Name it").click()
+    page.locator("#maps img").nth(1).wait_for()
+    verdict = page.locator("#verdict")
+    assert verdict.locator("h2").inner_text() == "an arrow on polka dots"
+    names, shares = zip(*(line.split("\n") for line in verdict.locator("li").all_inner_texts()), strict=True)
+    assert names[0] == "an arrow on polka dots"
+    assert sorted(names) == sorted(CLASSES)
+    assert sum(float(share.rstrip("%")) for share in shares) == pytest.approx(100, abs=0.2)
+    widths = [bar.bounding_box()["width"] for bar in verdict.locator("li b").all()]
+    assert widths[0] > 10 * widths[1] >= 10 * widths[2]
+    assert "A clip is called unlike all when" in verdict.inner_text()
+    loaded = "images => images.every(image => image.complete && image.naturalWidth > 300)"
+    assert page.locator("#maps img").evaluate_all(loaded)
+
+    first = page.locator("#maps img").first.get_attribute("src")
+    page.get_by_role("radio", name="a heart on snow").check()
+    page.wait_for_function("src => document.querySelector('#maps img')?.src !== src", arg=first)
+    assert "first clip of a heart on snow" in page.locator("#maps").inner_text()
+
+    assert len(server.files()) == 7
+    page.goto("about:blank")
+    until(lambda: not server.files(), "that the clips of a closed page are deleted")
+
+
+def test_a_clip_of_no_class_is_said_and_the_query_can_be_changed(page: Any, server: Server, clips: Path) -> None:
+    fill(page, clips, "an arrow on polka dots_5.mp4")
+    page.locator("#query").get_by_label("Clear").or_(page.locator("#query button[title=Clear]")).first.click()
+    until(lambda: "an arrow on polka dots_5.mp4" not in server.files(), "that a clip which left the page is deleted")
+    drop(page, "query", clips / "a heart on snow_5.mp4")
+    page.get_by_role("button", name="Name it").click()
+    page.locator("#verdict h2").wait_for()
+    assert page.locator("#verdict h2").inner_text() == "Unlike all of them"
+    assert "If it must be one: a heart on snow" in page.locator("#verdict").inner_text()
+
+
+def test_what_is_no_video_or_too_large_is_refused_and_the_page_goes_on(
+    page: Any, server: Server, clips: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "notes.mp4").write_text("a shopping list")
+    (tmp_path / "big.mp4").write_bytes(b"\0\0\0\x20ftypisom" + bytes(3 * 2**20))
+    page.locator("#query input[type=file]").set_input_files(str(tmp_path / "big.mp4"))
+    page.get_by_text("exceed the maximum allowed size").wait_for()
+    page.locator("#query").get_by_label("Clear").or_(page.locator("#query button")).first.click()
+    assert "big.mp4" not in server.files()
+
+    fill(page, clips, "an arrow on polka dots_6.mp4")
+    page.get_by_label("Class 2", exact=True).fill("<b id=injected>${6 * 7} {{value}}</b>")
+    for _ in range(7):
+        page.get_by_role("button", name="Add a class").click()
+        page.wait_for_timeout(50)
+    page.get_by_label("Class 4", exact=True).fill("notes")
+    drop(page, "clips-4", tmp_path / "notes.mp4")
+    page.get_by_text("notes.mp4 is not a video").first.wait_for()  # at once
+    page.get_by_role("button", name="Name it").click()
+    assert "notes.mp4 is not a video" in page.locator("[role=alert]").inner_text()
+
+    page.get_by_label("Class 4", exact=True).fill("")
+    page.locator("#clips-4 button").last.click()
+    page.get_by_role("button", name="Name it").click()
+    page.locator("#verdict h2").wait_for()
+    assert "<b id=injected>${6 * 7} {{value}}</b>" in page.locator("#verdict").inner_text()
+    assert not page.locator("#injected").count()
+
+
+def test_nothing_is_left_when_it_ends(page: Any, server: Server, clips: Path) -> None:
+    drop(page, "query", clips / "a heart on snow_5.mp4")
+    until(server.files, "an upload")
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(timeout=60) == 0
+    assert not server.folder.exists()
