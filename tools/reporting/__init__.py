@@ -1,0 +1,1 @@
+"""What tools/report.py is made of: reading runs, drawing curves, choosing episodes, the page's templates."""
