@@ -10,11 +10,9 @@ different episodes are not paired, and it is said why.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import gzip
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +20,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fsar.failure import Options, one_message
 
 HEADER = ("run", "method", "inference", "benchmark", "split", "n", "k", "episodes", "accuracy", "± 95 %")
 
@@ -69,8 +69,24 @@ def find(paths: Sequence[Path]) -> list[Result]:
         files = [path] if path.is_file() else below
         if not files:
             raise FileNotFoundError(f"{path} holds no results.json; `fsar test --run {path}` writes it.")
-        found += [Result(file.parent, json.loads(file.read_text())) for file in files]
+        found += [Result(file.parent, read(file)) for file in files]
     return found
+
+
+def read(file: Path) -> dict[str, Any]:
+    """What a ``results.json`` holds.
+
+    Raises:
+        ValueError: when it is damaged, or no evaluation wrote it.
+    """
+    try:
+        record: dict[str, Any] = json.loads(file.read_text())
+        missing = {"method", "accuracy", "interval_95", "episodes", "data"} - set(record)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{file} cannot be read as JSON ({error}): run `fsar test` again.") from error
+    if missing:
+        raise ValueError(f"{file} is no result of `fsar test`: it lacks {', '.join(sorted(missing))}.")
+    return record
 
 
 def row(result: Result) -> tuple[str, ...]:
@@ -88,7 +104,7 @@ def paired_difference(a: Result, b: Result) -> tuple[float, float, int]:
         ValueError: when the episodes are not the same.
     """
     ours, theirs = a.record["data"], b.record["data"]
-    if ours["episodes_sha256"] != theirs["episodes_sha256"]:
+    if same_episodes(a) != same_episodes(b):
         facts = ("benchmark", "split", "split_sha256", "ways", "shots", "queries", "seed", "episodes", "opposites")
         differ = [f"{fact} {ours[fact]} and {theirs[fact]}" for fact in facts if ours[fact] != theirs[fact]]
         raise ValueError(
@@ -103,10 +119,15 @@ def paired_difference(a: Result, b: Result) -> tuple[float, float, int]:
     return float(difference.mean()), float(1.96 * spread / len(difference) ** 0.5), len(difference)
 
 
+def same_episodes(result: Result) -> tuple[str, str]:
+    """Equal for results on the same episodes: hashes of the split's videos and of the lists of their numbers."""
+    return result.record["data"]["split_sha256"], result.record["data"]["episodes_sha256"]
+
+
 def differences(results: Sequence[Result]) -> list[str]:
     """Paired differences of every result from the first on the same episodes; and why not, where there is no other."""
     lines = []
-    keys = [result.record["data"]["episodes_sha256"] for result in results]
+    keys = [same_episodes(result) for result in results]
     for index, result in enumerate(results[1:], start=1):
         first = keys.index(keys[index])
         if first == index and keys.count(keys[index]) > 1:
@@ -125,16 +146,14 @@ def differences(results: Sequence[Result]) -> list[str]:
     return lines
 
 
+@one_message(program="compare_runs")
 def main(args: list[str] | None = None) -> None:
     """Print the table and the differences."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Options(__doc__)
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--csv", type=Path, help="write the table there as well")
     own = parser.parse_args(args)
-    try:
-        results = find(own.runs)
-    except FileNotFoundError as error:
-        sys.exit(f"compare_runs: {error}")
+    results = find(own.runs)
     rows = [row(result) for result in results]
     for line in (HEADER, ["---"] * len(HEADER), *rows):
         print("|", " | ".join(line), "|")
