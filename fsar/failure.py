@@ -2,19 +2,75 @@
 
 from __future__ import annotations
 
+import argparse
+import site
 import sys
+import sysconfig
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+LINES = 8
+READABLE = (ValueError, OSError, ImportError, FloatingPointError, NotImplementedError)
+ROOT = Path(__file__).resolve().parents[1]
+OURS = (ROOT / "fsar", ROOT / "episodes", ROOT / "tools")
 
 
 @contextmanager
-def one_message(debug: bool = False, program: str = "fsar") -> Iterator[None]:
-    """Turn any exception into one message on standard error and exit status 1; with ``debug`` let it through."""
+def one_message(debug: bool | None = None, program: str = "fsar") -> Iterator[None]:
+    """Turn any exception into one message on standard error and exit status 1; it decorates ``main`` of a tool as well.
+
+    Args:
+        debug: let the exception through instead; None looks for ``--debug`` on the command line.
+        program: what the message starts with.
+    """
     try:
         yield
     except KeyboardInterrupt:
         sys.exit(f"{program}: interrupted")
     except Exception as error:
-        if debug:
+        if "--debug" in sys.argv if debug is None else debug:
             raise
-        sys.exit(f"{program}: {type(error).__name__}: {error}\n(--debug shows where)")
+        lines = f"{program}: {said(error)}".splitlines()
+        shown = lines if len(lines) <= LINES else [*lines[: LINES - 1], "..."]
+        sys.exit("\n".join([*shown, f"({users_own(error)}--debug shows where)"]))
+
+
+def said(error: Exception) -> str:
+    """What an exception says; its type stands before it unless its text is meant to be read alone."""
+    if isinstance(error, OSError) and error.errno and error.filename:
+        folder = Path(error.filename).parent
+        return f"{error.filename}: {error.strerror}" + ("" if folder.is_dir() else f"; there is no folder {folder}")
+    return str(error) if isinstance(error, READABLE) and str(error) else f"{type(error).__name__}: {error}"
+
+
+def users_own(error: Exception) -> str:
+    """``in FILE line N, FUNCTION; `` of the innermost code that is neither ours nor a library's; "" without any."""
+    paths = map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib"))
+    others = (*OURS, *map(Path, {*site.getsitepackages(), site.getusersitepackages(), *paths}))
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        if path.suffix == ".py" and not any(path.is_relative_to(folder) for folder in others):
+            return f"in {path.name} line {frame.lineno}, {frame.name}; "
+    return ""
+
+
+class Options(argparse.ArgumentParser):
+    """The options of a tool; a wrong one is told in one line, without the list of all.
+
+    Args:
+        description: the tool's docstring.
+        epilog: what ``--help`` says at its end.
+        prog: the tool's name, when it is not its file's.
+    """
+
+    def __init__(self, description: str | None, epilog: str | None = None, prog: str | None = None) -> None:
+        plain = argparse.RawDescriptionHelpFormatter
+        super().__init__(prog, description=description, epilog=epilog, formatter_class=plain, allow_abbrev=False)
+        self.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and leave with status 2."""
+        self.exit(2, f"{self.prog}: {message}\n(--help lists every option)\n")

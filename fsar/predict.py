@@ -11,12 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from episodes.listing import class_folders, require
 from episodes.splits import query_split, read_split
 from fsar.answer import AlignmentMap, Answer
-from fsar.failure import one_message
+from fsar.config_files import read_yaml
+from fsar.failure import Options, one_message
 from fsar.predictor import Predictor, bare, configure, load
 
 DESCRIPTION = """Name the clips of --query by the labelled clips of --support, one folder per class with one clip or
@@ -55,13 +54,7 @@ def run(args: list[str]) -> None:
 
 def read(args: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """Our own options, and those that are handed on to the configuration."""
-    parser = argparse.ArgumentParser(
-        "fsar predict",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = Options(DESCRIPTION, EPILOG, prog="fsar predict")
     parser.add_argument("--support", type=Path, required=True, help="folder with one folder of clips per class")
     parser.add_argument("--query", type=Path, required=True, help="a clip, or a folder of clips")
     parser.add_argument("--run", help="run folder, published folder, or Hugging Face repository user/name")
@@ -71,7 +64,6 @@ def read(args: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--classes", type=Path, help="YAML with `folder: name` lines")
     parser.add_argument("--device", default="auto", help="cpu, cuda, ...; by default a GPU when there is one")
     parser.add_argument("--json", action="store_true", help="print JSON, with the alignment maps")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     own, rest = parser.parse_known_args(args)
     if unknown := [arg for arg in rest if arg.startswith("-") and not arg.startswith(("--model.", "--data."))]:
         options = [option for action in parser._actions for option in action.option_strings]
@@ -110,7 +102,7 @@ def read_support(folder: Path, classes: Path | None = None) -> dict[str, list[Pa
     if classes is None and (folder / "classes.yaml").is_file():
         classes = folder / "classes.yaml"
     if classes is not None:
-        names = yaml.safe_load(classes.read_text()) or {}
+        names = read_yaml(classes) or {}
         if not isinstance(names, dict) or not all(isinstance(name, str) for pair in names.items() for name in pair):
             raise ValueError(f"{classes} must hold lines `folder: name`, both text; quote names such as 'yes' or '1'.")
         require(names, folders, f"class folder (named in {classes})", folder)

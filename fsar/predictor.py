@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse import ArgumentError
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
@@ -26,11 +26,13 @@ from episodes.video import VideoError
 from fsar.alignment import OTAM
 from fsar.answer import AlignmentMap, Answer, alignment_map, ranked
 from fsar.clip import ClipEncoder
+from fsar.config_files import check_files
 from fsar.evaluation import VideoBank, score_episodes
 from fsar.learner import Learner, check_checkpoint
 from fsar.methods import Prototype
 from fsar.sharing import open_run
 from fsar.threshold import Threshold, calibrate
+from fsar.usage import Parser, plain
 
 PathLike = str | os.PathLike[str]
 
@@ -171,7 +173,13 @@ def labelled(support: Mapping[str, Sequence[PathLike]]) -> dict[str, int]:
     return labels
 
 
-def load(source: PathLike, checkpoint: str = "best", overrides: Sequence[str] = (), device: str = "auto") -> Predictor:
+def load(
+    source: PathLike,
+    checkpoint: str = "best",
+    overrides: Sequence[str] = (),
+    device: str = "auto",
+    trust_classes: bool = False,
+) -> Predictor:
     """A trained method, and the way its clips are read.
 
     Args:
@@ -180,14 +188,16 @@ def load(source: PathLike, checkpoint: str = "best", overrides: Sequence[str] = 
         checkpoint: "best" or "last", of a run folder.
         overrides: options as on the command line, such as ``["--model.alignment", "FrameMean"]``.
         device: "cpu", "cuda", "cuda:1", ..., or "auto" for a GPU when there is one.
+        trust_classes: let a published configuration name classes that are not part of this library, whose code then
+            runs here. A run folder of your own may always.
 
     Raises:
         FileNotFoundError: when there is no configuration or no such checkpoint.
         ValueError: when the checkpoint does not fit, such as other frozen weights than it was trained on; for an
             option that does not exist; for a device that is not there.
     """
-    run = open_run(source, checkpoint)
-    predictor = configure(["--config", str(run.config), *overrides], device)
+    run = open_run(source, checkpoint, overrides, trust_classes)
+    predictor = configure(["--config", run.config, *overrides], device)
     check_checkpoint(predictor.learner, run.checkpoint)
     predictor.learner.load_state_dict(run.checkpoint["state_dict"], strict=False)
     return predictor
@@ -212,7 +222,8 @@ def configure(args: Sequence[str], device: str = "auto") -> Predictor:
     Raises:
         ValueError: for an option or file that cannot be understood; for a device that is not there.
     """
-    parser = ArgumentParser(exit_on_error=False)
+    check_files(args)
+    parser = Parser(exit_on_error=False)
     parser.add_argument("-c", "--config", action="config")
     parser.add_class_arguments(Learner, "model", sub_configs=True)
     parser.add_class_arguments(EpisodicDataModule, "data", sub_configs=True)
@@ -222,7 +233,8 @@ def configure(args: Sequence[str], device: str = "auto") -> Predictor:
     try:
         parsed = parser.parse_args(long_names(args))
     except ArgumentError as error:
-        raise ValueError(str(error)) from None
+        options = {option for action in parser._actions for option in action.option_strings}
+        raise ValueError(plain(str(error), args, options)) from None
     with torch.random.fork_rng():
         torch.manual_seed(int(parsed.seed_everything or 0))  # weights that are random on purpose come out as in the fit
         parts = parser.instantiate(parsed)

@@ -1,0 +1,90 @@
+"""The configuration files of a command line: what is wrong with them, and which one a key comes from."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+def config_files(args: Sequence[str]) -> list[str]:
+    """The configuration files that a command line names, in its order; JSON in the place of a file is left out."""
+    named = [b for a, b in pairwise(args) if a in ("-c", "--config")]
+    named += [word.partition("=")[2] for word in args if word.startswith(("-c=", "--config="))]
+    return [name for name in named if not name.lstrip().startswith(("{", "["))]
+
+
+def check_files(args: Sequence[str]) -> None:
+    """Look at every configuration file of a command line.
+
+    Raises:
+        FileNotFoundError: for one that is not there.
+        ValueError: for one that is not YAML, holds no sections, or holds a key twice, of which the second would win.
+    """
+    for name in config_files(args):
+        path = Path(name)
+        if not path.is_file():
+            near = difflib.get_close_matches(path.stem, [p.stem for p in path.parent.glob("*.yaml")], 1)
+            hint = f"; did you mean {path.with_name(near[0])}.yaml ?" if near else "."
+            found = "it is a folder" if path.is_dir() else "there is no such file"
+            raise FileNotFoundError(f"-c {name}: expected a YAML file, but {found}{hint}")
+        content = read_yaml(path)
+        if not isinstance(content, dict):
+            found = "an empty file" if content is None else f"a {type(content).__name__}"
+            raise ValueError(f"-c {name}: expected sections such as trainer:, data: and model:, found {found}.")
+
+
+def read_yaml(path: Path) -> Any:
+    """What a YAML file says.
+
+    Raises:
+        ValueError: when it is not YAML, or holds a key twice, of which the second would win.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except (UnicodeDecodeError, yaml.reader.ReaderError):
+        raise ValueError(f"{path}: expected YAML, found a binary file.") from None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else "?"
+        raise ValueError(f"{path}: not YAML, line {line}: {error.problem}.") from None
+    for key, line in twice(node):
+        raise ValueError(f"{path}: {key} stands there twice, again in line {line}: keep one of them.")
+    return yaml.safe_load(text)
+
+
+def twice(node: yaml.Node | None, prefix: str = "") -> Iterator[tuple[str, int]]:
+    """Keys that a mapping holds twice, at any depth, and the line of the second."""
+    if isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, value in node.value:
+            name = f"{prefix}{key.value}"
+            if name in seen:
+                yield name, key.start_mark.line + 1
+            seen.add(name)
+            yield from twice(value, f"{name}.")
+
+
+def origin(key: str, args: Sequence[str]) -> str:
+    """``FILE: `` when a key was set by a configuration file of the command line and by no option after it."""
+    plain_key = key.replace("init_args.", "")
+    last = plain_key.rpartition(".")[2]
+    if any(re.match(rf"--(.*\.)?{re.escape(last)}(=|$)", word) for word in args):
+        return ""
+    for name in reversed(config_files(args)):
+        if Path(name).is_file() and plain_key in set(flat(yaml.safe_load(Path(name).read_text(encoding="utf-8")))):
+            return f"{name}: "
+    return ""
+
+
+def flat(content: Any, prefix: str = "") -> Iterator[str]:
+    """Dotted keys of nested mappings, without ``init_args``."""
+    for key, value in content.items() if isinstance(content, dict) else ():
+        name = prefix.rstrip(".") if key == "init_args" else f"{prefix}{key}"
+        yield name
+        yield from flat(value, f"{name}.")

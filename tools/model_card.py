@@ -1,0 +1,268 @@
+"""The README.md of a published run, from what the run wrote down: nothing in it is typed by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jinja2
+import yaml
+
+CARD = """\
+---
+license: {{ license }}
+library_name: fsar
+pipeline_tag: video-classification
+tags:
+- few-shot
+- action-recognition
+- video
+- {{ method | lower }}
+---
+
+# {{ title }}
+
+Names the action in a video clip, given one to a few clips of each action to choose from; the actions need not be among
+those it was trained on. {{ trained_weights }} weights of {{ method }}{% if metric %} with {{ metric }}{% endif %} were
+trained, on {{ classes | length }} classes of {{ benchmark }}.
+
+## Use
+
+```python
+import fsar
+model = fsar.load("{{ address }}"{{ arguments }})
+print(*model.predict({"waving": ["a.mp4"], "jumping": ["b.mp4"]}, ["query.mp4"]))
+```
+
+## What it needs
+
+* fsar {{ versions.fsar }} or newer.
+* The frozen weights it was trained on, which are not part of it; sha256 over them all
+  `{{ facts.frozen_weights_sha256 }}`, checked when it is loaded.
+{% for part in frozen %}
+  * `{{ part.name }}`: {{ part.model }}, {{ part.weights }}.
+{% endfor %}
+{% for key, name in files.items() %}
+* The file `{{ name }}`, named by the option `--{{ key }}`.
+{% endfor %}
+{% for name in foreign %}
+* `{{ name }}`, which is code of its author and no part of fsar: {{ code }}. Read it, put it where Python finds it, and
+  load with `trust_classes=True`.
+{% endfor %}
+
+## Results
+{% if rows %}
+
+| benchmark | split | setting | metric | inference | episodes | accuracy | class names alone |
+|---|---|---|---|---|---|---|---|
+{% for row in rows %}
+| {{ row | join(" | ") }} |
+{% endfor %}
+
+Accuracy in %, with its 95 % interval over episodes; "class names alone" is what the same episodes give without any
+support clip (zero-shot), the floor that support clips have to beat. All of them were measured on these weights.
+{% for warning in warnings %}
+
+**{{ warning }}**
+{% endfor %}
+{% else %}
+
+None: this run was not tested before it was published. `fsar test --run RUN` measures.
+{% endif %}
+
+## Protocol
+
+{{ chosen }}
+Test classes were touched by the tests alone. An episode is a pure function of seed and number, and every `results.json`
+names the list of its episodes by hash.
+
+## Provenance
+
+| what | |
+|---|---|
+{% for name, value in provenance.items() %}
+| {{ name }} | {{ value }} |
+{% endfor %}
+
+<details><summary>Configuration of the training</summary>
+
+```yaml
+{{ recipe }}```
+
+</details>
+
+<details><summary>The {{ classes | length }} classes it was trained on</summary>
+
+{{ classes | join("; ") }}
+
+</details>
+
+## Limits
+
+It chooses among the classes it is shown, and takes a clip of none of them for the most similar one unless its threshold
+("unlike all") says otherwise. How accurate it is on other videos than those of the table is not known: measure it on
+yours. It looks at {{ frames }} frames of a clip, and inherits what its frozen weights have learned and failed to learn.
+"""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What a card is written from.
+
+    Args:
+        address: what ``fsar.load`` is given.
+        config: of the fit, without paths of this machine.
+        checkpoint: of Lightning, ``best.ckpt``.
+        facts: what the weights file says beside the weights.
+        records: the contents of every published ``results.json``.
+        hashes: ``{what: sha256}``.
+        commit: of the code that published, for a run without results.
+        versions: of the packages that published, for a run without results.
+        files: ``{option: name}`` of files that are needed and not published.
+        foreign: names of classes that are no part of fsar.
+        code: where those are found.
+        license: Hugging Face's name of a licence.
+    """
+
+    address: str
+    config: Mapping[str, Any]
+    checkpoint: Mapping[str, Any]
+    facts: Mapping[str, Any]
+    records: Sequence[Mapping[str, Any]]
+    hashes: Mapping[str, str]
+    commit: str | None
+    versions: Mapping[str, str]
+    files: Mapping[str, str]
+    foreign: Sequence[str]
+    code: str
+    license: str
+
+
+def write_card(packed: Packed) -> str:
+    """The card, as Markdown with Hugging Face's front matter."""
+    method, classes = packed.facts["fsar_method"], packed.facts["trained_classes"]
+    metric, benchmark = metric_of(packed.config), benchmark_of(packed.config)
+    versions = packed.records[0]["versions"] if packed.records else packed.versions
+    arguments = f', overrides=["--{next(iter(packed.files))}", "FILE"]' if packed.files else ""
+    return jinja2.Template(CARD, trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined).render(
+        facts=packed.facts,
+        license=packed.license,
+        address=packed.address,
+        files=packed.files,
+        foreign=packed.foreign,
+        code=packed.code.rstrip("."),
+        arguments=arguments + (", trust_classes=True" if packed.foreign else ""),
+        title=" ".join(filter(None, [method, metric and f"with {metric},", "trained on", benchmark])),
+        method=method,
+        metric=metric,
+        benchmark=benchmark,
+        classes=classes,
+        trained_weights=f"{sum(value.numel() for value in packed.checkpoint['state_dict'].values()):,}",
+        frozen=frozen_parts(packed.config["model"]["method"], "model"),
+        rows=[row(record) for record in packed.records],
+        warnings=warnings(packed.records),
+        chosen=how_chosen(packed.checkpoint, packed.config),
+        provenance=provenance(packed, versions),
+        versions=versions,
+        recipe=yaml.safe_dump(without_nothing(packed.config), sort_keys=False, allow_unicode=True),
+        frames=packed.config["data"].get("frames", 8),
+    )
+
+
+def row(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """The line of one result in the table."""
+    data = record["data"]
+    setting = f"{data['ways']}-way {data['shots']}-shot" + (", opposites" if data["opposites"] else "")
+    floor = percent(record["zero_shot_accuracy"], record["zero_shot_interval_95"]) if has_floor(record) else "–"
+    accuracy = percent(record["accuracy"], record["interval_95"])
+    how = metric_of(record["config"]) or "–", record["inference"] or "–"
+    return data["benchmark"], data["split"], setting, *how, f"{record['episodes']:,}", accuracy, floor
+
+
+def has_floor(record: Mapping[str, Any]) -> bool:
+    """Whether class names alone were scored as well."""
+    return "zero_shot_accuracy" in record
+
+
+def percent(accuracy: float, interval: float) -> str:
+    """``86.35 ± 0.31``."""
+    return f"{100 * accuracy:.2f} ± {100 * interval:.2f}"
+
+
+def warnings(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What makes a number of the table something else than accuracy on new classes."""
+    seen = {
+        f"{record['data']['benchmark']}, {record['data']['split']}: {len(names)} of its {record['data']['classes']} "
+        f"classes were trained on ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''}); that is not few-shot "
+        "accuracy on new classes."
+        for record in records
+        if (names := record.get("classes_seen_in_training"))
+    }
+    return sorted(seen)
+
+
+def how_chosen(checkpoint: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    """How the checkpoint was chosen, from what its callback wrote into it."""
+    when = f"after optimiser step {checkpoint['global_step']:,}"
+    for name, state in checkpoint.get("callbacks", {}).items():
+        if name.startswith("BestCheckpoint") and state.get("best_model_score") is not None:
+            episodes = config["data"].get("val_episodes", 1000)
+            return (
+                f"The checkpoint was chosen on validation classes: the one {when} had the highest accuracy there, "
+                f"{100 * float(state['best_model_score']):.2f} % over {episodes:,} episodes."
+            )
+    return f"There were no validation classes: the checkpoint is the last, {when}."
+
+
+def provenance(packed: Packed, versions: Mapping[str, str]) -> dict[str, str]:
+    """Where the weights and numbers come from; a commit that ends in + had changes that were not committed."""
+    commits = {record["commit"] for record in packed.records} if packed.records else {packed.commit}
+    named = [commit or "not a checkout" for commit in commits]
+    return {
+        "commit of the " + ("tests" if packed.records else "publication"): ", ".join(
+            f"`{name}`" for name in sorted(named)
+        ),
+        "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
+        **{name: f"`{sha256}`" for name, sha256 in packed.hashes.items()},
+    }
+
+
+def frozen_parts(spec: Any, key: str) -> list[dict[str, str]]:
+    """Every part of a method that starts from weights of others: its option, its model, and which weights."""
+    if not isinstance(spec, dict):
+        return []
+    found: list[dict[str, str]] = []
+    arguments = spec.get("init_args", spec)
+    source = next((name for name in ("pretrained", "weights") if "model" in arguments and name in arguments), None)
+    if source:
+        weights = arguments[source]
+        what = f"weights `{weights}`" if weights else "random weights, drawn from seed_everything"
+        found.append(
+            {"name": key, "model": f"{spec['class_path'].rsplit('.')[-1]} `{arguments['model']}`", "weights": what}
+        )
+    for name, value in arguments.items():
+        found += frozen_parts(value, f"{key}.{name}")
+    return found
+
+
+def metric_of(config: Mapping[str, Any]) -> str:
+    """Name of the alignment that a configuration compares frames with; nothing when there is none."""
+    alignment = (config["model"]["method"].get("init_args") or {}).get("alignment") or {}
+    return str(alignment.get("class_path", "")).rsplit(".", 1)[-1]
+
+
+def benchmark_of(config: Mapping[str, Any]) -> str:
+    """What it was trained on: the source of its clips, with its name, kind or folder."""
+    source = config["data"].get("benchmark") or {}
+    arguments = source.get("init_args") or {}
+    detail = next((arguments[key] for key in ("name", "flavour", "root") if arguments.get(key)), "")
+    return f"{source.get('class_path', 'unknown data').rsplit('.', 1)[-1]} {detail}".strip()
+
+
+def without_nothing(value: Any) -> Any:
+    """Plain data without what is None or empty."""
+    if isinstance(value, dict):
+        items = {key: without_nothing(item) for key, item in value.items()}
+        return {key: item for key, item in items.items() if item not in (None, {}, [])}
+    return value
