@@ -59,13 +59,15 @@ class EpisodicDataModule(LightningDataModule):
         train_transform: by default short side to 8/7 of size, then one random crop per clip; no flip.
         test_transform: by default short side to 8/7 of size, then the centre crop.
         reader: how videos are decoded: auto (exact on every file), pyav, decord or torchcodec.
-        features: folder that tools/extract_features.py filled for this configuration, read instead of the videos.
+        features: folder that tools/extract_features.py filled for this configuration, read instead of the videos: the
+            features of a frozen encoder, or what the frozen blocks of an encoder gave of which the last are trained.
         check_videos: look at every video of the splits before the start, and refuse to start on a broken one.
         skip_unreadable: leave broken videos out and list them, instead of refusing to start.
         episodes_per_batch: training episodes in one batch.
         video_batch: videos that are encoded together in evaluation.
         episode_batch: episodes that are scored together in evaluation.
-        workers: processes that read videos; by default one per free CPU core, at most 8. No result depends on it.
+        workers: processes that read videos; by default one per free CPU core, at most 8, and none for stored features.
+            No result depends on it.
         seed: of training episodes and of their random frames and crops.
         test_seed: of validation and test episodes, and of their frames and crops if those are random.
     """
@@ -101,9 +103,16 @@ class EpisodicDataModule(LightningDataModule):
         test_seed: int = 0,
     ) -> None:
         super().__init__()
+        counts = {"frames": frames, "size": size, "train_episodes": train_episodes, "val_episodes": val_episodes}
+        counts |= {"test_episodes": test_episodes, "episodes_per_batch": episodes_per_batch}
+        for name, value in {**counts, "video_batch": video_batch, "episode_batch": episode_batch}.items():
+            if value < 1:
+                raise ValueError(f"data.{name} must be at least 1, found {value}.")
+        if workers is not None and workers < 0:
+            raise ValueError(f"data.workers must be null, 0 (read in this process) or more, found {workers}.")
         self.benchmark, self.ways, self.shots, self.queries = benchmark, ways, shots, queries
         self.counts = {"train": train_episodes, "val": val_episodes, "test": test_episodes}
-        self.test_shots, self.test_queries = test_shots or shots, test_queries
+        self.test_shots, self.test_queries = shots if test_shots is None else test_shots, test_queries
         self.opposites, self.drop_small_classes = opposites, drop_small_classes
         short_side = round(size * 8 / 7)
         self.train_sampler, self.test_sampler = train_sampler or SegmentRandom(), test_sampler or SegmentCentre()
@@ -269,10 +278,10 @@ class EpisodicDataModule(LightningDataModule):
 
     @property
     def readers(self) -> int:
-        """Number of processes that read videos, for each process that computes; stored features need none."""
-        wanted = self.workers if self.features is None else 0
-        processes = self.trainer.num_devices if self.trainer else 1
-        return min(8, suggested_max_num_workers(processes)) if wanted is None else wanted
+        """Number of processes that read, for each process that computes; stored features need none unless asked for."""
+        if self.workers is not None or self.features is not None:
+            return self.workers or 0
+        return min(8, suggested_max_num_workers(self.trainer.num_devices if self.trainer else 1))
 
     def _refuse_limits(self) -> None:
         """Cutting a loader short would take videos away from episodes that need them."""

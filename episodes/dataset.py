@@ -24,6 +24,9 @@ Transform = Callable[[Tensor, torch.Generator], Any]
 """What is done to one clip, uint8 ``(t c h w)`` to ``(t c h w)``: see :mod:`episodes.transforms`. (The result is a
 Tensor; jsonargparse takes a class path for such an argument only when the annotation leaves it open.)"""
 
+LISTED = 3
+"""Broken videos that a message names."""
+
 
 class ClipSource(Protocol):
     """Where episodes take their clips from: pixels of videos, or features that were stored before."""
@@ -92,13 +95,13 @@ def readable(
         workers: how many are looked at together, in each process.
         rank: of this process.
         world: number of processes.
-        skip: leave out the broken videos, with a warning that lists them.
+        skip: leave out the broken videos, with a warning.
 
     Returns:
         The split, less the broken videos; and ``{path: cause}`` of those.
 
     Raises:
-        VideoError: when some cannot be read and ``skip`` is false; it lists them all.
+        VideoError: when some cannot be read and ``skip`` is false; it names the first.
     """
     paths = {str(split.path(video)): relative for video, relative in enumerate(split.paths)}
     broken = find_unreadable(list(paths)[rank::world], max(workers, 1))
@@ -108,10 +111,12 @@ def readable(
         broken = {path: cause for share in shares for path, cause in share.items()}
     if not broken:
         return split, {}
-    listed = "\n".join(f"  {path}: {cause}" for path, cause in sorted(broken.items()))
-    message = f"{len(broken)} of the {len(split)} videos of split {split.name} cannot be read:\n{listed}"
+    listed = [f"\n  {path}: {cause}" for path, cause in sorted(broken.items())]
+    more = f"\n  and {len(listed) - LISTED} more; tools/check_videos.py lists them all" if len(listed) > LISTED else ""
+    message = f"{len(broken)} of the {len(split)} videos of split {split.name} cannot be read:"
+    message += "".join(listed[:LISTED]) + more
     if not skip:
-        raise VideoError(f"{message}\nReplace them, or leave them out with skip_unreadable=true.")
+        raise VideoError(f"{message}\nReplace them, or leave them out with --data.skip_unreadable=true.")
     if rank == 0:
         warnings.warn(f"{message}\nThey are left out.", stacklevel=2)
     left_out = {paths[path]: cause for path, cause in sorted(broken.items())}

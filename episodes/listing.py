@@ -20,11 +20,14 @@ def class_folders(root: Path) -> list[str]:
     Raises:
         FileNotFoundError: when ``root`` is no folder or has none in it.
     """
+    if root.exists() and not root.is_dir():
+        raise NotADirectoryError(f"{root} is a file; expected a folder that holds one folder of clips per class.")
     if not root.is_dir():
         near = next((parent for parent in root.parents if parent.is_dir()), Path())
-        close = difflib.get_close_matches(root.name, [entry.name for entry in near.iterdir()], 1)
-        hint = f"; did you mean {near / close[0]}?" if close else f"; the folder {near} exists."
-        raise FileNotFoundError(f"there is no folder {root}{hint}")
+        folders = sorted(entry.name for entry in near.iterdir() if entry.is_dir())
+        close = difflib.get_close_matches(root.name, folders, 1)
+        there = f"{'the current folder' if near == Path() else near} has {', '.join(folders[:5]) or 'none'}."
+        raise FileNotFoundError(f"there is no folder {root}; {f'did you mean {near / close[0]}?' if close else there}")
     folders = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
     if not folders:
         raise FileNotFoundError(f"{root} holds no folders; it must hold one folder of clips per class.")
@@ -51,7 +54,7 @@ def find_clips(folder: Path, listed: Sequence[str] | None, ignored: dict[str, in
     if not clips:
         found = f"only {len(others)} other entries, such as {others[0]}" if others else "nothing"
         raise ValueError(
-            f"the class folder {folder} has no clips: expected videos ({' '.join(sorted(VIDEO_SUFFIXES))}) or folders "
+            f"the folder {folder} has no clips: expected videos ({' '.join(sorted(VIDEO_SUFFIXES))}) or folders "
             f"of frames, found {found}."
         )
     if listed is None:

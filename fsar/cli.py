@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
-import difflib
-import inspect
 import logging
 import os
 import re
+import signal
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 
 import fsar.methods  # noqa: F401  (so that short class names are known)
 from episodes.benchmarks import seen_classes
 from episodes.datamodule import EpisodicDataModule
-from fsar.alignment import Alignment
+from fsar import usage
 from fsar.checkpoints import BestCheckpoint, ResumePoint
-from fsar.clip import FrameEncoder
+from fsar.config_files import check_files
 from fsar.failure import one_message
 from fsar.learner import Learner
-from fsar.method import Method
+from fsar.live import EpisodeProgress
 from fsar.metrics import Accuracy
 from fsar.predictor import long_names
 from fsar.results import time_shares, write_results
+from fsar.sharing import read_checkpoint
 
 RUN_VARIABLE = "FSAR_RUN"  # processes that Lightning starts for other devices share the folder of the first
 METHOD_KEY = "--model.method"
@@ -56,19 +60,22 @@ def run(args: list[str]) -> None:
     for message in NOISE:
         warnings.filterwarnings("ignore", message)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "Tip:" not in record.msg)
-    with one_message(debug):
-        CLI(
-            Learner,
-            EpisodicDataModule,
-            args=expand(args),
-            parser_class=Parser,
-            parser_kwargs={"allow_abbrev": False},
-            save_config_callback=SaveConfig,
-            save_config_kwargs={"save_to_log_dir": False},
-            auto_configure_optimizers=False,
-            load_from_checkpoint_support=False,
-            trainer_defaults={"num_sanity_val_steps": 0, "inference_mode": False},
-        )
+    try:
+        with one_message(debug):
+            CLI(
+                Learner,
+                EpisodicDataModule,
+                args=expand(args),
+                parser_class=Parser,
+                parser_kwargs={"prog": "fsar", "allow_abbrev": False},
+                save_config_callback=SaveConfig,
+                save_config_kwargs={"save_to_log_dir": False},
+                auto_configure_optimizers=False,
+                load_from_checkpoint_support=False,
+                trainer_defaults={"num_sanity_val_steps": 0, "inference_mode": False},
+            )
+    except SIGTERMException:
+        sys.exit(128 + signal.SIGTERM)  # by itself it would leave with status 0
 
 
 def expand(args: list[str]) -> list[str]:
@@ -79,6 +86,7 @@ def expand(args: list[str]) -> list[str]:
     """
     out = [part for a in args for part in (a.split("=", 1) if a.startswith("--run=") else [a])]
     out = long_names(out)
+    check_files(out)
     configured = {"-c", "--config", METHOD_KEY} & {a.split("=")[0] for a in out}
     if not configured and any(re.match(r"--model\.method\..*help", a) for a in out):
         out[1:1] = [METHOD_KEY, "ClipFSAR"]  # help on a part needs to know of which method
@@ -88,7 +96,7 @@ def expand(args: list[str]) -> list[str]:
     config, checkpoint = folder / "config.yaml", folder / "checkpoints" / "best.ckpt"
     if config.is_file():
         out[1:1] = ["--config", str(config)]
-        if checkpoint.is_file() and "--ckpt_path" not in {a.split("=")[0] for a in out}:
+        if "--ckpt_path" not in {a.split("=")[0] for a in out}:
             out += ["--ckpt_path", str(checkpoint)]
     elif not configured:
         raise FileNotFoundError(
@@ -97,31 +105,8 @@ def expand(args: list[str]) -> list[str]:
     return out
 
 
-class Parser(LightningArgumentParser):
-    """Says what is wrong in one line, and which key was probably meant."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Print ``message`` with a suggestion and leave with status 2."""
-        text = str(message).strip()
-        known = {option for action in self._actions for option in action.option_strings}
-        unknown = re.findall(r"(--[\w.]+)", text.split("unrecognized arguments:")[-1]) if "unrecognized" in text else []
-        unknown += re.findall(r"[Kk]ey \"?'?([\w.]+)'?\"? is not expected", text)
-        unknown += re.findall(r"Option '([\w.]+)' is not accepted", text)
-        for key in unknown:
-            last = key.lstrip("-").split(".")[-1]
-            names = {n.lstrip("-").split(".")[-1] for n in known} | part_parameters()
-            if close := difflib.get_close_matches(last, sorted(names - {last}), n=1, cutoff=0.6):
-                text += f"\ndid you mean {key[: -len(last)]}{close[0]} ?"
-        sys.stderr.write(f"fsar: {text}\n(`fsar {' '.join(sys.argv[1:2])} --help` lists every option)\n")
-        sys.exit(2)
-
-
-def part_parameters() -> set[str]:
-    """Names of the constructor arguments of every method, encoder and alignment that is known."""
-    parts: list[Any] = [Method, FrameEncoder, Alignment]
-    for part in parts:
-        parts += part.__subclasses__()
-    return {name for part in parts for name in inspect.signature(part.__init__).parameters}
+class Parser(usage.Parser, LightningArgumentParser):
+    """Lightning's parser, with errors in a line or two."""
 
 
 class CLI(LightningCLI):
@@ -136,32 +121,48 @@ class CLI(LightningCLI):
         """Lightning lays hyper-parameters found in a checkpoint over the command line (Lightning #21116); ours holds
         none, and a metric named on the command line of ``test`` must win whatever the checkpoint says."""
 
+    def before_instantiate_classes(self) -> None:
+        """Refuse a checkpoint that is not there, or is none."""
+        path = self._get(self.config, "ckpt_path")
+        if path is None or "://" in path or (self.subcommand == "fit" and path in ("last", "hpc")):
+            return
+        if not Path(path).is_file():
+            folder = Path(self._get(self.config, "run") or ".", "checkpoints")
+            there = ", ".join(sorted(map(str, folder.glob("*.ckpt")))) or f"none in {folder}"
+            raise FileNotFoundError(
+                f"--ckpt_path {path}: there is no such checkpoint; there is {there}. `fsar fit` makes them at the end "
+                "of every epoch; to evaluate without trained weights, --ckpt_path null."
+            )
+        read_checkpoint(Path(path))
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer, with logs and checkpoints in the run folder."""
         inherited = os.environ.get(RUN_VARIABLE) if "LOCAL_RANK" in os.environ else None
         folder = self._get(self.config, "run") or inherited or time.strftime(RUNS)
         os.environ[RUN_VARIABLE] = self.config[self.subcommand]["run"] = folder
         fit = self.subcommand == "fit"
-        fresh = fit and not self._get(self.config, "ckpt_path") and "LOCAL_RANK" not in os.environ
+        requeued = SLURMEnvironment.detect() and any(Path(folder).glob("hpc_ckpt_*.ckpt"))  # Lightning goes on from it
+        fresh = fit and not (self._get(self.config, "ckpt_path") or requeued or "LOCAL_RANK" in os.environ)
         if fresh and Path(folder, "config.yaml").exists():
-            raise FileExistsError(
-                f"{folder} already holds a run. Name another folder with --run, or continue this one with "
-                f"--ckpt_path {folder}/checkpoints/last.ckpt."
-            )
+            saved = sorted(Path(folder, "checkpoints").glob("*.ckpt"), key=lambda path: path.stat().st_mtime_ns)
+            go_on = f", or continue this one with --ckpt_path {saved[-1]}" if saved else ""
+            raise FileExistsError(f"{folder} already holds a run. Name another folder with --run{go_on}.")
+        claim(Path(folder))
         configured = self._get(self.config_init, "trainer")
         kwargs["default_root_dir"] = folder
         kwargs["callbacks"] = list(configured.callbacks or [])
         if configured.enable_progress_bar is not False:
-            kwargs["callbacks"].append(RichProgressBar())
+            kwargs["callbacks"].append(EpisodeProgress())
         kwargs["enable_checkpointing"] = fit and configured.enable_checkpointing is not False
         if kwargs["enable_checkpointing"]:
             checkpoints = Path(folder, "checkpoints")
             last = ModelCheckpoint(checkpoints, "last", enable_version_counter=False)
             kwargs["callbacks"] = [ResumePoint(checkpoints), *kwargs["callbacks"], BestCheckpoint(checkpoints), last]
-        if configured.logger is None:
-            loggers = [CSVLogger(folder, name="csv"), TensorBoardLogger(folder, name="tensorboard")]
-            kwargs["logger"] = loggers if fit else False
-        return super().instantiate_trainer(**kwargs)
+        kwargs["logger"] = loggers(configured.logger, folder) if fit else configured.logger or False
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (MisconfigurationException, TypeError) as error:
+            raise refused(error) from error
 
     def after_fit(self) -> None:
         """Say where everything is."""
@@ -203,13 +204,72 @@ class CLI(LightningCLI):
                 floor = Accuracy(result["zero_shot_accuracy"], result["zero_shot_interval_95"], result["episodes"])
                 print(f"the class names alone (zero-shot): {floor}")
             print(f"{time_shares(result, len(data.splits[split]))}\nresults: {folder}")
+            count = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
+            if count and not self._get(self.config, "ckpt_path"):
+                method = type(self.model.method).__name__
+                print(f"note: no checkpoint was read; the {count:,} weights that {method} trains are as before a fit.")
+
+
+def loggers(configured: Any, folder: str) -> list[Logger] | bool:
+    """The loggers of a fit: those of ``trainer.logger``, by default TensorBoard; and always CSV, for the report.
+
+    Args:
+        configured: the value of ``trainer.logger``; false for none at all.
+        folder: the run folder.
+    """
+    if configured is False:
+        return False
+    if configured is None or configured is True:
+        configured = TensorBoardLogger(folder, name="tensorboard")
+    found = list(configured) if isinstance(configured, Sequence) else [configured]
+    if not any(isinstance(logger, CSVLogger) for logger in found):
+        found.insert(0, CSVLogger(folder, name="csv"))
+    return found
 
 
 class SaveConfig(SaveConfigCallback):
-    """Writes the full configuration of a fit into its run folder."""
+    """Writes the full configuration of a fit into its run folder; a fit that learns nothing leaves it as it was."""
+
+    path: Path | None = None
+    before: str | None = None
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit":
-            path = Path(trainer.default_root_dir, "config.yaml")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self.parser.save(self.config, path, skip_none=False, overwrite=True)
+            self.path = Path(trainer.default_root_dir, "config.yaml")
+            self.before = self.path.read_text() if self.path.exists() else None
+            self.parser.save(self.config, self.path, skip_none=False, overwrite=True)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.path = None  # from here on the run is this one
+
+    def on_exception(self, *_: Any) -> None:
+        """Take it back: the next attempt shall not find a run where there is none, nor a run another configuration."""
+        if self.path is not None and self.before is None:
+            self.path.unlink()
+        elif self.path is not None and self.before is not None:
+            self.path.write_text(self.before)
+
+
+def claim(folder: Path) -> None:
+    """Make the run folder.
+
+    Raises:
+        PermissionError: when it cannot be made, or written into.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = "it is a file" if folder.is_file() else error.strerror
+        raise PermissionError(f"--run {folder}: this folder cannot be made ({reason}); name another.") from error
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"--run {folder}: nothing can be written into it; name another folder.")
+
+
+def refused(error: Exception) -> ValueError:
+    """What Lightning says of the trainer's options; of devices also which there are, and the option that takes them."""
+    said = " ".join(str(error).split())
+    if not re.search("(?i)gpu|cuda|device", said):
+        return ValueError(f"trainer: {said}")
+    gpus = torch.cuda.device_count()
+    found = f"{gpus} GPU{'s' if gpus > 1 else ''}" if gpus else "no GPU that torch can use"
+    return ValueError(f"trainer: {said} This machine has {found}; --trainer.accelerator auto takes what there is.")

@@ -53,6 +53,8 @@ class Learner(LightningModule):
         self.make_lr_scheduler = lr_scheduler
         self.no_weight_decay = no_weight_decay or []
         self.lr_factors = lr_factors or {}
+        self.training_accuracy = EpisodeAccuracy()  # of this epoch's episodes so far, of this process alone
+        self.training_accuracy.sync_on_compute = False
         self.accuracy = EpisodeAccuracy()
         self.zero_shot = EpisodeAccuracy()  # of the class names alone, on the same episodes
         self.bank: VideoBank | None = None
@@ -68,6 +70,9 @@ class Learner(LightningModule):
             rank_zero_info(f"adapter: {added_cost(self.method.encoder)}")
         self.base_seed = torch.initial_seed()
 
+    def on_train_epoch_start(self) -> None:
+        self.training_accuracy.reset()
+
     def training_step(self, episode: Episode, batch_idx: int) -> Tensor:
         # dropout is a function of (seed, episode number): a resumed run goes on as if it had not been interrupted
         torch.manual_seed((self.base_seed * 1_000_003 + int(episode.number.flatten()[0])) % 2**63)
@@ -76,6 +81,7 @@ class Learner(LightningModule):
         losses = self.method.loss(scores, episode)
         self._refuse_nan(losses, episode)
         right = (scores.few_shot.argmax(-1) == episode.query_labels).float().mean()
+        self.training_accuracy.update(scores.few_shot.detach(), episode.query_labels)
         size = episode.number.numel()
         self.log_dict({f"train_{k}": v.detach() for k, v in losses.items()}, batch_size=size)
         self.log("train_accuracy", right, prog_bar=True, batch_size=size)
@@ -87,7 +93,8 @@ class Learner(LightningModule):
             raise FloatingPointError(
                 f"{', '.join(bad)} in training episode {episode.number.flatten().tolist()} (optimiser step "
                 f"{self.global_step}). Nothing was updated by it. Lower the learning rate, clip gradients "
-                "(--trainer.gradient_clip_val 1) or train in fp32; the same seed and number give the same episode."
+                "(--trainer.gradient_clip_val 1) or train in fp32; the same seed and number give the same episode. An "
+                "alignment of your own: try tools/check_alignment.py on it."
             )
 
     def on_validation_epoch_start(self) -> None:
@@ -158,7 +165,8 @@ class Learner(LightningModule):
         """Trained parameters by learning-rate factor and weight decay.
 
         Raises:
-            ValueError: when nothing is trained, or a key of ``lr_factors`` fits no trained parameter.
+            ValueError: when nothing is trained, the optimizer refuses its arguments, or a key of ``lr_factors`` fits no
+                trained parameter.
         """
         groups: dict[tuple[float, bool], list[Tensor]] = {}
         used = set()
@@ -177,7 +185,10 @@ class Learner(LightningModule):
         if unused := set(self.lr_factors) - used:
             known = sorted({".".join(n.split(".")[:2]) for n, p in self.method.named_parameters() if p.requires_grad})
             raise ValueError(f"lr_factors {sorted(unused)} fit no trained parameter; trained are {known}.")
-        base = self.make_optimizer([nn.Parameter(torch.zeros(1))]).defaults["lr"]
+        try:
+            base = self.make_optimizer([nn.Parameter(torch.zeros(1))]).defaults["lr"]
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"model.optimizer: {error}; see its init_args.") from error
         return [
             {"params": parameters, "lr": base * factor, **({"weight_decay": 0.0} if plain else {})}
             for (factor, plain), parameters in groups.items()

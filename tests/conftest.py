@@ -1,14 +1,27 @@
-"""Fixtures that every test may use."""
+"""Fixtures that every test may use; among them a small world for whole runs: real little videos, a random little CLIP,
+and a configuration that names both."""
 
 from __future__ import annotations
 
+import json
 import os
+from fractions import Fraction
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 import torch
+import yaml
 
 os.environ.setdefault("NUMBA_NUM_THREADS", "1")  # tslearn's numba gives torch as many threads as it takes itself
+
+TINY = {
+    "embed_dim": 32,
+    "vision_cfg": {"image_size": 32, "patch_size": 16, "width": 32, "layers": 2, "head_width": 16},
+    "text_cfg": {"context_length": 24, "width": 16, "heads": 2, "layers": 1},
+}
+CLASSES = [f"class_{i}" for i in range(9)]
 
 
 @pytest.fixture(autouse=True)
@@ -27,3 +40,77 @@ def shared() -> Path:
     if not (folder / "README.md").is_file():
         pytest.skip(f"{folder} is not here: it holds reference arrays and clips that are not part of the project")
     return folder
+
+
+def write_clip(path: Path, seed: int, frames: int = 10, side: int = 32) -> None:
+    """An H.264 file of coloured noise that drifts; its look depends on the seed."""
+    rng = np.random.default_rng(seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = np.kron(rng.integers(0, 255, (4, 4, 3), dtype=np.uint8), np.ones((side // 4, side // 4, 1), dtype=np.uint8))
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(10))
+        stream.width, stream.height, stream.pix_fmt = side, side, "yuv420p"
+        for i in range(frames):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(np.roll(image, i, axis=1)), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``root/<class>/<clip>.mp4``: nine classes of five clips."""
+    root = tmp_path_factory.mktemp("clips")
+    for i, name in enumerate(CLASSES):
+        for j in range(5):
+            write_clip(root / name / f"{j}.mp4", 10 * i + j)
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model config that open_clip reads: a CLIP of two thin layers for 32 pixels."""
+    path = tmp_path_factory.mktemp("model") / "fsar-test-tiny.json"
+    path.write_text(json.dumps(TINY))
+    return path
+
+
+@pytest.fixture(scope="session")
+def config(clips: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The YAML of a run that takes a second or two."""
+    folder = {"root": str(clips), "train": CLASSES[:3], "val": CLASSES[3:6], "test": CLASSES[6:]}
+    encoder = {"model": str(tiny_model), "pretrained": None, "tune": "frozen"}
+    content = {
+        "seed_everything": 0,
+        "trainer": {
+            "max_epochs": 1,
+            "accelerator": "cpu",
+            "devices": 1,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+        },
+        "data": {
+            "benchmark": {"class_path": "episodes.splits.Folder", "init_args": folder},
+            "ways": 3,
+            "shots": 1,
+            "queries": 1,
+            "frames": 4,
+            "size": 32,
+            "train_episodes": 4,
+            "val_episodes": 6,
+            "test_episodes": 30,
+            "workers": 0,
+        },
+        "model": {
+            "method": {
+                "class_path": "fsar.methods.ClipFSAR",
+                "init_args": {
+                    "encoder": {"class_path": "fsar.clip.ClipEncoder", "init_args": encoder},
+                    "alignment": {"class_path": "fsar.alignment.OTAM"},
+                },
+            },
+            "optimizer": {"class_path": "torch.optim.Adam", "init_args": {"lr": 0.001}},
+        },
+    }
+    path = tmp_path_factory.mktemp("config") / "run.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path

@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 import torch
 from accuracy_table import Right, curve, table
-from jsonargparse import ArgumentParser
 from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -37,7 +36,9 @@ from episodes.sampler import EpisodeSampler
 from episodes.splits import Split
 from fsar.alignment import OTAM, FrameMean
 from fsar.clip import FrameEncoder
+from fsar.config_files import check_files
 from fsar.evaluation import VideoBank, feature_key, score_episodes
+from fsar.failure import one_message
 from fsar.method import Method, Scores
 from fsar.methods import (
     APE,
@@ -54,6 +55,7 @@ from fsar.methods import (
 )
 from fsar.methods.clip_family.tuning import Grid, published_grid, tune
 from fsar.text import TextBank
+from fsar.usage import Parser
 
 STRENGTHS = [10.0 ** (i / 2) for i in range(-4, 9)]
 
@@ -99,13 +101,13 @@ def encode(data: EpisodicDataModule, encoder: FrameEncoder, name: str) -> Encode
     data.setup("test" if name == "test" else "fit")
     split, training = data.splits[name], name == "train"
     device = next((p.device for p in encoder.parameters()), torch.device("cpu"))
-    clips = data.clips(split, training, stored=data.features is not None)
+    method = NearestNeighbour(encoder)
+    source: Any = data.clips(split, training, stored=data.features is not None)
     if data.features is not None:
-        stored = open_store(Path(data.features), clips, feature_key(NearestNeighbour(encoder)))
-        return Encoded(split, torch.stack([stored.clip(video) for video in range(len(split))]).to(device))
-    loader = DataLoader(clips, data.video_batch, num_workers=data.readers)
-    parts = [encoder(pixels.to(device)) for _, pixels in track(loader, f"Encoding {name}", transient=True)]
-    return Encoded(split, torch.cat(parts))
+        source = open_store(Path(data.features), source, feature_key(method))
+    loader = DataLoader(source, data.video_batch, num_workers=data.readers)
+    batches = track(loader, f"Encoding {name}", transient=True)
+    return Encoded(split, torch.cat([method.frame_features(clips.to(device), 1) for _, clips in batches]))
 
 
 def family(encoder: FrameEncoder, texts: TextBank | None, train_classes: list[str]) -> dict[str, tuple[Method, Grid]]:
@@ -246,11 +248,13 @@ def run(
     return by_shots
 
 
+@one_message(program="baselines")
 def main(args: list[str] | None = None) -> None:
     """Read the options, score, print, write."""
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # a user's own classes, named by class_path
-    parser = ArgumentParser(prog="baselines", description=__doc__)
+    parser = Parser(prog="baselines", description=__doc__)
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.add_argument("-c", "--config", action="config", help="YAML with a section data:")
     parser.add_class_arguments(EpisodicDataModule, "data")
     parser.add_argument("--encoder", type=FrameEncoder, required=True, sub_configs=True, help="a YAML, or a class")
@@ -261,17 +265,15 @@ def main(args: list[str] | None = None) -> None:
     parser.add_argument("--methods", type=str, nargs="+", default=None, help="names of those to score; all by default")
     parser.add_argument("--seed", type=int, default=0, help="of the weights that are learned")
     parser.add_argument("--out", type=Path | None, default=None, help="JSON of all accuracies by episode")
+    check_files(sys.argv[1:] if args is None else args)
     found: Any = parser.parse_args(args)
     parts: Any = parser.instantiate(found)
     torch.manual_seed(found.seed)
     if torch.cuda.is_available():
         parts.encoder.cuda()
-    try:
-        by_shots = run(
-            parts.data, parts.encoder, parts.texts, found.shots, found.steps, found.tuning_episodes, found.methods
-        )
-    except (ValueError, OSError, RuntimeError) as error:
-        sys.exit(f"baselines: {type(error).__name__}: {error}")
+    by_shots = run(
+        parts.data, parts.encoder, parts.texts, found.shots, found.steps, found.tuning_episodes, found.methods
+    )
     if found.out is not None:
         record = {str(k): {name: values.tolist() for name, values in some.items()} for k, some in by_shots.items()}
         found.out.write_text(json.dumps(record) + "\n")

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from fsar.alignment import OTAM, SoftDTW
 from fsar.alignment.otam import otam
+from fsar.failure import Options, one_message
 
 SHAPES = ((25, 5, 8, 8), (75, 25, 8, 8), (75, 25, 16, 16), (75, 25, 32, 32))
 TEMPERATURE = 0.5
@@ -184,9 +185,10 @@ def report(arguments: argparse.Namespace) -> list[str]:
     return lines
 
 
+@one_message(program="bench_alignment")
 def main() -> None:
     """Parse the command line, print the table, write it if asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Options(__doc__)
     parser.add_argument("--quick", action="store_true", help="two small shapes, three rounds")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="CPU threads, one table part each")
     parser.add_argument("--rounds", type=int, default=25)

@@ -5,7 +5,6 @@ The readers take turns; printed are medians of the processor time, which a busy 
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from fractions import Fraction
@@ -19,6 +18,7 @@ import numpy as np
 
 from episodes.frames import segment_random
 from episodes.video import Reader, read_clip
+from fsar.failure import Options, one_message
 
 
 def make_clip(path: Path, frames: int = 300, height: int = 256, width: int = 340) -> None:
@@ -39,9 +39,10 @@ def make_clip(path: Path, frames: int = 300, height: int = 256, width: int = 340
         container.mux(stream.encode(None))
 
 
+@one_message(program="bench_decoding")
 def main() -> None:
     """Time the readers, print a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Options(__doc__)
     parser.add_argument("--clip", type=Path, help="time this file instead of making one")
     parser.add_argument("--frames", type=int, default=8, help="frames per clip")
     parser.add_argument("--repeats", type=int, default=15, help="clips per reader")

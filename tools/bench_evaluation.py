@@ -10,7 +10,6 @@ round, so that a busy machine slows all alike; shown are medians and ratios of m
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import platform
 import resource
@@ -31,6 +30,7 @@ from fsar.alignment import OTAM, CostAlignment
 from fsar.clip.encoder import ClipEncoder
 from fsar.clip.frame_encoder import FrameEncoder
 from fsar.evaluation import VideoBank, score_episodes
+from fsar.failure import Options, one_message
 from fsar.methods import ClipFSAR
 
 CLASSES = 24
@@ -212,9 +212,10 @@ def encoder(rounds: int) -> None:
     )
 
 
+@one_message(program="bench_evaluation")
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Options(__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer episodes and one round: half a minute")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)

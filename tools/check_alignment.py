@@ -13,11 +13,14 @@ import importlib
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from alignment_properties import PROPERTIES, Subject, check
-from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse import ArgumentError
 
 from fsar.alignment import Alignment
+from fsar.failure import Options, one_message
+from fsar.usage import Parser, near_class, plain
 
 
 def build(path: str, arguments: dict[str, object]) -> Alignment:
@@ -31,29 +34,41 @@ def build(path: str, arguments: dict[str, object]) -> Alignment:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(
-            f"{path} cannot be imported ({error}). Write module.Class, from the folder of the module."
+            f"{path} cannot be imported ({error}){near_class(path) or '.'} Write module.Class, from the folder of the "
+            "module."
         ) from error
     if not (isinstance(found, type) and issubclass(found, Alignment)):
         raise ValueError(f"{path} is no subclass of fsar.alignment.Alignment.")
-    parser = ArgumentParser(exit_on_error=False)
+    parser = Parser(exit_on_error=False)
     parser.add_argument("--metric", type=Alignment)
     try:
         parsed = parser.parse_object({"metric": {"class_path": path, "init_args": arguments}})
         metric: Alignment = parser.instantiate(parsed).metric
     except (ArgumentError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} cannot be built from {arguments}: {error}") from error
+        raise ValueError(f"{path} cannot be built from {arguments}: {plain(str(error))}") from error
     return metric
 
 
+def json_text(text: str) -> Any:
+    """What a JSON option says."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'expected JSON such as {{"temperature": 0.1}}, found {text!r}') from None
+
+
+@one_message(program="check_alignment")
 def main() -> None:
     """Parse the command line, check, exit with 0, 1 or 2."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Options(__doc__)
     parser.add_argument("metric", help="module.Class")
-    parser.add_argument("--init", type=json.loads, default={}, help="constructor arguments as JSON")
+    parser.add_argument("--init", type=json_text, default={}, help="constructor arguments as JSON")
     parser.add_argument("--channels", type=int, default=16, help="d of the features that the metric was made for")
     parser.add_argument("--frames", type=int, default=5, help="frames of a clip, at least 5")
     parser.add_argument("--one-length", action="store_true", help="the metric is made for clips of --frames alone")
     arguments = parser.parse_args()
+    if arguments.frames < 5:
+        parser.error(f"--frames must be at least 5, found {arguments.frames}")
     sys.path.insert(0, str(Path.cwd()))
     try:
         metric = build(arguments.metric, arguments.init)

@@ -10,7 +10,6 @@ The lists come from tools/get_splits.py. Exit status: 0 all there and readable, 
 
 from __future__ import annotations
 
-import argparse
 import csv
 import os
 import sys
@@ -21,11 +20,13 @@ from rich.progress import Progress
 from episodes.benchmarks import SPLITS, Lists, definition, definitions, overlap, read_lists, shared_sources
 from episodes.benchmarks.coverage import ClassCoverage, Coverage, examine, kinds_of
 from episodes.benchmarks.leaks import clips_per_source
+from fsar.failure import Options, one_message
 
 
+@one_message(program="check_benchmark")
 def main(args: list[str] | None = None) -> int:
     """Checks what ``args`` say; see the exit status above."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Options(__doc__)
     parser.add_argument("--benchmark", required=True, metavar="NAME", help=", ".join(definitions()))
     parser.add_argument("--root", required=True, type=Path, help="folder of the data set")
     parser.add_argument("--lists", type=Path, default=Path("data/lists"), help="what get_splits.py wrote")

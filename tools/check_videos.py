@@ -23,6 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from episodes.video import ClipCheck, check_videos
 from episodes.video.images import SUFFIXES as IMAGES
+from fsar.failure import Options, one_message
 
 VIDEOS = {".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts"}
 VIDEOS |= {".mxf", ".ogv", ".qt", ".rm", ".ts", ".vob", ".webm", ".wmv"}
@@ -82,9 +83,10 @@ def report(checks: Iterable[ClipCheck], clips: int, args: argparse.Namespace, co
     return len(broken), finished
 
 
+@one_message(program="check_videos")
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, check, report; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Options(__doc__)
     parser.add_argument("paths", nargs="*", type=Path, help="data set folders, video files, folders of images")
     parser.add_argument("--list", type=Path, help="a text file with one more path per line")
     parser.add_argument("--quick", action="store_true", help="read three frames of each clip instead of all")

@@ -14,14 +14,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from episodes.datamodule import EpisodicDataModule
-from fsar.cli import Parser, expand
+from fsar.cli import Parser, expand, refused
 from fsar.learner import Learner
+from fsar.sharing import read_checkpoint
 
 SECTIONS = ("seed_everything", "trainer", "model", "data")
 QUIET: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_model_summary": False}
@@ -41,7 +42,10 @@ class Configured(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Without loggers and checkpoints; in the precision of the weights; every process sees to its own share."""
         ours = {**QUIET, "inference_mode": False, "precision": "32-true", "use_distributed_sampler": False}
-        return super().instantiate_trainer(**kwargs, **ours)
+        try:
+            return super().instantiate_trainer(**kwargs, **ours)
+        except (MisconfigurationException, TypeError) as error:
+            raise refused(error) from error
 
 
 def _sections(args: list[str]) -> list[str]:
@@ -70,12 +74,12 @@ def configured(args: Sequence[str]) -> Configured:
         args=_sections(expand(["test", *args])[1:]),
         run=False,
         parser_class=Parser,
-        parser_kwargs={"allow_abbrev": False},
+        parser_kwargs={"prog": Path(sys.argv[0]).stem, "allow_abbrev": False},
         save_config_callback=None,
         auto_configure_optimizers=False,
     )
     if path := cli.config["ckpt_path"]:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = read_checkpoint(Path(path))
         cli.model.on_load_checkpoint(checkpoint)
         cli.model.load_state_dict(checkpoint["state_dict"], strict=False)
     return cli

@@ -10,7 +10,6 @@ in one format: benchmark,split,class_id,class,video. The videos themselves are n
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import os
 import sys
@@ -21,13 +20,15 @@ from pathlib import Path
 
 from episodes.benchmarks import SPLITS, Definition, Lists, definition, definitions, read_lists, write_lists
 from episodes.benchmarks.definitions import ListSource
+from fsar.failure import Options, one_message
 
 HOST = "https://raw.githubusercontent.com"
 
 
+@one_message(program="get_splits")
 def main(args: list[str] | None = None) -> int:
     """Gets the lists that ``args`` name; 0 when all of them were written."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Options(__doc__)
     parser.add_argument("--benchmark", action="append", metavar="NAME", help=f"{', '.join(definitions())}; all of them")
     parser.add_argument("--out", type=Path, default=Path("data/lists"), help="folder of the CSVs (default: data/lists)")
     parser.add_argument(

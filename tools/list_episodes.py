@@ -11,20 +11,22 @@ The file is an ``.npz``: ``classes (e n)``, ``support (e s)`` and ``query (e q)`
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
 import sys
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
-from jsonargparse import ArgumentParser
 
 from episodes.datamodule import EpisodicDataModule
+from fsar.config_files import check_files
+from fsar.failure import Options, one_message
+from fsar.usage import Parser
 
 PARTS = ("classes", "support", "query")
 
@@ -33,7 +35,10 @@ def data_module(options: Sequence[str], run: Path | None = None) -> EpisodicData
     """The data module that ``-c`` files and ``--data.*`` options describe; other sections of the files are not read."""
     sections: list[str] = []
     rest = list(options)
+    check_files(rest)
     files = [] if run is None else [str(run / "config.yaml")]
+    if run is not None and not Path(files[0]).is_file():
+        raise FileNotFoundError(f"{files[0]} does not exist: --run must name the folder of a `fsar fit`.")
     while "-c" in rest:
         at = rest.index("-c")
         files.append(rest[at + 1])
@@ -42,7 +47,7 @@ def data_module(options: Sequence[str], run: Path | None = None) -> EpisodicData
         sections += ["--data", json.dumps(yaml.safe_load(Path(file).read_text()).get("data", {}))]
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # a user's own classes, named by class_path
-    parser = ArgumentParser(prog="list_episodes", allow_abbrev=False)
+    parser = Parser(prog="list_episodes", allow_abbrev=False)
     parser.add_class_arguments(EpisodicDataModule, "data")
     data: EpisodicDataModule = parser.instantiate(parser.parse_args(sections + rest)).data
     data.features, data.check_videos = None, data.check_videos and data.skip_unreadable
@@ -74,10 +79,13 @@ def verify(path: Path, data: EpisodicDataModule | None = None, results: Sequence
         What the file says of itself.
 
     Raises:
-        ValueError: when something differs; the message says what.
+        ValueError: when something differs, or the file is no list of episodes; the message says what.
     """
-    with np.load(path, allow_pickle=False) as file:
-        content = dict(file)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            content = {name: file[name] for name in (*PARTS, "about")}
+    except (ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is no list of episodes, such as `list_episodes write` makes.") from error
     about: dict[str, Any] = json.loads(str(content["about"]))
     digest = hashlib.sha256(f"{about['ways']} ways, {about['shots']} shots, {about['queries']} queries".encode())
     for part in PARTS:
@@ -87,7 +95,10 @@ def verify(path: Path, data: EpisodicDataModule | None = None, results: Sequence
     if data is not None:
         _same(path, about, json.loads(str(describe(data, about["split"])["about"])), "the configuration")
     for result in results:
-        _same(path, about, json.loads(result.read_text())["data"], str(result))
+        record = json.loads(result.read_text())
+        if "data" not in record:
+            raise ValueError(f"{result} is no results.json of `fsar test`: it does not say its data.")
+        _same(path, about, record["data"], str(result))
     return about
 
 
@@ -101,11 +112,10 @@ def _same(path: Path, about: dict[str, Any], other: dict[str, Any], where: str) 
     raise ValueError(f"{path} and {where} do not have the same episodes:{''.join(lines) or ' the lists differ.'}")
 
 
+@one_message(program="list_episodes")
 def main(args: list[str] | None = None) -> None:
     """Write or verify."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = Options(__doc__)
     parser.add_argument("action", choices=("write", "verify"))
     parser.add_argument("file", type=Path)
     parser.add_argument("--split", choices=("train", "val", "test"), default="test")
@@ -118,10 +128,7 @@ def main(args: list[str] | None = None) -> None:
             parser.error("write needs the data configuration: -c FILE or --run FOLDER.")
         print(write(own.file, describe(data, own.split)))
         return
-    try:
-        about = verify(own.file, data, own.results)
-    except ValueError as error:
-        sys.exit(f"list_episodes: {error}")
+    about = verify(own.file, data, own.results)
     task = f"{about['ways']}-way {about['shots']}-shot, {about['queries']} queries per class, seed {about['seed']}"
     print(f"{own.file}: {about['episodes']:,} episodes of {about['benchmark']} {about['split']}, {task}")
     print(f"sha256 {about['episodes_sha256']}: as it says" + (", and as compared" if data or own.results else ""))

@@ -13,13 +13,11 @@ The path is the gradient of the metric's cost; a metric in both directions adds 
 
 from __future__ import annotations
 
-import argparse
-import json
 from pathlib import Path
 
 import numpy as np
 import torch
-from check_alignment import build
+from check_alignment import build, json_text
 from torch import Tensor
 
 import fsar
@@ -28,6 +26,7 @@ from episodes.splits import Split
 from episodes.video import probe, read_frames
 from fsar.alignment import Alignment, CostAlignment
 from fsar.drawing import draw
+from fsar.failure import Options, one_message
 
 
 def frames_of(path: str, count: int) -> np.ndarray:
@@ -64,16 +63,17 @@ def trained(run: str, clips: tuple[str, str]) -> tuple[Alignment, Tensor, Tensor
     return method.alignment, parts[0]["frames"], parts[1]["frames"]  # type: ignore[return-value]
 
 
+@one_message(program="plot_alignment")
 def main() -> None:
     """Parse the command line and write the picture."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Options(__doc__)
     parser.add_argument("query")
     parser.add_argument("support")
     parser.add_argument("--out", type=Path, required=True, help="the PNG (or SVG, PDF) to write")
     parser.add_argument("--metric", default="fsar.alignment.OTAM", help="module.Class of a metric on frame costs")
-    parser.add_argument("--init", type=json.loads, default={}, help="its arguments as JSON")
+    parser.add_argument("--init", type=json_text, default={}, help="its arguments as JSON")
     parser.add_argument("--frames", type=int, default=8)
-    parser.add_argument("--encoder", type=json.loads, help="arguments of fsar.clip.ImageEncoder as JSON")
+    parser.add_argument("--encoder", type=json_text, help="arguments of fsar.clip.ImageEncoder as JSON")
     parser.add_argument("--run", help="a run folder: its trained features and its metric")
     arguments = parser.parse_args()
     features: list[Tensor] = []

@@ -26,11 +26,13 @@ from episodes.benchmarks import SPLITS, definition, definitions, read_lists
 from episodes.benchmarks.disk import find_videos, walk
 from episodes.prepare.convert import Settings, prepare
 from episodes.prepare.measure import PACKED_FRAMES, measure
+from fsar.failure import Options, one_message
 
 
+@one_message(program="prepare_videos")
 def main(args: list[str] | None = None) -> int:
     """Prepares or measures what ``args`` say; 0 when every video could be read."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Options(__doc__)
     parser.add_argument("--root", required=True, type=Path, help="folder of the data set")
     parser.add_argument("--out", type=Path, help="where the results go; a name ending in .pack for --form pack")
     parser.add_argument("--form", choices=["h264", "jpeg", "pack"], help="what is made of each video, see above")
@@ -47,6 +49,8 @@ def main(args: list[str] | None = None) -> int:
     options = parser.parse_args(args)
     if options.measure is None and not (options.out and options.form):
         parser.error("give --out and --form, or --measure to see what they cost")
+    if options.workers < 1:
+        parser.error(f"--workers must be at least 1, found {options.workers}")
     try:
         videos = chosen(options)
         if options.measure is not None:

@@ -35,6 +35,7 @@ from episodes.shapes import appearance, motion
 from episodes.shapes.captions import captioned_frames
 from episodes.shapes.scenes import SCENES
 from fsar.alignment import OTAM, Alignment, FrameMean
+from fsar.failure import Options, one_message
 
 TINY = Path(__file__).resolve().parents[1] / "fsar" / "clip" / "tiny"
 CAPTIONS = 4  # for each picture, one of which is drawn each time
@@ -263,9 +264,10 @@ def evaluate(model: open_clip.CLIP) -> dict[str, float]:
     return {name: 100 * value for name, value in results.items()}
 
 
+@one_message(program="pretrain_tiny_clip")
 def main() -> None:
     """Reads the options; trains unless told only to evaluate; prints the measurements."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Options(__doc__)
     parser.add_argument("--out", type=Path, default=TINY / "fsar-tiny.safetensors", help="the weights file")
     parser.add_argument("--steps", type=int, default=3500)
     parser.add_argument("--batch", type=int, default=128, help="pictures in a step")

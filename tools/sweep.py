@@ -10,18 +10,17 @@ in ``<out>/results``, for tools/compare_runs.py.
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from configured import configured
 
 from episodes.datamodule import EpisodicDataModule
 from episodes.dataset import IndexEpisodes, needed_videos
 from fsar.evaluation import VideoBank, score_episodes
+from fsar.failure import Options, one_message
 from fsar.learner import Learner
 from fsar.results import Phases, Predictions, summarise, time_shares, write_results
 
@@ -64,8 +63,12 @@ def run(
     Raises:
         ValueError: when a mode is asked of a method that has none, or the split cannot give such episodes.
     """
-    if any(mode for _, _, mode in settings) and not hasattr(learner.method, "inference"):
-        raise ValueError(f"{type(learner.method).__name__} has one way of inference: leave out --inference.")
+    name, known = type(learner.method).__name__, get_type_hints(type(learner.method).__init__).get("inference")
+    asked = {mode for _, _, mode in settings if mode}
+    if asked and known is None:
+        raise ValueError(f"{name} has one way of inference: leave out --inference.")
+    if unknown := asked - set(get_args(known)):
+        raise ValueError(f"--inference {', '.join(sorted(unknown))}: {name} has {', '.join(get_args(known))}.")
     learner.eval()
     data.setup({"val": "validate", "test": "test"}[split])
     needed: set[int] = set()
@@ -86,11 +89,10 @@ def run(
     return folders
 
 
+@one_message(program="sweep")
 def main(args: list[str] | None = None) -> None:
     """Parse, build and run."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = Options(__doc__)
     parser.add_argument("--ways", type=int, nargs="+", default=[5])
     parser.add_argument("--shots", type=int, nargs="+", default=[1, 5])
     parser.add_argument("--inference", nargs="+", default=[], help="modes of a method that has several")
@@ -106,10 +108,7 @@ def main(args: list[str] | None = None) -> None:
     settings = list(product(own.ways, own.shots, own.inference or [None]))
     cli.datamodule.trainer = cli.trainer
     cli.trainer.strategy.connect(cli.model)  # as a test would; stored features are asked for by the encoder's hash
-    try:
-        run(cli.model.to(device), cli.datamodule, settings, out, own.split, cli.config.as_dict())
-    except (ValueError, OSError) as error:
-        sys.exit(f"sweep: {type(error).__name__}: {error}")
+    run(cli.model.to(device), cli.datamodule, settings, out, own.split, cli.config.as_dict())
 
 
 if __name__ == "__main__":

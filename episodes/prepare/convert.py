@@ -40,6 +40,9 @@ class Settings:
         crf: of H.264; lower is better and larger.
         quality: of JPEG, 1 to 95.
         fps: of folders of frames, which do not tell it; 0 for unknown.
+
+    Raises:
+        ValueError: for a value out of range.
     """
 
     form: Form
@@ -48,6 +51,12 @@ class Settings:
     crf: int = 20
     quality: int = 92
     fps: float = 0.0
+
+    def __post_init__(self) -> None:
+        ranges = {"short_side": (1, 8192), "frames": (0, 1 << 31), "crf": (0, 51), "quality": (1, 95), "fps": (0, 1000)}
+        for name, (low, high) in ranges.items():
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name} must lie in {low}..{high}, found {getattr(self, name)}.")
 
 
 class Clip(NamedTuple):

@@ -34,6 +34,12 @@ def image_files(folder: Path) -> list[Path]:
     return [file for _, file in sorted(zip(numbers, files, strict=True))]
 
 
+def refuse_image(path: Path) -> None:
+    """Raise VideoError for an image: decoders would serve it as a video of one frame."""
+    if path.suffix.lower() in SUFFIXES and path.is_file():
+        raise VideoError(path, "an image, not a video: give the video, or the folder that holds all its frames")
+
+
 def _image(folder: Path, file: Path) -> Pixels:
     try:
         with Image.open(file) as image:

@@ -40,6 +40,7 @@ def probe(path: str | Path) -> VideoInfo:
     path = Path(path)
     if packed.is_packed(path):
         return packed.inspect(path)
+    images.refuse_image(path)
     return images.inspect(path) if path.is_dir() else pyav.inspect(path)[0]
 
 
@@ -88,6 +89,7 @@ def _read(path: Path, choose: Choose, reader: Reader, frames: int | None) -> Pix
         return packed.read(path, choose)
     if path.is_dir():
         return images.read(path, choose)
+    images.refuse_image(path)
     if reader == "decord":
         return read_decord(path, choose)
     if reader == "torchcodec":

@@ -88,9 +88,20 @@ class CostAlignment(Alignment):
         query_mask: Tensor | None = None,
         support_mask: Tensor | None = None,
     ) -> Tensor:
-        """``-align(cost)``; see :meth:`Alignment.forward`."""
+        """``-align(cost)``; see :meth:`Alignment.forward`.
+
+        Raises:
+            ValueError: for features of other shapes, or when :meth:`align` gives another shape than ``(...)``.
+        """
         with full_precision(query):
-            return -self.align(*self._costs(query, support, query_mask, support_mask))
+            cost, mask = self._costs(query, support, query_mask, support_mask)
+            value = self.align(cost, mask)
+        if value.shape != cost.shape[:-2]:
+            raise ValueError(
+                f"{type(self).__name__}.align must give one number for each pair of clips: of frame costs "
+                f"{tuple(cost.shape)} it gave {tuple(value.shape)} instead of {tuple(cost.shape[:-2])}."
+            )
+        return -value
 
     def assignment(self, cost: Tensor, mask: Tensor | None = None) -> Tensor:
         """How much every pair of frames is matched: the gradient of :meth:`align` with respect to the cost.

@@ -115,9 +115,12 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], bool]:
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, safetensors.SafetensorError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0].split(". ")[0]
+        if isinstance(error, pickle.UnpicklingError):
+            reason = "it is damaged, or holds more than tensors"
         raise ValueError(
             f"{path} cannot be read as weights (TorchScript of OpenAI, safetensors, or a torch file of tensors only): "
-            f"{str(error).splitlines()[0] if str(error) else type(error).__name__}"
+            f"{reason}"
         ) from error
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
@@ -152,7 +155,7 @@ def strict_load(
     groups = (("missing", missing), ("unexpected", unexpected), ("of another shape", reshaped))
     found = "; ".join(f"{len(names)} {kind}: {_listed(names)}" for kind, names in groups if names)
     if found:
-        raise ValueError(f"{source} does not fit {target}. Tensors {found}. {suggest(state)}".rstrip())
+        raise ValueError(f"{source} does not fit {target}. Tensors {found}.\n{suggest(state)}".rstrip())
     network.load_state_dict(state)
 
 
@@ -163,7 +166,7 @@ def _side(name: str, image_size: int | list[int]) -> int:
     return height
 
 
-def _listed(names: list[str], most: int = 4) -> str:
+def _listed(names: list[str], most: int = 2) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
