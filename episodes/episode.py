@@ -15,8 +15,8 @@ from torch import Tensor
 class Episode:
     """An N-way K-shot task, or a batch of them along any leading axes ``...``.
 
-    What stands behind the clip axis is open: pixels ``(t c h w)``, features ``(t d)``, or nothing at all when
-    ``support`` and ``query`` are the numbers of videos in a split.
+    What stands behind the clip axis is open: pixels ``(t c h w)``, tokens ``(t p w)`` or features ``(t d)`` from a
+    feature store, or nothing at all when ``support`` and ``query`` are the numbers of videos in a split.
 
     Args:
         support: ``(... s *clip)``, the labelled clips; ``s`` is ``n k`` when every class has ``k`` of them.
@@ -136,7 +136,7 @@ class VideoBatch:
 
     Args:
         videos: ``(b)`` int64 numbers of the videos in their split, which index episodes refer to.
-        clips: ``(b t c h w)`` pixels, or ``(b t d)`` stored features.
+        clips: ``(b t c h w)`` pixels, or ``(b t p w)`` tokens or ``(b t d)`` features from a feature store.
         classes: ``(b)`` int64 split-wide class ids.
         class_names: the ``C`` names of the split.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -132,6 +132,7 @@ class Adapted(FrameEncoder):
             place = visual.transformer.resblocks[first] if first else visual.ln_pre
             place.register_forward_pre_hook(self._add_positions)
         self.first = first
+        self.lower_identity = encoder.lower_identity
         self.context = context
         self.reads_text = adapter.reads_text
         self.frames_at_once = encoder.frames_per_chunk
@@ -143,16 +144,14 @@ class Adapted(FrameEncoder):
             clips: ``(... t c h w)``.
             text: ``(... d)`` class text of each clip, for an adapter that reads it; leave it out for a query.
         """
-        features = []
-        for piece, clip in self._split(clips, text):
-            with self.context.of(clip):
-                features.append(super().forward(piece))
-        return torch.cat(features).reshape(*clips.shape[:-3], -1)
+        if self.kept_layers:
+            return self.above(self.below(clips), text)
+        return self._whole_clips(super().forward, clips, 3, text)
 
     def tokens(self, clips: Tensor, layers: tuple[int, ...] = (-1,), text: Tensor | None = None) -> FrameTokens:  # type: ignore[override]
         """Features and tokens of every frame, see :meth:`fsar.clip.FrameEncoder.tokens`."""
         found = []
-        for piece, clip in self._split(clips, text):
+        for piece, clip in self._split(clips, 3, text):
             with self.context.of(clip):
                 found.append(super().tokens(piece, layers))
         lead = clips.shape[:-3]
@@ -162,47 +161,39 @@ class Adapted(FrameEncoder):
         )
         return FrameTokens(torch.cat([f.features for f in found]).reshape(*lead, -1), states)
 
-    @torch.no_grad()
+    @property
+    def kept_layers(self) -> tuple[int, ...]:
+        """See :attr:`fsar.clip.FrameEncoder.kept_layers`; an adapted block always belongs to the upper half."""
+        return tuple(min(layer, self.first) for layer in super().kept_layers) if self.first else ()
+
     def below(self, clips: Tensor) -> Tensor:
-        """What enters the first adapted block, ``(... t c h w)`` to ``(... t 1+p D)``.
-
-        Training does not change it, so it can be computed once and kept: 0.30 MB a frame of ViT-B/16 in bfloat16.
-
-        Raises:
-            ValueError: every block is adapted.
-        """
-        if not self.first:
-            raise ValueError("below: every block is adapted; build Adapted with last to have some below.")
-        tower: Any = self.visual
-        states = []
-        for piece, clip in self._split(clips, None):
-            with self.context.of(clip):
-                x = tower._embeds(self.normalise(self._frames(piece)).to(tower.conv1.weight.dtype))
-                for block in tower.transformer.resblocks[: self.first]:
-                    x = block(x)
-            states.append(x)
-        return torch.cat(states).reshape(*clips.shape[:-3], *states[0].shape[-2:])
+        """The blocks that have no adapter, see :meth:`fsar.clip.FrameEncoder.below`: ``(... t 1+p D)``, 0.30 MB a frame
+        of ViT-B/16 in 16 bits. The same for every adapter, and for every class text."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and clips.requires_grad):
+            return self._whole_clips(super().below, clips, 3)
 
     def above(self, states: Tensor, text: Tensor | None = None) -> Tensor:
-        """The features ``(... t d)`` from what :meth:`below` gave, through the adapted blocks alone."""
-        tower: Any = self.visual
-        x = states.flatten(0, -3).to(tower.conv1.weight.dtype)
-        words = None if text is None else text.reshape(-1, text.shape[-1])
-        with self.context.of(Clip(states.shape[-3], words)):
-            for block in tower.transformer.resblocks[self.first :]:
-                x = block(x)
-        pooled, _ = tower._pool(x)
-        pooled = pooled if tower.proj is None else pooled @ tower.proj
-        features: Tensor = pooled.float().reshape(*states.shape[:-2], -1)
-        return features
+        """The adapted blocks and what follows, see :meth:`fsar.clip.FrameEncoder.above`; ``text`` as in
+        :meth:`forward`."""
+        return self._whole_clips(super().above, states, 2, text)
 
-    def _split(self, clips: Tensor, text: Tensor | None) -> list[tuple[Tensor, Clip]]:
-        """Whole clips ``(b t c h w)``, all together when a graph is needed and few at a time when not."""
-        if clips.dim() < 4:
+    def _whole_clips(
+        self, encode: Callable[[Tensor], Tensor], clips: Tensor, axes: int, text: Tensor | None = None
+    ) -> Tensor:
+        """``encode`` of clips ``(... t *)`` with ``axes`` axes behind the frames, the blocks knowing whose they are."""
+        found = []
+        for piece, clip in self._split(clips, axes, text):
+            with self.context.of(clip):
+                found.append(encode(piece))
+        return torch.cat(found).reshape(*clips.shape[:-axes], *found[0].shape[2:])
+
+    def _split(self, clips: Tensor, axes: int, text: Tensor | None) -> list[tuple[Tensor, Clip]]:
+        """Whole clips ``(b t *)``, all together when a graph is needed and few at a time when not."""
+        if clips.dim() <= axes:
             self._frames(clips)  # says what is wrong
         if text is not None and not self.reads_text:
             raise ValueError("this adapter reads no class text; leave text out.")
-        t, flat = clips.shape[-4], clips.flatten(0, -5) if clips.dim() > 4 else clips[None]
+        t, flat = clips.shape[-axes - 1], clips.flatten(0, -axes - 2) if clips.dim() > axes + 1 else clips[None]
         words = None if text is None else text.reshape(len(flat), -1)
         graph = torch.is_grad_enabled() and (clips.requires_grad or not self.frozen)
         at_once = self.frames_at_once or (16 if clips.device.type == "cpu" else 256)

@@ -36,8 +36,9 @@ def added_cost(encoder: FrameEncoder, frames: int = 8) -> Cost:
 
     Args:
         encoder: with a ViT of open_clip, as it is, adapted, or with a network beside it.
-        frames: ``t`` of the clip that is counted.
+        frames: ``t`` of the clip that is counted, where the encoder was not made for one number.
     """
+    frames = (encoder.side.frames if isinstance(encoder, Beside) else None) or frames
     trained = sum(p.numel() for p in encoder.parameters() if p.requires_grad)
     visual: Any = copy.deepcopy(encoder.visual).to("meta").requires_grad_(True)
     pixels = torch.empty(frames, 3, encoder.image_size, encoder.image_size, device="meta")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from fsar.adapted import vit_of
 from fsar.adapters.base import Side
-from fsar.clip.frame_encoder import FrameEncoder
+from fsar.clip.frame_encoder import FrameEncoder, sha256_of
 
 
 class Beside(FrameEncoder):
@@ -38,22 +37,33 @@ class Beside(FrameEncoder):
             identity=f"{encoder.identity} + {type(side).__name__} {sorted(vars(side).items())}",
         )
         self.side = network
+        self.lower_identity = encoder.lower_identity
 
     @property
     def frozen(self) -> bool:
         """False: the network beside the tower is trained."""
         return False
 
-    def forward(self, clips: Tensor) -> Tensor:
-        """``(... t c h w)`` to ``(... t d)``; ``t`` is 1 for a network that gives one vector a clip."""
-        with torch.no_grad():
-            states = self.tokens(clips, self.side.layers).layers
-        lead = clips.shape[:-4]
-        features = self.side(tuple(s.reshape(-1, *s.shape[-3:]) for s in states), self.blocks)
-        return features.reshape(*lead, *features.shape[1:])
+    @property
+    def kept_layers(self) -> tuple[int, ...]:
+        """The layers that the network reads; the whole tower is the frozen half."""
+        return self.side.layers
+
+    def above(self, states: Tensor) -> Tensor:
+        """The network's features ``(... t d)``, ``t`` being 1 where it gives one vector a clip.
+
+        Args:
+            states: ``(... t l·p w)``, the layers side by side, as :meth:`fsar.clip.FrameEncoder.below` gives them.
+        """
+        layers = self.layers(states)
+        features = self.side(tuple(x.reshape(-1, *x.shape[-3:]) for x in layers), self.blocks)
+        return features.reshape(*states.shape[:-3], *features.shape[1:])
+
+    def layers(self, states: Tensor) -> tuple[Tensor, ...]:
+        """``(... t l·p w)`` in any precision to one ``(... t p w)`` float32 per layer."""
+        return states.float().chunk(len(self.kept_layers), dim=-2)
 
     def fingerprint(self, trained: bool = False) -> str:
-        """As of any encoder; with ``trained`` refused, since the features change with every step."""
-        if trained:
-            raise ValueError("Beside: the features of a trained side network are not meant to be stored.")
-        return super().fingerprint()
+        """Of the tower, as of any encoder; with ``trained`` of the network beside it too."""
+        tower = super().fingerprint(trained)
+        return sha256_of([tower], self.side.state_dict()) if trained else tower

@@ -48,19 +48,14 @@ class VideoBank:
 
     @torch.no_grad()
     def add(self, batch: VideoBatch) -> None:
-        """Encode the videos of a batch (stored features pass through) and keep their parts."""
+        """Encode the videos of a batch, or go on from what was stored of them, and keep their parts."""
         if self.text is None:
             self.text = self.method.class_text(batch.class_names)
         text = None if self.text is None else self.text[batch.classes]
-        clips = batch.clips
-        encoded = clips.dim() == 3  # (b t d): features from a store
-        if encoded and self.method.text_conditioned:
-            raise ValueError(refusal(self.method))
-        features = clips.float() if encoded else self.method.encode(clips)
-        support_features = features
-        if self.method.text_conditioned and not encoded:
-            support_features = self.method.encode(clips, text)
-        self.forwards += 0 if encoded else len(clips) * (1 + self.method.text_conditioned)
+        clips, both = batch.clips, self.method.text_conditioned
+        features = self.method.frame_features(clips, 1)
+        support_features = self.method.frame_features(clips, 1, text) if both else features
+        self.forwards += 0 if clips.dim() == 3 else len(clips) * (1 + both)  # (b t d) was encoded before
         place = self.keep_on or _roomy_device(features)
         self._videos.append(batch.videos.to(place))
         cosines = text_cosines(self.method, features, batch.class_names)
@@ -169,7 +164,7 @@ def _score(bank: VideoBank, episodes: Episode) -> Scores:
         episodes = replace(episodes, support=episodes.support[..., ::shots], support_labels=labels)
     else:
         support = bank.look_up("support", episodes.support, device)
-    return bank.method.score(support, query, episodes, bank.text)
+    return bank.method.checked(bank.method.score(support, query, episodes, bank.text), episodes)
 
 
 def text_cosines(method: Method, features: Tensor, names: Sequence[str]) -> Tensor | None:
@@ -183,36 +178,48 @@ def text_cosines(method: Method, features: Tensor, names: Sequence[str]) -> Tens
     return normalize(features.mean(-2), dim=-1) @ normalize(text.to(features.device), dim=-1).mT
 
 
+def halved(method: Method) -> bool:
+    """Whether a store keeps what the frozen half of the encoder gives, instead of whole features."""
+    return bool(method.encoder.kept_layers) and type(method).encode is Method.encode
+
+
+@torch.no_grad()
+def to_store(method: Method, clips: Tensor) -> Tensor:
+    """What a store keeps of clips ``(... t c h w)``, under :func:`feature_key`: tokens ``(... t p w)`` of the encoder's
+    frozen half, or features ``(... t d)`` when it has no halves."""
+    return method.encoder.below(clips) if halved(method) else method.encode(clips)
+
+
 def feature_key(method: Method, training: bool = False) -> str:
-    """sha256 hex of what turns a clip into the features that this method reads: its name in a feature store.
+    """sha256 hex of what turns a clip into what is stored for this method: its name in a feature store.
+
+    An encoder with a frozen and a trained half has a key of the frozen half alone: training leaves it as it is, and
+    methods that differ above share it.
 
     Args:
         method: asked for its encoder.
-        training: features are to take the place of pixels in training.
+        training: what is stored is to take the place of pixels in training.
 
     Raises:
-        ValueError: when no stored feature could serve, because support clips are encoded together with their class's
-            name, or because the encoder is to be trained.
+        ValueError: when nothing that could be stored would serve, because support clips are encoded together with their
+            class's name, or because the encoder is trained from its first block on.
     """
+    encoder = method.encoder
+    if halved(method):
+        return encoder.lower_fingerprint()
     if method.text_conditioned:
-        raise ValueError(refusal(method))
-    if training and not method.encoder.frozen:
+        raise ValueError(method.store_refusal)
+    if training and not encoder.frozen:
         raise ValueError(
-            "data.features replaces the pixels, but this encoder is to be trained on them: set the encoder's "
-            "tune to frozen, or leave out data.features."
+            "data.features takes the place of pixels, but this encoder has no frozen lower half to store: it is "
+            "trained from its first block on, or at its class embedding (D2STAdapter, unless tune_ends is false), or "
+            "it is no ViT of open_clip. Train the last blocks only (last of fsar.adapted.Adapted, tune of "
+            "ClipEncoder), set tune to frozen, or leave out data.features."
         )
-    digest = hashlib.sha256(method.encoder.fingerprint(trained=True).encode())
+    digest = hashlib.sha256(encoder.fingerprint(trained=True).encode())
     if type(method).encode is not Method.encode:
         digest.update(type(method).__qualname__.encode())
     return digest.hexdigest()
-
-
-def refusal(method: Method) -> str:
-    """Why this method cannot read stored features."""
-    return (
-        f"{type(method).__name__} encodes a support clip together with the name of its class, so features of the video "
-        "alone do not serve it. Leave out data.features and work from pixels."
-    )
 
 
 def _roomy_device(features: Tensor) -> torch.device:

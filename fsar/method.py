@@ -103,7 +103,12 @@ class Method(nn.Module):
 
     @property
     def store_refusal(self) -> str:
-        """Why whole features on disk do not serve a method that encodes clips by more than their pixels."""
+        """Why what was stored does not serve this method."""
+        if not self.text_conditioned:
+            return (
+                f"{type(self).__name__} encodes clips in a way of its own (it defines encode), so what the frozen half "
+                "of its encoder gave does not serve it. Leave out data.features and work from pixels."
+            )
         return (
             f"{type(self).__name__} encodes a support clip together with the name of its class, so features of the "
             "video alone do not serve it. Leave out data.features and work from pixels; or adapt the last blocks only "
@@ -145,6 +150,27 @@ class Method(nn.Module):
         """
         raise NotImplementedError(f"{type(self).__name__} must define score(support, query, episode, text).")
 
+    def checked(self, scores: Scores, episode: Episode) -> Scores:
+        """The scores, once their shape is right and, in evaluation, none is NaN.
+
+        Raises:
+            ValueError: for another shape than ``(... q n)``.
+            FloatingPointError: for NaN, which would count as a wrong answer.
+        """
+        maker = type(self).__name__
+        if isinstance(alignment := getattr(self, "alignment", None), nn.Module):
+            maker += f" with {type(alignment).__name__}"
+        wanted, found = (*episode.query_labels.shape, episode.ways), tuple(scores.logits.shape)
+        if found[-len(wanted) :] != wanted:  # hyper-parameters that are tried together stand before them
+            raise ValueError(f"{maker} must give one number for each query and class, {wanted}; it gave {found}.")
+        if not self.training and bool(scores.logits.isnan().any()):
+            bad = scores.logits.isnan().flatten(-2).any(-1).reshape(-1, *episode.number.shape).any(0)
+            raise FloatingPointError(
+                f"{maker} gave NaN in episode {episode.number[bad].flatten().tolist()[0]}. If the alignment is your "
+                "own, try tools/check_alignment.py on it; if the weights are NaN, use an earlier checkpoint."
+            )
+        return scores
+
     def loss(self, scores: Scores, episode: Episode) -> dict[str, Tensor]:
         """Named scalar losses, averaged over episodes; the one called ``loss`` is minimised."""
         few_shot = cross_entropy(scores.few_shot, episode.query_labels)
@@ -168,7 +194,8 @@ class Method(nn.Module):
         else:
             clips = torch.cat([episode.support, episode.query], axes - 1)
             support, query = self.frame_features(clips, axes).tensor_split([shots], dim=axes - 1)
-        return self.score(self.support_parts(support, support_text), self.query_parts(query), episode, text)
+        scores = self.score(self.support_parts(support, support_text), self.query_parts(query), episode, text)
+        return self.checked(scores, episode)
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

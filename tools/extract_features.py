@@ -1,4 +1,8 @@
-"""Encode all videos of a benchmark once and keep the features, for methods whose encoder is frozen.
+"""Encode all videos of a benchmark once and keep what no training changes.
+
+That is the features, for methods whose encoder is frozen; the tokens that enter the first trained block, for those that
+train the last blocks or adapters in them (0.30 MB a frame of ViT-B/16 in 16 bits); the layers that a network beside the
+tower reads (as much for each).
 
     python tools/extract_features.py --store runs/features -c configs/data/hmdb51.yaml -c configs/method/clip_fsar.yaml
     fsar fit --data.features runs/features -c configs/trainer.yaml -c configs/data/hmdb51.yaml -c ...
@@ -7,13 +11,12 @@ Give it the same data and method files and options as the run that is to read th
 key of all that decides them. An interrupted extraction goes on when it is started again. ``--devices`` and
 ``--num_nodes`` spread it over devices and machines by Lightning's own engine; each process takes every n-th chunk of
 16 videos. Processes that were started separately on one store help each other as well, though they may do some chunks
-twice.
+twice. ``--dtype float16`` is close to float32 for weights in float32; ``bfloat16`` is exact for an encoder with
+``precision: bf16``, and coarser for any other.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 import time
 import warnings
 from collections.abc import Sequence
@@ -28,11 +31,14 @@ from torch.utils.data import DataLoader, Dataset
 
 from episodes.datamodule import EpisodicDataModule
 from episodes.features import FeatureStore, FeatureWriter
-from episodes.features.writer import Precision
-from fsar.evaluation import feature_key
+from episodes.features.precision import Precision
+from fsar.evaluation import feature_key, to_store
+from fsar.failure import Options, one_message
 from fsar.learner import Learner
 
 Work = list[tuple[FeatureWriter, int]]
+TOGETHER = 4
+"""Videos that are encoded at a time: all layers of a chunk in float32 may take gigabytes."""
 
 
 class Chunks(Dataset[tuple[int, Tensor]]):
@@ -104,7 +110,8 @@ class Extractor(LightningModule):
         item, clips = batch
         writer, chunk = self.work[item]
         if len(clips):
-            writer.write(chunk, self.method.encode(clips))
+            parts = [writer.rounded(to_store(self.method, some)) for some in clips.split(TOGETHER)]
+            writer.write(chunk, torch.cat(parts))
         return len(clips)
 
     def on_predict_end(self) -> None:
@@ -120,19 +127,20 @@ class Extractor(LightningModule):
         return [FeatureStore(writer.folder) for writer in self.writers]
 
 
+@one_message(program="extract_features")
 def main(args: list[str] | None = None) -> None:
     """Extract, then say what there is."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = Options(__doc__)
     parser.add_argument("--store", type=Path, required=True, help="folder of all stores; the run's data.features")
     parser.add_argument("--splits", nargs="+", choices=("train", "val", "test"), default=("train", "val", "test"))
     parser.add_argument("--views", type=int, default=1, help="random views of every training video")
-    parser.add_argument("--dtype", choices=("float32", "float16"), default="float32")
+    parser.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), default="float32")
     parser.add_argument("--verify", action="store_true", help="read everything back and compare checksums")
     for name in ("accelerator", "devices", "num_nodes", "strategy"):
         parser.add_argument(f"--{name}", help=f"same as --trainer.{name}")
     own, rest = parser.parse_known_args(args)
+    if own.views < 1:
+        parser.error(f"--views must be at least 1, found {own.views}")
     for name in ("accelerator", "devices", "num_nodes", "strategy"):
         if (value := getattr(own, name)) is not None:
             rest += [f"--trainer.{name}", value]
@@ -140,17 +148,14 @@ def main(args: list[str] | None = None) -> None:
     extractor = Extractor(cli.model, cli.datamodule, own.store, own.splits, own.views, own.dtype)
     start = time.perf_counter()
     warnings.filterwarnings("ignore", message="Total length of `DataLoader` across ranks is zero")
-    try:
-        cli.trainer.predict(extractor, return_predictions=False)
-    except (ValueError, OSError, RuntimeError) as error:
-        sys.exit(f"extract_features: {type(error).__name__}: {error}")
+    cli.trainer.predict(extractor, return_predictions=False)
     if not cli.trainer.is_global_zero:
         return
     for store in extractor.stores():
         if own.verify:
             store.verify()
         shape, size = store.features.shape, (store.folder / "features.npy").stat().st_size / 2**20
-        print(f"{store.folder}: videos, views, frames, channels {shape}, {store.features.dtype}, {size:.1f} MB")
+        print(f"{store.folder}: videos, views, frames, values {shape}, {store.dtype}, {size:.1f} MB")
     print(f"{time.perf_counter() - start:.1f} s; read them with data.features={own.store}")
 
 

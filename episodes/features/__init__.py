@@ -1,11 +1,12 @@
-"""Features of a frozen encoder on disk, so that every video is decoded and encoded once for all runs.
+"""What a frozen encoder, or the frozen half of one, gives, on disk: videos are decoded and encoded once for all runs.
 
 A store is a folder ``<root>/<split>-<key>`` whose key is a hash of everything that decides the numbers in it: the
 encoder and its weights, number of frames, frame sampler, transform, reader, list of videos. Another configuration
 has another key, so features that do not belong to it are never read; :func:`open_store` says what differs.
 
-The features are one ``.npy`` file, ``(v m t d)`` for ``v`` videos in ``m`` views: numpy's own documented format, kept
-for good and readable by everything. It is memory-mapped, so that an episode costs the pages it touches (0.02 ms for 30
+The features are one ``.npy`` file, ``(v m t d)`` for ``v`` videos in ``m`` views, or ``(v m t p w)`` for the tokens of
+a frozen half: numpy's own documented format, kept for good and readable by everything (bfloat16, which numpy lacks,
+as the same 16 bits in uint16). It is memory-mapped, so that an episode costs the pages it touches (0.02 ms for 30
 clips were measured; LMDB 0.13, safetensors 0.3, zarr 9) and all processes of a machine share one copy.
 
 Writing is safe against whatever may stop it. Work is cut into chunks of 16 videos; a chunk becomes a file in ``parts/``

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from episodes.dataset import ClipDataset
 from episodes.features.key import differences, folder_name, store_key
+from episodes.features.precision import Precision, from_numpy
 from episodes.sampler import hash_words
 from episodes.splits import Split
 
@@ -42,18 +42,20 @@ class FeatureStore:
         self.folder = folder
         self.meta: dict[str, Any] = json.loads((folder / "meta.json").read_text())
         self.views: int = self.meta["views"]
-        self._features: NDArray[np.floating] | None = None
+        self.dtype: Precision = self.meta["dtype"]
+        self._features: NDArray[np.generic] | None = None
 
     @property
-    def features(self) -> NDArray[np.floating]:
-        """``(v m t d)``, memory-mapped, float16 or float32."""
+    def features(self) -> NDArray[np.generic]:
+        """``(v m t *)``, memory-mapped; the bits of bfloat16 as uint16."""
         if self._features is None:
             self._features = np.load(self.folder / "features.npy", mmap_mode="r")
         return self._features
 
     def take(self, videos: ArrayLike, views: ArrayLike = 0) -> Tensor:
-        """Features ``(... t d)`` float32 of videos ``(...)`` in views ``(...)``."""
-        return torch.from_numpy(np.array(self.features[np.asarray(videos), np.asarray(views)])).float()
+        """Features ``(... t d)`` or tokens ``(... t p w)`` of videos ``(...)`` in views ``(...)``, as stored."""
+        index: Any = (videos, views)  # two numbers give a view of the file, which np.array copies
+        return from_numpy(np.array(self.features[index]), self.dtype)
 
     def verify(self) -> None:
         """Read everything and compare it with the checksums.
@@ -64,7 +66,7 @@ class FeatureStore:
         sums, paths = json.loads((self.folder / "checksums.json").read_text()), self.meta["paths"]
         for number, start in enumerate(range(0, len(paths), CHUNK)):
             rows = self.features[start : start + CHUNK]
-            if checksum(rows) != sums[number] or not np.isfinite(rows).all():
+            if checksum(rows) != sums[number] or not from_numpy(np.array(rows), self.dtype).isfinite().all():
                 raise ValueError(
                     f"{self.folder / 'features.npy'}: the features of videos {start} to {start + len(rows) - 1} "
                     f"({paths[start]} and following) are not what was written. Remove the folder and extract again."
@@ -92,8 +94,8 @@ class StoredClips(Dataset[tuple[int, Tensor]]):
         return video, self.clip(video)
 
     def clip(self, video: int, *key: int) -> Tensor:
-        """Features ``(t d)`` float32. Without a key the view that evaluation uses; a key draws one of the views, the
-        same key always the same one."""
+        """Features ``(t d)`` or tokens ``(t p w)`` in the store's precision. Without a key the view that evaluation
+        uses; a key draws one of the views, the same key always the same one."""
         view = int(hash_words(0, video, *key)[0] % np.uint64(self.store.views)) if key else 0
         return self.store.take(video, view)
 
@@ -131,10 +133,11 @@ def _stale(root: Path, split: str, key: dict[str, Any]) -> str:
         return f"{root} holds no features of split {split}. {EXTRACT}"
     folder = min(stored, key=lambda folder: len(differences(stored[folder], key)))
     lines = "".join(f"\n  {line}" for line in differences(stored[folder], key))
-    return f"{root} holds no features of split {split} for this configuration. {folder} differs in{lines}\n{EXTRACT}"
+    here = f"{root} holds no features of split {split} for this configuration. {folder} differs in{lines}\n"
+    return f"{here}{EXTRACT} Without data.features (--data.features null) the videos are read."
 
 
-def checksum(rows: NDArray[np.floating]) -> str:
+def checksum(rows: NDArray[np.generic]) -> str:
     """sha256 of an array's bytes."""
     return hashlib.sha256(np.ascontiguousarray(rows).tobytes()).hexdigest()
 

@@ -76,6 +76,9 @@ class SideNetwork(nn.Module):
     layers: tuple[int, ...]
     channels: int
 
+    frames: int | None = None
+    """``t`` when the network was made for one number of frames."""
+
     def forward(self, states: tuple[Tensor, ...], blocks: nn.ModuleList | nn.Sequential) -> Tensor:
         """Frame features of clips.
 

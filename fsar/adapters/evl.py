@@ -60,6 +60,7 @@ class EVLNetwork(SideNetwork):
         super().__init__()
         self.layers = tuple(range(tower.layers - layers, tower.layers + 1))
         self.channels = tower.width
+        self.frames = frames
         self.per_frame = per_frame
         self.time = nn.ModuleList(TimeFeatures(tower, frames) for _ in range(layers))
         self.decoder = nn.ModuleList(DecoderBlock(tower.width, tower.heads, dropout) for _ in range(layers))

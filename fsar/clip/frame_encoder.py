@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from fsar.clip.text import TextEncoder
-from fsar.clip.tuning import blocks_of, keep_frozen_in_eval, set_tuning
+from fsar.clip.tuning import (
+    as_tokens,
+    blocks_of,
+    first_trained,
+    keep_frozen_in_eval,
+    lower_half,
+    lower_weights,
+    recorded,
+    set_tuning,
+    trained_tensors,
+    upper_half,
+)
 
 Tune = Literal["frozen", "full"] | int
 
@@ -82,7 +92,7 @@ class FrameEncoder(nn.Module):
         self.image_size = image_size
         self.mean, self.std = tuple(map(float, mean)), tuple(map(float, std))
         self.frames_per_chunk = frames_per_chunk
-        self.identity = identity
+        self.identity = self.lower_identity = identity
         self.register_buffer("_mean", torch.tensor(self.mean).reshape(-1, 1, 1), persistent=False)
         self.register_buffer("_std", torch.tensor(self.std).reshape(-1, 1, 1), persistent=False)
         self.train()
@@ -131,9 +141,47 @@ class FrameEncoder(nn.Module):
         Raises:
             ValueError: frames of another size, number of channels or range.
         """
+        if self.kept_layers:
+            return self.above(self.below(clips))
         frames = self._frames(clips)
         (features,) = self._in_chunks(lambda x: (self._encode(x),), frames)
         return features.unflatten(0, clips.shape[:-3])
+
+    @property
+    def kept_layers(self) -> tuple[int, ...]:
+        """The layers, numbered as in :meth:`tokens`, at which the encoder falls into a frozen and a trained half.
+
+        None for a frozen tower, whose features can be kept as they are; none either when nothing of it is frozen, or
+        when it is no ViT of open_clip.
+        """
+        first = first_trained(self.visual)
+        return (first,) if first else ()
+
+    def below(self, clips: Tensor) -> Tensor:
+        """The frozen half: what no training changes and no class name, so that a feature store can keep it.
+
+        Args:
+            clips: as in :meth:`forward`, which is :meth:`above` after this.
+
+        Returns:
+            Tokens ``(... t l·p w)`` of the :attr:`kept_layers` side by side, in the precision of the weights.
+
+        Raises:
+            ValueError: as in :meth:`forward`, and for an encoder that has no halves.
+        """
+        layers = self._halved()
+        with torch.set_grad_enabled(torch.is_grad_enabled() and clips.requires_grad):
+            frames = self._frames(clips)
+            (states,) = self._in_chunks(lambda x: (lower_half(self.visual, self._pixels(x), layers),), frames)
+            return states.unflatten(0, clips.shape[:-3])
+
+    def above(self, states: Tensor) -> Tensor:
+        """The trained half: features ``(... t d)`` from what :meth:`below` gave, in any precision."""
+        first, tower = self._halved()[-1], next(self.visual.parameters()).dtype
+        (features,) = self._in_chunks(
+            lambda x: (upper_half(self.visual, x.to(tower), first).float(),), states.flatten(0, -3)
+        )
+        return features.unflatten(0, states.shape[:-2])
 
     def tokens(self, clips: Tensor, layers: Sequence[int] = (-1,)) -> FrameTokens:
         """Features and tokens of every frame, in one pass.
@@ -155,9 +203,9 @@ class FrameEncoder(nn.Module):
             raise ValueError(f"layers={list(layers)}: the tower has {count} blocks, so layers are 0..{count} or -1.")
 
         def encode(frames: Tensor) -> tuple[Tensor, ...]:
-            with _recorded(self.blocks) as states:
+            with recorded(self.blocks) as states:
                 features = self._encode(frames)
-            return (features, *(_as_tokens(states[layer]).float() for layer in wanted))
+            return (features, *(as_tokens(states[layer]).float() for layer in wanted))
 
         features, *tokens = self._in_chunks(encode, self._frames(clips))
         lead = clips.shape[:-3]
@@ -170,13 +218,16 @@ class FrameEncoder(nn.Module):
             trained: cover the trained weights too. Without them it names the frozen weights that a checkpoint of
                 the trained ones builds on; with them it names the features as they are now.
         """
-        digest = hashlib.sha256(json.dumps([self.identity, self.image_size, self.mean, self.std]).encode())
-        skipped = set() if trained else _trained_tensors(self.visual)
-        for name, tensor in sorted(self.visual.state_dict().items()):
-            if name not in skipped:
-                digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-                digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-        return digest.hexdigest()
+        skipped = set() if trained else trained_tensors(self.visual)
+        weights = {name: x for name, x in self.visual.state_dict().items() if name not in skipped}
+        return sha256_of([self.identity, self.image_size, self.mean, self.std], weights)
+
+    def lower_fingerprint(self) -> str:
+        """SHA-256 in hex of what defines the result of :meth:`below`, and of nothing above it: encoders that differ in
+        what they train there, or in their adapters, share it."""
+        layers = self._halved()
+        about = [self.lower_identity, self.image_size, self.mean, self.std, layers]
+        return sha256_of(about, dict(lower_weights(self.visual, max(layers))))
 
     def train(self, mode: bool = True) -> FrameEncoder:
         """Training mode for what is trained; everything else stays in evaluation mode."""
@@ -189,9 +240,21 @@ class FrameEncoder(nn.Module):
         frames = frames.float() / 255 if frames.dtype == torch.uint8 else frames.float()
         return (frames - self._mean) / self._std
 
-    def _encode(self, frames: Tensor) -> Tensor:
+    def _halved(self) -> tuple[int, ...]:
+        if not self.kept_layers:
+            raise ValueError(
+                f"{self.identity} has no frozen lower half: nothing of it is trained, or it is trained from its first "
+                "block on, or it is no ViT of open_clip."
+            )
+        return self.kept_layers
+
+    def _pixels(self, frames: Tensor) -> Tensor:
         weight = next(self.visual.parameters(), frames.new_empty(0, dtype=torch.float32))
-        return self.visual(self.normalise(frames).to(weight.dtype)).float()
+        return self.normalise(frames).to(weight.dtype)
+
+    def _encode(self, frames: Tensor) -> Tensor:
+        features: Tensor = self.visual(self._pixels(frames)).float()
+        return features
 
     def _in_chunks(self, encode: Callable[[Tensor], tuple[Tensor, ...]], frames: Tensor) -> tuple[Tensor, ...]:
         """``encode`` with a graph in one piece, without one in chunks."""
@@ -227,27 +290,10 @@ class FrameEncoder(nn.Module):
         return clips.flatten(0, -4)
 
 
-@contextmanager
-def _recorded(blocks: nn.ModuleList | nn.Sequential) -> Iterator[list[Tensor]]:
-    """What enters the first block and what every block gives, in order, for one pass."""
-    states: list[Tensor] = []
-    first, *_ = blocks
-    handles = [first.register_forward_pre_hook(lambda module, inputs: states.append(inputs[0]))]
-    handles += [block.register_forward_hook(lambda module, inputs, output: states.append(output)) for block in blocks]
-    try:
-        yield states
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _as_tokens(state: Tensor) -> Tensor:
-    """Tokens ``(b p w)`` as they are; a map ``(b w h w')`` row by row."""
-    return state.flatten(2).transpose(1, 2) if state.dim() == 4 else state
-
-
-def _trained_tensors(tower: nn.Module) -> set[str]:
-    """Names of the trained parameters and of the buffers (running statistics) beside them."""
-    trained = {name for name, parameter in tower.named_parameters() if parameter.requires_grad}
-    owners = {name.rpartition(".")[0] for name in trained}
-    return trained | {name for name, _ in tower.named_buffers() if name.rpartition(".")[0] in owners}
+def sha256_of(about: list[object], weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 in hex of plain values, and of tensors with their names, dtypes and shapes."""
+    digest = hashlib.sha256(json.dumps(about).encode())
+    for name, tensor in sorted(weights.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

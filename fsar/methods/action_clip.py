@@ -136,13 +136,13 @@ class ActionCLIP(Method):
         """Any clips against any classes by their texts: zero-shot, or as trained on these classes.
 
         Args:
-            clips: ``(v t c h w)`` pixels or ``(v t d)`` features.
+            clips: ``(v t c h w)`` pixels, or what a store kept of them.
             names: of the ``C`` classes.
 
         Returns:
             ``(v C)`` probabilities.
         """
-        features = clips.float() if clips.dim() == 3 else self.encode(clips)
+        features = self.frame_features(clips, 1)
         text = self.texts.features(self.encoder.require_text(), names).features
         return self.by_text(self.query_parts(features)["video"], normalize(text, dim=-1).to(features.device))
 

@@ -27,7 +27,8 @@ class D2ST(Prototype):
         alignment: the paper's is ``BiMHM`` with the plain cosine.
         class_weight: of the classifier's loss; as released SSv2-Full 2, SSv2-Small 0.5, HMDB51 2.5, UCF101 and
             Kinetics-100 0.
-        train_classes: classes of the training split; not read when ``class_weight`` is 0.
+        train_classes: outputs of the classifier, at least as many as the training split has classes; those beyond are
+            never used. Not read when ``class_weight`` is 0.
     """
 
     def __init__(
@@ -46,8 +47,8 @@ class D2ST(Prototype):
     def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor | None) -> Scores:
         scores = super().score(support, query, episode, text)
         if self.training and self.classifier is not None:
-            check_classes(self.classifier, episode)
-            scores.class_logits = self.classifier(torch.cat([support["pooled"], query["pooled"]], dim=-2))
+            pooled = torch.cat([support["pooled"], query["pooled"]], dim=-2)
+            scores.class_logits = over_classes(self.classifier, pooled, episode)
         return scores
 
     def loss(self, scores: Scores, episode: Episode) -> dict[str, Tensor]:
@@ -60,10 +61,18 @@ class D2ST(Prototype):
         return {"loss": loss, "few_shot_loss": few_shot, "class_loss": by_class}
 
 
-def check_classes(classifier: nn.Linear, episode: Episode) -> None:
-    """Raise ValueError unless the classifier has one output for each class of the training split."""
-    if classifier.out_features != len(episode.class_names):
+def over_classes(classifier: nn.Linear, pooled: Tensor, episode: Episode) -> Tensor:
+    """Logits ``(... C)`` of clips ``(... d)`` over the classes of the training split.
+
+    Outputs beyond them stay out of the loss, so that one configuration serves training splits of several sizes.
+
+    Raises:
+        ValueError: when the classifier has fewer outputs than the split has classes.
+    """
+    classes = len(episode.class_names)
+    if classifier.out_features < classes:
         raise ValueError(
-            f"the method was made for train_classes={classifier.out_features}, but the training split has "
-            f"{len(episode.class_names)} classes: set --model.train_classes {len(episode.class_names)}."
+            f"the method was made for train_classes={classifier.out_features}, but the training split has {classes} "
+            f"classes: set --model.train_classes {classes}."
         )
+    return classifier(pooled)[..., :classes]

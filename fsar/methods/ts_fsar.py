@@ -192,4 +192,4 @@ class DescriptorEncoder(Beside):
     @torch.no_grad()
     def pooled(self, last: Tensor) -> Tensor:
         """CLIP's own features ``(... t d)`` from the tokens ``(... t p w)`` of its last layer."""
-        return super().above(last)
+        return FrameEncoder.above(self, last)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import re
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from torch import Tensor
 from episodes.dataset import ClipDataset, EpisodeDataset
 from episodes.features import FeatureStore, FeatureWriter, open_store, store_key
 from episodes.features.key import describe
-from episodes.features.store import CHUNK
+from episodes.features.store import CHUNK, checksum
 from episodes.frames import SegmentCentre, SegmentRandom, UniformLinspace
 from episodes.sampler import EpisodeSampler
 from episodes.splits import Split
@@ -59,15 +60,17 @@ def fill(root: Path, clips: ClipDataset, **options: Any) -> FeatureStore:
     return writer.finish()
 
 
-def test_float32_comes_back_exactly_and_float16_rounded(tmp_path: Path, split: Split) -> None:
+def test_float32_comes_back_exactly_and_16_bits_rounded(tmp_path: Path, split: Split) -> None:
     clips = pixels(split)
     expected = torch.stack([encode(clips.clip(video)) for video in range(VIDEOS)])
-    for dtype, tolerance in (("float32", 0.0), ("float16", 2**-11)):
+    for dtype, tolerance in (("float32", 0.0), ("float16", 2**-11), ("bfloat16", 2**-8)):
         fill(tmp_path / dtype, clips, dtype=dtype).verify()
         stored = open_store(tmp_path / dtype, clips, ENCODER)
         found = torch.stack([stored.clip(video) for video in range(VIDEOS)])
-        assert found.dtype == torch.float32
-        torch.testing.assert_close(found, expected, rtol=tolerance, atol=0)
+        assert found.dtype == getattr(torch, dtype)
+        assert torch.equal(found, expected.to(found.dtype))
+        torch.testing.assert_close(found.float(), expected, rtol=tolerance, atol=0)
+        assert torch.equal(stored.store.take([3, 1]), found[[3, 1]])
         assert stored[3][0] == 3
         assert len(stored) == VIDEOS
 
@@ -76,6 +79,23 @@ def test_the_file_is_plain_numpy(tmp_path: Path, split: Split) -> None:
     store = fill(tmp_path, pixels(split))
     assert np.load(store.folder / "features.npy").shape == (VIDEOS, 1, 2, 3)
     assert {path.name for path in store.folder.iterdir()} == {"features.npy", "checksums.json", "meta.json"}
+
+
+def test_tokens_are_stored_as_features_are_and_bfloat16_keeps_its_range(tmp_path: Path, split: Split) -> None:
+    clips = pixels(split)
+    tokens = torch.randn(VIDEOS, 1, 2, 5, 3).bfloat16() * 1e30
+    writer = FeatureWriter(tmp_path, clips, ENCODER, dtype="bfloat16")
+    for chunk in writer.pending():
+        writer.write(chunk, tokens[list(writer.videos(chunk))])
+    store = writer.finish()
+    store.verify()
+    assert torch.equal(open_store(tmp_path, clips, ENCODER).clip(17), tokens[17, 0])
+    bits = np.load(store.folder / "features.npy")
+    bits[2, 0, 0, 0, 0] = 0x7F80  # infinity
+    np.save(store.folder / "features.npy", bits)
+    (store.folder / "checksums.json").write_text(json.dumps([checksum(bits[:CHUNK]), checksum(bits[CHUNK:])]))
+    with pytest.raises(ValueError, match="videos 0 to 15"):
+        FeatureStore(store.folder).verify()
 
 
 def test_an_interrupted_extraction_goes_on(tmp_path: Path, split: Split) -> None:

@@ -39,7 +39,7 @@ def test_the_network_is_trained_and_no_graph_enters_the_tower(tiny: Tiny, name: 
     encoder = Beside(tiny(), MAKERS[name]()).train()
     shaken(encoder.side)
     states: list[Tensor] = []
-    encoder.visual.ln_post.register_forward_hook(lambda module, inputs, output: states.append(output))
+    encoder.blocks[-1].register_forward_hook(lambda module, inputs, output: states.append(output))
     before = {n: p.clone() for n, p in encoder.visual.state_dict().items()}
     features = encoder(clips(2, 8))
     assert not states[0].requires_grad
@@ -153,5 +153,11 @@ def test_a_tower_that_is_trained_is_refused(tiny: Tiny) -> None:
         Beside(tiny(tune=1), EVL(layers=1))
     with pytest.raises(ValueError, match="counted from 0"):
         Beside(tiny(), Ladder())
-    with pytest.raises(ValueError, match="not meant to be stored"):
-        Beside(tiny(), EVL(layers=1)).fingerprint(trained=True)
+
+
+def test_the_fingerprint_covers_the_network_when_asked(tiny: Tiny) -> None:
+    encoder = Beside(tiny(), EVL(layers=1))
+    names = [encoder.fingerprint(), encoder.lower_fingerprint(), encoder.fingerprint(trained=True)]
+    shaken(encoder.side)
+    moved = [encoder.fingerprint(), encoder.lower_fingerprint(), encoder.fingerprint(trained=True)]
+    assert [a == b for a, b in zip(names, moved, strict=True)] == [True, True, False]

@@ -17,7 +17,7 @@ from fsar.beside import Beside
 from fsar.clip import ClipEncoder
 from fsar.evaluation import VideoBank, score_episodes
 from fsar.method import Method
-from fsar.methods import D2ST, TSFSAR, ActionCLIP, ClipFSAR, MAClip, Prototype
+from fsar.methods import D2ST, TSFSAR, ActionCLIP, Clip4Clip, ClipFSAR, CoCoOp, CoOp, MAClip, Prototype
 from fsar.temporal import SequenceTransformer
 
 Tiny = Callable[..., ClipEncoder]
@@ -141,3 +141,45 @@ def test_only_what_the_paper_trains_is_trained(tiny: Tiny, name: str) -> None:
 def test_ma_clip_with_a_metric_that_compares_every_shot(tiny: Tiny, pixels: Pixels) -> None:
     method = MAClip(Adapted(tiny(), MAClipAdapter()), TRX(48, width=16)).eval()
     assert method(pixels(shots=2)).logits.shape == (6, 3)
+
+
+OTHERS: dict[str, Callable[[Tiny], Method]] = {
+    "clip_fsar": lambda tiny: ClipFSAR(tiny(), OTAM()),
+    "clip_fsar full": lambda tiny: ClipFSAR(tiny(tune="full"), OTAM()),
+    "clip_fsar st last": lambda tiny: ClipFSAR(Adapted(tiny(), STAdapter(), last=1), OTAM()),
+    "coop": lambda tiny: CoOp(tiny()),
+    "cocoop": lambda tiny: CoCoOp(tiny()),
+    "clip4clip": lambda tiny: Clip4Clip(tiny(), "lstm"),
+}
+TRAIN_THE_TOWER = {"ma_clip resnet", "action_clip", "action_clip text", "d2st", "d2st plain", "clip_fsar full"}
+
+
+@pytest.mark.parametrize("name", {**MAKERS, **OTHERS})
+def test_checkpointing_changes_no_gradient_and_bfloat16_little(tiny: Tiny, pixels: Pixels, name: str) -> None:
+    def step(mixed: bool, **options: object) -> tuple[float, torch.Tensor]:
+        method = {**MAKERS, **OTHERS}[name](lambda **own: tiny(**options, **own)).train()
+        for module in method.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+        torch.manual_seed(5)
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            loss = method.loss(method(pixels()), pixels())["loss"]
+        loss.backward()
+        gradients = [p.grad.flatten() for p in trained(method) if p.grad is not None]
+        assert all(g.dtype == torch.float32 for g in gradients)
+        return float(loss.detach()), torch.cat(gradients)
+
+    loss, gradient = step(False)
+    again, same = step(False, checkpointing=True)
+    assert again == pytest.approx(loss, rel=1e-5)
+    torch.testing.assert_close(same, gradient, rtol=1e-3, atol=1e-5 * float(gradient.abs().max()) + 1e-9)
+    coarse, rough = step(True, checkpointing=True)
+    assert coarse == pytest.approx(loss, rel=0.03)
+    assert torch.isfinite(rough).all()
+    if name in TRAIN_THE_TOWER:
+        with pytest.raises(ValueError, match="precision='bf16'"):
+            step(True, precision="bf16")
+    else:
+        coarse, rough = step(True, precision="bf16")
+        assert coarse == pytest.approx(loss, rel=0.05)
+        assert torch.isfinite(rough).all()

@@ -83,20 +83,45 @@ def test_ts_fsar_teacher_can_be_held_still(tiny: Tiny) -> None:
         assert (teacher.grad is None) == detach
 
 
-def test_ts_fsar_refuses_a_store_of_features_that_change_with_every_step(tiny: Tiny) -> None:
-    with pytest.raises(ValueError, match="not meant to be stored"):
-        feature_key(ts_fsar(tiny))
+def test_what_is_stored_for_ts_fsar_is_the_tower_alone(tiny: Tiny) -> None:
+    assert feature_key(ts_fsar(tiny)) == feature_key(ts_fsar(tiny, alpha=0.6).requires_grad_(False))
 
 
-def test_the_classifiers_must_fit_the_split(tiny: Tiny, pixels: Pixels) -> None:
-    methods = [
-        TSFSAR(tiny(), Ladder(width=16, heads=2, temporal=()), train_classes=5),
-        D2ST(Adapted(tiny(), D2STAdapter(), project=False), BiMHM(), train_classes=5),
+def with_classifier(tiny: Tiny, train_classes: int) -> list[TSFSAR | D2ST]:
+    torch.manual_seed(0)
+    return [
+        TSFSAR(tiny(), Ladder(width=16, heads=2, temporal=()), train_classes=train_classes),
+        D2ST(Adapted(tiny(), D2STAdapter(), project=False), BiMHM(), train_classes=train_classes),
     ]
-    for method in methods:
+
+
+def test_the_classifiers_must_not_be_smaller_than_the_split(tiny: Tiny, pixels: Pixels) -> None:
+    for method in with_classifier(tiny, 5):
         with pytest.raises(ValueError, match="train_classes=5, but the training split has 6"):
             method.train()(pixels())
         method.eval()(pixels())
+
+
+def test_outputs_beyond_the_split_are_as_if_they_were_not(tiny: Tiny, pixels: Pixels) -> None:
+    for method, larger in zip(with_classifier(tiny, 6), with_classifier(tiny, 9), strict=True):
+        state, episode = method.state_dict(), pixels()
+        for name in state:
+            if name.startswith("classifier."):
+                rest = larger.state_dict()[name][6:]
+                state[name] = torch.cat([state[name], rest])
+        larger.load_state_dict(state)
+        losses = []
+        for one in (method.train(), larger.train()):
+            torch.manual_seed(1)
+            losses.append(one.loss(one(episode), episode))
+            losses[-1]["loss"].backward()
+        torch.testing.assert_close(losses[0], losses[1])
+        assert method.classifier is not None
+        assert larger.classifier is not None
+        grad = larger.classifier.weight.grad
+        assert grad is not None
+        torch.testing.assert_close(grad[:6], method.classifier.weight.grad)
+        assert not grad[6:].any()
 
 
 def test_d2st_loss_and_metric_written_out(tiny: Tiny, pixels: Pixels) -> None:
