@@ -1,0 +1,252 @@
+"""Every code block of the README and of docs/ does what the text around it says.
+
+Each page gets a folder of its own with a few real clips, a trained run and copies of configs/. There, in the page's
+order: Python blocks run and share their names, YAML blocks are read by the command line's parser, and commands are read
+by their own parsers and then run as they stand, on few episodes (tools only if they are quick). A block with
+``title="name"`` also becomes the file of that name. A block that needs what nobody has at hand says so in the line
+before it, ``<!-- not run: reason -->``; ``<!-- commands not run: reason -->`` below a page's title holds for all its
+commands. They are read all the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import re
+import runpy
+import shlex
+import shutil
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import jsonargparse
+import pytest
+import yaml
+
+from fsar import cli, predict
+from fsar.__main__ import main as fsar
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+LANGUAGES = {"python", "yaml", "bash", "console", "text"}
+FENCE = re.compile(r"^( *)```(\w*)(.*)$")
+TITLE = re.compile(r'title="([^"]+)"')
+LEFT_OUT = re.compile(r"<!-- (commands )?not run: (.+?) -->")
+PROGRAMS = {"fsar", "fsar-demo", "make", "pip", "python", "pytest", "sbatch", "srun", "tensorboard"}
+COMMAND = re.compile(rf"^(\$ )?({'|'.join(PROGRAMS)})( |$)", re.MULTILINE)
+QUICK = {"check_alignment", "check_videos", "compare_runs", "extract_features", "list_episodes", "plot_alignment"}
+QUICK |= {"publish", "report"}
+
+BASE = ["-c", "configs/trainer.yaml", "-c", "configs/data/folder.yaml", "-c", "configs/method/clip_fsar_tiny.yaml"]
+FEW = ["--data.train_episodes=2", "--data.val_episodes=2", "--data.test_episodes=12", "--data.workers=0"]
+FEW += ["--data.check_videos=false"]
+BRIEF = ["--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--debug"]
+CLIPS = {"class_path": "episodes.splits.Folder", "init_args": {"root": "my_clips", "seed": 0}}
+HERE = [f"--data.benchmark={json.dumps(CLIPS)}", "--data.ways=3", "--data.size=64"]
+
+pytestmark = pytest.mark.filterwarnings(  # of Lightning, about itself and about our tiny loaders
+    "ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning",
+    "ignore:LightningCLI's args parameter",
+    "ignore:.*isinstance.treespec, LeafSpec:FutureWarning",
+    "ignore:The '.*dataloader' does not have many workers",
+    "ignore:The number of training batches",
+    "ignore:Checkpoint directory .* exists and is not empty",
+    "ignore:Be aware that when using `ckpt_path`",
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: where it stands, its language, the file it becomes, and why it is not run (empty: it is)."""
+
+    where: str
+    language: str
+    title: str
+    text: str
+    reason: str
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    """The fenced blocks of a page."""
+    lines = page.read_text().splitlines()
+    head = next((found[2] for line in lines[:6] if (found := LEFT_OUT.search(line)) and found[1]), "")
+    first, opening = 0, None
+    for number, line in enumerate(lines):
+        if opening is None:
+            first, opening = number, FENCE.match(line)
+        elif line.strip() == "```":
+            text = textwrap.dedent("\n".join(lines[first + 1 : number])) + "\n"
+            language = opening[2] or ("bash" if COMMAND.match(text) else "text")
+            title, found = TITLE.search(opening[3]), LEFT_OUT.search(lines[first - 1])
+            reason = found[2] if found else head if language in ("bash", "console") else ""
+            yield Block(f"{page.relative_to(ROOT)}:{first + 1}", language, title[1] if title else "", text, reason)
+            opening = None
+    assert opening is None, f"{page}: the block that starts in line {first + 1} does not end"
+
+
+def commands(block: Block) -> Iterator[list[str]]:
+    """The commands of a shell block as words, without comments; of a console, the lines after ``$``."""
+    for line in block.text.replace("\\\n", " ").splitlines():
+        shown = line.removeprefix("$ ")
+        if block.language == "bash" or shown != line:
+            words = shlex.split(shown, comments=True)
+            while words and re.match(r"[A-Z_]+=", words[0]):
+                del words[0]
+            if words:
+                yield words
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_block_of_a_page_does_what_it_says(page: Path, place: Path, parser: Any) -> None:
+    names: dict[str, Any] = {"__name__": page.stem}
+    for block in blocks(page):
+        assert block.language in LANGUAGES, f"{block.where}: a block is one of {sorted(LANGUAGES)}"
+        if block.title:
+            target = (place / block.title).resolve()
+            assert target.is_relative_to(place), f"{block.where}: {block.title} lies elsewhere"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(block.text)
+            importlib.invalidate_caches()
+        try:
+            check(block, names, parser)
+        except (Exception, SystemExit, Parsed) as error:
+            raise AssertionError(f"{block.where}: {type(error).__name__}: {error}\n\n{block.text}") from error
+
+
+def test_few_blocks_are_left_out() -> None:
+    reasons = [found[2] for page in PAGES for found in LEFT_OUT.finditer(page.read_text())]
+    assert len(reasons) <= 15, reasons
+    assert all(reason.startswith(("needs ", "they need ", "takes ")) for reason in reasons), reasons
+
+
+def check(block: Block, names: dict[str, Any], parser: Any) -> None:
+    """Run a block, or only read it when it must not run."""
+    match block.language:
+        case "python":
+            code = compile(block.text, block.where, "exec")
+            if not block.reason and not Path(block.title).name.startswith("test_"):
+                exec(code, names)
+        case "yaml":
+            read_yaml(yaml.safe_load(block.text), parser)
+        case "bash" | "console":
+            for words in commands(block):
+                command(words, parser, run=not block.reason)
+        case "text":
+            assert not COMMAND.search(block.text), "a command in a text block: call it bash or console"
+
+
+def read_yaml(content: dict[str, Any], parser: Any) -> None:
+    """A configuration, or a part of one such as ``encoder:``, is what ``fsar fit`` understands."""
+    if {"alignment", "encoder"} & content.keys():
+        content = {"model": {"method": {"class_path": "fsar.methods.ClipFSAR", "init_args": content}}}
+    if content.keys() <= {"seed_everything", "trainer", "data", "model"}:
+        parser.parse_args(["fit", *BASE, "-c", json.dumps(content)])
+
+
+def command(words: list[str], parser: Any, run: bool) -> None:
+    """Read the command line of a program with its own parser, and then run it if it may run."""
+    match words:
+        case ["fsar", "predict", *rest]:
+            _, options = predict.read(rest)
+            parser.parse_args(cli.expand(["test", *BASE, *options]))
+            if run:
+                fsar(words[1:])
+        case ["fsar", *rest]:
+            run_fsar(rest, parser, run)
+        case ["fsar-demo", *rest]:
+            read_program(lambda: importlib.import_module("fsar.web").main(rest), parser)
+        case ["python", "-m", "pytest", *rest]:
+            assert pytest.main(["-q", "-p", "no:cacheprovider", *rest]) == 0
+        case ["python", tool, *rest]:
+            run_tool(tool, rest, parser, run)
+        case ["make", target]:
+            assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), f"no target {target}"
+        case ["pip", "install", *rest]:
+            extras = (ROOT / "setup.cfg").read_text()
+            assert all(re.search(rf"^{name} =", extras, re.MULTILINE) for name in re.findall(r"\[(\w+)\]", str(rest)))
+        case ["sbatch", script]:
+            assert Path(script).is_file(), f"{script} does not exist"
+        case ["tensorboard", "--logdir", _]:
+            assert shutil.which("tensorboard", path=Path(sys.executable).parent)
+        case _:
+            raise ValueError(f"{' '.join(words)}: teach tests/docs/test_blocks.py how to check it.")
+
+
+def run_fsar(args: list[str], parser: Any, run: bool) -> None:
+    """``fsar fit``, ``validate`` or ``test``; ``...`` stands for configuration files."""
+    args = [word for arg in args for word in (BASE if arg == "..." else [arg])]
+    if not any(arg.endswith(("help", "--print_config", "--version")) for arg in args):
+        absent = not run and "--run" in args and "-c" not in args  # a run that would be there by then
+        expanded = [args[0], *BASE, *args[1:]] if absent else cli.expand(args)
+        brief = [*few(parser.parse_args(expanded)[args[0]]), *BRIEF]
+        if not run:
+            return
+        args += brief
+        if args[0] == "fit" and "--run" in args and "--ckpt_path" not in args:
+            shutil.rmtree(args[args.index("--run") + 1], ignore_errors=True)
+    finish(lambda: fsar(args))
+    os.environ.pop(cli.RUN_VARIABLE, None)
+
+
+def few(config: Any) -> list[str]:
+    """Options for a few episodes, of the clips that are here if those of the configuration are not."""
+    source = config.data.benchmark
+    local = source is not None and Path(source.init_args.get("root", ""), "waving").is_dir()
+    return [*([] if local else HERE), *FEW]
+
+
+def run_tool(tool: str, args: list[str], parser: Any, run: bool) -> None:
+    """``python tools/X.py``."""
+    args = [word for arg in args for word in (BASE if arg == "..." else [arg])]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [tool, *args])
+        brief = read_program(lambda: runpy.run_path(tool, run_name="__main__"), parser)
+        if run and Path(tool).stem in QUICK:
+            patch.setattr(sys, "argv", [tool, *args, *brief])
+            finish(lambda: runpy.run_path(tool, run_name="__main__"))
+
+
+class Parsed(BaseException):
+    """Stops a program when it has read its command line; holds what it left over."""
+
+
+def read_program(program: Callable[[], object], parser: Any) -> list[str]:
+    """Let a program read its command line and stop it there; what it leaves over must be options of ``fsar test``.
+
+    Returns:
+        Options that keep it brief, if it takes options of ``fsar test``.
+    """
+    known, typed = argparse.ArgumentParser.parse_known_args, jsonargparse.ArgumentParser.parse_args
+
+    def parse_known_args(self: Any, *args: Any, **options: Any) -> NoReturn:
+        raise Parsed(known(self, *args, **options)[1])
+
+    def parse_args(self: Any, *args: Any, **options: Any) -> NoReturn:
+        with pytest.MonkeyPatch.context() as undone:
+            undone.setattr(jsonargparse.ArgumentParser, "parse_args", typed)
+            undone.setattr(argparse.ArgumentParser, "parse_known_args", known)
+            typed(self, *args, **options)
+        raise Parsed([])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(argparse.ArgumentParser, "parse_known_args", parse_known_args)
+        patch.setattr(jsonargparse.ArgumentParser, "parse_args", parse_args)
+        with pytest.raises(Parsed) as stop:
+            program()
+    rest = stop.value.args[0]
+    return few(parser.parse_args(cli.expand(["test", *BASE, *rest])).test) if rest else []
+
+
+def finish(program: Callable[[], object]) -> None:
+    """Run to the end; leaving with a status that is not 0 is a failure."""
+    try:
+        program()
+    except SystemExit as end:
+        if end.code:
+            raise
