@@ -8,8 +8,9 @@ h264   all-intra .mp4, short side 256: any frame by itself, every frame kept
 jpeg   a folder of images per video: faster to read, many files; their frames per second are lost
 pack   some frames of each video, uncompressed, in one memory-mapped file: by far the fastest, and the largest
 
-The layout stays that of --root, so --out takes its place in every configuration. An interrupted run goes on where it
-stopped when it is started again.
+The layout stays that of --root, so --out takes its place in every configuration; a pack is one file, which the published
+benchmarks read and ``episodes.splits.Folder`` does not. An interrupted run goes on where it stopped when it is started
+again.
 """
 
 from __future__ import annotations
