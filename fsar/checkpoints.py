@@ -42,6 +42,7 @@ class ResumePoint(Callback):
         self.folder = folder
         self.place: dict[str, Any] = {}
         self.steps, self.batch = 0, -1  # of that place
+        self.begun = False  # in this process
         self.changing = False
         self.handlers: dict[int, Any] = {}
         self.waiting: list[int] = []
@@ -96,7 +97,7 @@ class ResumePoint(Callback):
         """Keep what was learned before an interruption or an error."""
         self.waiting.clear()
         self._release()
-        if not self.place:
+        if not self.begun:
             return
         path = self.folder / "interrupted.ckpt"
         if self.changing:
@@ -112,7 +113,7 @@ class ResumePoint(Callback):
     def _note(self, trainer: Trainer) -> None:
         self.place = deepcopy(trainer.fit_loop.state_dict())
         self.steps, self.batch = trainer.global_step, trainer.fit_loop.total_batch_idx
-        self.changing = False
+        self.begun, self.changing = True, False
 
     def _wait(self, number: int, frame: FrameType | None) -> None:
         self.waiting.append(number)
@@ -126,7 +127,28 @@ class ResumePoint(Callback):
             signal.raise_signal(self.waiting.pop(0))
 
 
-class BestCheckpoint(ModelCheckpoint):
+class LastCheckpoint(ModelCheckpoint):
+    """Keeps ``last.ckpt``: that of the last epoch.
+
+    Args:
+        folder: of the checkpoints; when training goes on it may have been moved.
+        name: of the file.
+        monitor: name of a metric; then the checkpoint with its highest value is kept.
+    """
+
+    def __init__(self, folder: Path, name: str = "last", monitor: str | None = None) -> None:
+        super().__init__(folder, name, monitor, mode="max", enable_version_counter=False)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        def here(path: str) -> str:
+            return path and str(Path(self.dirpath or "", Path(path).name))
+
+        paths = {name: here(path) for name, path in state_dict.items() if name.endswith("_model_path")}
+        kept = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **paths, "best_k_models": kept, "dirpath": self.dirpath})
+
+
+class BestCheckpoint(LastCheckpoint):
     """Keeps ``best.ckpt``: the best on validation classes; without any, the last.
 
     Args:
@@ -134,7 +156,7 @@ class BestCheckpoint(ModelCheckpoint):
     """
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder, "best", monitor="val_accuracy", mode="max", enable_version_counter=False)
+        super().__init__(folder, "best", "val_accuracy")
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Nothing can be monitored when the benchmark has no validation classes."""

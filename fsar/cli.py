@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.plugins.environments import SLURMEnvironment
@@ -26,7 +26,8 @@ import fsar.methods  # noqa: F401  (so that short class names are known)
 from episodes.benchmarks import seen_classes
 from episodes.datamodule import EpisodicDataModule
 from fsar import usage
-from fsar.checkpoints import BestCheckpoint, ResumePoint
+from fsar.checkpoints import BestCheckpoint, LastCheckpoint, ResumePoint
+from fsar.completion import script
 from fsar.config_files import check_files
 from fsar.failure import one_message
 from fsar.learner import Learner
@@ -117,6 +118,13 @@ class CLI(LightningCLI):
             "--run", type=str | None, default=None, help="The run folder: configuration, logs, results."
         )
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """``fsar --completion`` prints what completes the options in a shell."""
+        if args == ["--completion"]:
+            print(script(self._subcommand_parsers), end="")
+            sys.exit()
+        super().parse_arguments(parser, args)
+
     def _parse_ckpt_path(self) -> None:
         """Lightning lays hyper-parameters found in a checkpoint over the command line (Lightning #21116); ours holds
         none, and a metric named on the command line of ``test`` must win whatever the checkpoint says."""
@@ -151,13 +159,14 @@ class CLI(LightningCLI):
         configured = self._get(self.config_init, "trainer")
         kwargs["default_root_dir"] = folder
         kwargs["callbacks"] = list(configured.callbacks or [])
-        if configured.enable_progress_bar is not False:
+        shown = any(isinstance(callback, ProgressBar) for callback in kwargs["callbacks"])
+        if configured.enable_progress_bar is not False and not shown:
             kwargs["callbacks"].append(EpisodeProgress())
         kwargs["enable_checkpointing"] = fit and configured.enable_checkpointing is not False
         if kwargs["enable_checkpointing"]:
             checkpoints = Path(folder, "checkpoints")
-            last = ModelCheckpoint(checkpoints, "last", enable_version_counter=False)
-            kwargs["callbacks"] = [ResumePoint(checkpoints), *kwargs["callbacks"], BestCheckpoint(checkpoints), last]
+            kept = [BestCheckpoint(checkpoints), LastCheckpoint(checkpoints)]
+            kwargs["callbacks"] = [ResumePoint(checkpoints), *kwargs["callbacks"], *kept]
         kwargs["logger"] = loggers(configured.logger, folder) if fit else configured.logger or False
         try:
             return super().instantiate_trainer(**kwargs)
@@ -228,7 +237,8 @@ def loggers(configured: Any, folder: str) -> list[Logger] | bool:
 
 
 class SaveConfig(SaveConfigCallback):
-    """Writes the full configuration of a fit into its run folder; a fit that learns nothing leaves it as it was."""
+    """Writes the configuration of a fit, but for its loggers, into its run folder; a fit that learns nothing leaves it
+    as it was."""
 
     path: Path | None = None
     before: str | None = None
@@ -237,7 +247,9 @@ class SaveConfig(SaveConfigCallback):
         if stage == "fit":
             self.path = Path(trainer.default_root_dir, "config.yaml")
             self.before = self.path.read_text() if self.path.exists() else None
-            self.parser.save(self.config, self.path, skip_none=False, overwrite=True)
+            config = self.config.clone()
+            config.trainer.logger = None  # where it is tested, the loggers' packages and accounts need not be
+            self.parser.save(config, self.path, skip_none=False, overwrite=True)
 
     def on_train_batch_end(self, *_: Any) -> None:
         self.path = None  # from here on the run is this one

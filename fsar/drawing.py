@@ -100,19 +100,21 @@ def draw_confusion(counts: Sequence[Sequence[int]], names: Sequence[str], named:
     count = np.asarray(counts, dtype=np.float64)
     share = 100 * count / np.maximum(count.sum(1, keepdims=True), 1)
     labelled = len(names) <= named
-    side = 3.5 + 0.4 * len(names) if labelled else 8.0
+    side = 4.2 + 0.4 * len(names) if labelled else 8.0
     figure = Figure(figsize=(side, side), dpi=100, facecolor="white", layout="constrained")
     axes = figure.add_subplot()
     image = axes.imshow(np.ma.masked_equal(share, 0), cmap=PATH, vmin=0, vmax=100)
-    axes.set_xlabel("named", color=INK)
+    axes.set_xlabel("taken for (% of the true class)", color=INK)
     axes.set_ylabel("true class", color=INK)
     axes.tick_params(length=0, labelsize=9, labelcolor=INK)
     for edge in axes.spines.values():
         edge.set_color("#bbbbbb")
     if not labelled:
-        figure.colorbar(image, ax=axes, shrink=0.6, label="% of the true class")
+        axes.set_xticks([])
+        axes.set_yticks([])
+        figure.colorbar(image, ax=axes, shrink=0.6)
         return figure
-    short = [name if len(name) <= 34 else f"{name[:33]}…" for name in names]
+    short = [name if len(name) <= 44 else f"{name[:43]}…" for name in names]
     axes.set_xticks(range(len(names)), short, rotation=90)
     axes.set_yticks(range(len(names)), short)
     for i, j in zip(*np.nonzero(count), strict=True):

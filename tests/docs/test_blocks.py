@@ -157,6 +157,8 @@ def command(words: list[str], parser: Any, run: bool) -> None:
             parser.parse_args(cli.expand(["test", *BASE, *options]))
             if run:
                 fsar(words[1:])
+        case ["fsar", "--completion", ">", _]:
+            finish(lambda: fsar(words[1:2]))
         case ["fsar", *rest]:
             run_fsar(rest, parser, run)
         case ["fsar-demo", *rest]:
