@@ -17,6 +17,7 @@ Few-shot video action recognition.
   --run FOLDER  the run folder (default: runs/<date>_<time>). For the others its config.yaml and best checkpoint
                 are used unless others are named.
   --debug       show the traceback of an error
+  --completion  print a script that completes options in bash and zsh
 
 examples:
   fsar fit  --run runs/demo -c configs/trainer.yaml -c configs/data/shapes_motion.yaml -c configs/method/clip_fsar.yaml

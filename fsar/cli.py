@@ -25,17 +25,17 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException, SI
 import fsar.methods  # noqa: F401  (so that short class names are known)
 from episodes.benchmarks import seen_classes
 from episodes.datamodule import EpisodicDataModule
-from fsar import usage
-from fsar.checkpoints import BestCheckpoint, LastCheckpoint, ResumePoint
+from fsar.callbacks.checkpoints import BestCheckpoint, LastCheckpoint, ResumePoint
+from fsar.callbacks.live import EpisodeProgress
 from fsar.completion import script
-from fsar.config_files import check_files
-from fsar.failure import one_message
 from fsar.learner import Learner
-from fsar.live import EpisodeProgress
 from fsar.metrics import Accuracy
 from fsar.predictor import long_names
 from fsar.results import time_shares, write_results
 from fsar.sharing import read_checkpoint
+from fsar.terminal import usage
+from fsar.terminal.config_files import check_files
+from fsar.terminal.failure import one_message
 
 RUN_VARIABLE = "FSAR_RUN"  # processes that Lightning starts for other devices share the folder of the first
 METHOD_KEY = "--model.method"

@@ -14,9 +14,9 @@ from typing import Any
 from episodes.listing import class_folders, require
 from episodes.splits import query_split, read_split
 from fsar.answer import AlignmentMap, Answer
-from fsar.config_files import read_yaml
-from fsar.failure import Options, one_message
 from fsar.predictor import Predictor, bare, configure, load
+from fsar.terminal.config_files import read_yaml
+from fsar.terminal.failure import Options, one_message
 
 DESCRIPTION = """Name the clips of --query by the labelled clips of --support, one folder per class with one clip or
 more in it. The classes need not have been trained on."""

@@ -26,13 +26,13 @@ from episodes.video import VideoError
 from fsar.alignment import OTAM
 from fsar.answer import AlignmentMap, Answer, alignment_map, ranked
 from fsar.clip import ClipEncoder
-from fsar.config_files import check_files
 from fsar.evaluation import VideoBank, score_episodes
 from fsar.learner import Learner, check_checkpoint
 from fsar.methods import Prototype
 from fsar.sharing import open_run
+from fsar.terminal.config_files import check_files
+from fsar.terminal.usage import Parser, plain
 from fsar.threshold import Threshold, calibrate
-from fsar.usage import Parser, plain
 
 PathLike = str | os.PathLike[str]
 

@@ -36,9 +36,7 @@ from episodes.sampler import EpisodeSampler
 from episodes.splits import Split
 from fsar.alignment import OTAM, FrameMean
 from fsar.clip import FrameEncoder
-from fsar.config_files import check_files
 from fsar.evaluation import VideoBank, feature_key, score_episodes
-from fsar.failure import one_message
 from fsar.method import Method, Scores
 from fsar.methods import (
     APE,
@@ -54,8 +52,10 @@ from fsar.methods import (
     ZeroShot,
 )
 from fsar.methods.clip_family.tuning import Grid, published_grid, tune
+from fsar.terminal.config_files import check_files
+from fsar.terminal.failure import one_message
+from fsar.terminal.usage import Parser
 from fsar.text import TextBank
-from fsar.usage import Parser
 
 STRENGTHS = [10.0 ** (i / 2) for i in range(-4, 9)]
 

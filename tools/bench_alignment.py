@@ -23,7 +23,7 @@ from torch import Tensor
 
 from fsar.alignment import OTAM, SoftDTW
 from fsar.alignment.otam import otam
-from fsar.failure import Options, one_message
+from fsar.terminal.failure import Options, one_message
 
 SHAPES = ((25, 5, 8, 8), (75, 25, 8, 8), (75, 25, 16, 16), (75, 25, 32, 32))
 TEMPERATURE = 0.5

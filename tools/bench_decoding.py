@@ -18,7 +18,7 @@ import numpy as np
 
 from episodes.frames import segment_random
 from episodes.video import Reader, read_clip
-from fsar.failure import Options, one_message
+from fsar.terminal.failure import Options, one_message
 
 
 def make_clip(path: Path, frames: int = 300, height: int = 256, width: int = 340) -> None:

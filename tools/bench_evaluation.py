@@ -30,8 +30,8 @@ from fsar.alignment import OTAM, CostAlignment
 from fsar.clip.encoder import ClipEncoder
 from fsar.clip.frame_encoder import FrameEncoder
 from fsar.evaluation import VideoBank, score_episodes
-from fsar.failure import Options, one_message
 from fsar.methods import ClipFSAR
+from fsar.terminal.failure import Options, one_message
 
 CLASSES = 24
 

@@ -42,9 +42,9 @@ from fsar.beside import Beside
 from fsar.clip import ClipEncoder, FrameEncoder
 from fsar.clip.architecture import architecture, config_of
 from fsar.evaluation import feature_key, to_store
-from fsar.failure import Options, one_message
 from fsar.method import Method
 from fsar.methods import D2ST, TSFSAR, ClipFSAR, MAClip, Prototype
+from fsar.terminal.failure import Options, one_message
 
 Make = Callable[..., ClipEncoder]
 STORED = ", stored"

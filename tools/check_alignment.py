@@ -19,8 +19,8 @@ from alignment_properties import PROPERTIES, Subject, check
 from jsonargparse import ArgumentError
 
 from fsar.alignment import Alignment
-from fsar.failure import Options, one_message
-from fsar.usage import Parser, near_class, plain
+from fsar.terminal.failure import Options, one_message
+from fsar.terminal.usage import Parser, near_class, plain
 
 
 def build(path: str, arguments: dict[str, object]) -> Alignment:

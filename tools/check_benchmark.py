@@ -20,7 +20,7 @@ from rich.progress import Progress
 from episodes.benchmarks import SPLITS, Lists, definition, definitions, overlap, read_lists, shared_sources
 from episodes.benchmarks.coverage import ClassCoverage, Coverage, examine, kinds_of
 from episodes.benchmarks.leaks import clips_per_source
-from fsar.failure import Options, one_message
+from fsar.terminal.failure import Options, one_message
 
 
 @one_message(program="check_benchmark")

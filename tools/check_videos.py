@@ -23,7 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from episodes.video import ClipCheck, check_videos
 from episodes.video.images import SUFFIXES as IMAGES
-from fsar.failure import Options, one_message
+from fsar.terminal.failure import Options, one_message
 
 VIDEOS = {".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts"}
 VIDEOS |= {".mxf", ".ogv", ".qt", ".rm", ".ts", ".vob", ".webm", ".wmv"}

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fsar.failure import Options, one_message
+from fsar.terminal.failure import Options, one_message
 
 HEADER = ("run", "method", "inference", "benchmark", "split", "n", "k", "episodes", "accuracy", "± 95 %")
 

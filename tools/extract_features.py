@@ -33,8 +33,8 @@ from episodes.datamodule import EpisodicDataModule
 from episodes.features import FeatureStore, FeatureWriter
 from episodes.features.precision import Precision
 from fsar.evaluation import feature_key, to_store
-from fsar.failure import Options, one_message
 from fsar.learner import Learner
+from fsar.terminal.failure import Options, one_message
 
 Work = list[tuple[FeatureWriter, int]]
 TOGETHER = 4

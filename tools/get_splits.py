@@ -20,7 +20,7 @@ from pathlib import Path
 
 from episodes.benchmarks import SPLITS, Definition, Lists, definition, definitions, read_lists, write_lists
 from episodes.benchmarks.definitions import ListSource
-from fsar.failure import Options, one_message
+from fsar.terminal.failure import Options, one_message
 
 HOST = "https://raw.githubusercontent.com"
 

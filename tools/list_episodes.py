@@ -24,9 +24,9 @@ import numpy as np
 import yaml
 
 from episodes.datamodule import EpisodicDataModule
-from fsar.config_files import check_files
-from fsar.failure import Options, one_message
-from fsar.usage import Parser
+from fsar.terminal.config_files import check_files
+from fsar.terminal.failure import Options, one_message
+from fsar.terminal.usage import Parser
 
 PARTS = ("classes", "support", "query")
 

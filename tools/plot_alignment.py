@@ -26,7 +26,7 @@ from episodes.splits import Split
 from episodes.video import probe, read_frames
 from fsar.alignment import Alignment, CostAlignment
 from fsar.drawing import draw
-from fsar.failure import Options, one_message
+from fsar.terminal.failure import Options, one_message
 
 
 def frames_of(path: str, count: int) -> np.ndarray:

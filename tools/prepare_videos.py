@@ -8,9 +8,9 @@ h264   all-intra .mp4, short side 256: any frame by itself, every frame kept
 jpeg   a folder of images per video: faster to read, many files; their frames per second are lost
 pack   some frames of each video, uncompressed, in one memory-mapped file: by far the fastest, and the largest
 
-The layout stays that of --root, so --out takes its place in every configuration; a pack is one file, which the published
-benchmarks read and ``episodes.splits.Folder`` does not. An interrupted run goes on where it stopped when it is started
-again.
+The layout stays that of --root, so --out takes its place in every configuration; a pack is one file, which the
+published benchmarks read and ``episodes.splits.Folder`` does not. An interrupted run goes on where it stopped when it
+is started again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from episodes.benchmarks import SPLITS, definition, definitions, read_lists
 from episodes.benchmarks.disk import find_videos, walk
 from episodes.prepare.convert import Settings, prepare
 from episodes.prepare.measure import PACKED_FRAMES, measure
-from fsar.failure import Options, one_message
+from fsar.terminal.failure import Options, one_message
 
 
 @one_message(program="prepare_videos")

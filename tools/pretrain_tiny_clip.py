@@ -35,7 +35,7 @@ from episodes.shapes import appearance, motion
 from episodes.shapes.captions import captioned_frames
 from episodes.shapes.scenes import SCENES
 from fsar.alignment import OTAM, Alignment, FrameMean
-from fsar.failure import Options, one_message
+from fsar.terminal.failure import Options, one_message
 
 TINY = Path(__file__).resolve().parents[1] / "fsar" / "clip" / "tiny"
 CAPTIONS = 4  # for each picture, one of which is drawn each time

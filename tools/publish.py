@@ -32,11 +32,11 @@ from model_card import Packed, write_card
 from safetensors.torch import save
 
 import fsar
-from fsar import failure
 from fsar.learner import CLASSES_KEY, FROZEN_KEY, METHOD_KEY
-from fsar.published import file_name, files_of, foreign_classes, is_absolute, needed, portable, strings
 from fsar.results import commit, versions, weights_hash, write_json
 from fsar.sharing import CONFIG, FACTS, WEIGHTS, is_repository, read_checkpoint, read_config
+from fsar.sharing.published import file_name, files_of, foreign_classes, is_absolute, needed, portable, strings
+from fsar.terminal import failure
 
 CARD, RESULTS = "README.md", "results"
 FOLDERS = re.compile(

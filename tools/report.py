@@ -24,8 +24,8 @@ from reporting.comparison import compare
 from reporting.runs import Run, metric_name, open_run, plus_minus, setting
 from reporting.view import View, look
 
-from fsar.failure import Options, one_message
 from fsar.results import versions
+from fsar.terminal.failure import Options, one_message
 
 TEMPLATES = Path(__file__).parent / "reporting" / "templates"
 

@@ -20,9 +20,9 @@ from configured import configured
 from episodes.datamodule import EpisodicDataModule
 from episodes.dataset import IndexEpisodes, needed_videos
 from fsar.evaluation import VideoBank, score_episodes
-from fsar.failure import Options, one_message
 from fsar.learner import Learner
 from fsar.results import Phases, Predictions, summarise, time_shares, write_results
+from fsar.terminal.failure import Options, one_message
 
 Setting = tuple[int, int, str | None]
 """Ways, shots and inference mode."""

@@ -28,10 +28,10 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from episodes.dataset import ClipDataset
 from episodes.episode import Episode
 from episodes.splits import Split
-from fsar.failure import Options, one_message
 from fsar.learner import Learner
 from fsar.methods import ActionCLIP
 from fsar.methods.action_clip import labelled_batch
+from fsar.terminal.failure import Options, one_message
 
 
 def divide(split: Split, held_out: float, shots: int | None, group: str, seed: int) -> tuple[list[int], list[int]]:

@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from fsar.failure import Options, one_message
+from fsar.terminal.failure import Options, one_message
 from fsar.web.uploads import Held, Limits
 from fsar.web.worker import Reader, Worker, make_predictor
 

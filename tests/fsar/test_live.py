@@ -19,14 +19,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils.data import DataLoader
 
 import fsar
-from fsar import live
+from fsar.callbacks import live
 from fsar.cli import run
 from fsar.drawing import draw_confusion
 from fsar.evaluation import VideoBank
 from fsar.learner import Learner
 from fsar.methods import ZeroShot
 
-PICTURES = json.dumps([{"class_path": "fsar.live.Pictures"}])
+PICTURES = json.dumps([{"class_path": "fsar.callbacks.live.Pictures"}])
 EVERY_STEP = ("--trainer.log_every_n_steps", "1")
 
 

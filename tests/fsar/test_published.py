@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fsar.published import foreign_classes, is_trusted, needed
+from fsar.sharing.published import foreign_classes, is_trusted, needed
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
         "fsar.text.bank.yaml.unsafe_load",
         "fsar.cli.CLI",  # ours, but it would start a fit of any configuration
         "fsar.methods.clip_fsar",  # a module
-        "fsar.published.open",
+        "fsar.sharing.published.open",
         "torch.nn.functional.relu",  # no class
         "torch.load",
         "lightning.pytorch.Trainer",

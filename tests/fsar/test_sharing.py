@@ -20,8 +20,8 @@ from huggingface_hub.errors import (
 )
 from safetensors.torch import save_file
 
-from fsar.published import needed
 from fsar.sharing import is_repository, open_run, read_checkpoint
+from fsar.sharing.published import needed
 
 STATE = {"method.scale": torch.tensor(2.0), "method.temporal.positions": torch.arange(6.0).view(2, 3)}
 FACTS = {"fsar_method": "ClipFSAR", "frozen_weights_sha256": "ab12", "trained_classes": ["waving", "jumping"]}

@@ -20,8 +20,8 @@ from PIL import Image
 
 import fsar
 from fsar.__main__ import main
-from fsar.published import needed
 from fsar.sharing import open_run
+from fsar.sharing.published import needed
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = [f"class_{i}" for i in range(6)]

@@ -1,7 +1,7 @@
 """Runs as others see them: a run folder, a folder that ``tools/publish.py`` wrote, or a Hugging Face repository.
 
 What comes from others is read as data. Weights are safetensors, or checkpoints of tensors alone; nothing is unpickled,
-and a published configuration is looked at by :mod:`fsar.published` before anything is built from it.
+and a published configuration is looked at by :mod:`fsar.sharing.published` before anything is built from it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from huggingface_hub.errors import GatedRepoError, HFValidationError, HTTPError,
 from safetensors import SafetensorError, safe_open
 
 from fsar.learner import CLASSES_KEY, FROZEN_KEY, METHOD_KEY
-from fsar.published import check_classes, name_files, needed
+from fsar.sharing.published import check_classes, name_files, needed
 
 CONFIG, WEIGHTS = "config.yaml", "model.safetensors"
 FACTS = "fsar"  # key of the weights' metadata: JSON of what a checkpoint says beside its weights

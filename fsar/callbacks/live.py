@@ -87,11 +87,11 @@ class Pictures(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Learner)
-        loggers = [logger for logger in trainer.loggers if takes_figures(logger)]
-        if not loggers or trainer.state.fn != "fit" or trainer.sanity_checking:
+        if not trainer.loggers or trainer.state.fn != "fit" or trainer.sanity_checking:
             return
-        rows = pl_module.predictions.arrays()  # of all processes
-        if not trainer.is_global_zero:
+        rows = pl_module.predictions.arrays()  # of all processes, which must all come here
+        loggers = [logger for logger in trainer.loggers if takes_figures(logger)]
+        if not loggers or not trainer.is_global_zero:
             return
         names = pl_module.predictions.class_names
         figures = {"confusion": draw_confusion(summarise(rows, names)["confusion"], names)}
@@ -135,7 +135,8 @@ def draw_alignment(learner: Learner, bank: VideoBank, data: EpisodicDataModule, 
     """
     if number >= data.counts["val"]:
         raise ValueError(
-            f"fsar.live.Pictures: there is no validation episode {number}; data.val_episodes is {data.counts['val']}."
+            f"fsar.callbacks.live.Pictures: there is no validation episode {number}; data.val_episodes is "
+            f"{data.counts['val']}."
         )
     method, split = learner.method, data.splits["val"]
     episode = index_episodes(data.episode_sampler("val"), [number]).to(learner.device)

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 import jsonargparse
 
-from fsar.config_files import origin
+from fsar.terminal.config_files import origin
 
 WORDS = {
     **{"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "NoneType": "null"},

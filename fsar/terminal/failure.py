@@ -14,7 +14,7 @@ from typing import NoReturn
 
 LINES = 8
 READABLE = (ValueError, OSError, ImportError, FloatingPointError, NotImplementedError)
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 OURS = (ROOT / "fsar", ROOT / "episodes", ROOT / "tools")
 
 
