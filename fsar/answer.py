@@ -33,12 +33,14 @@ class AlignmentMap:
         return {"metric": self.metric, **rounded}
 
 
-def alignment_map(metric: Alignment, query: Tensor, prototype: Tensor) -> AlignmentMap | None:
-    """The map of a query ``(t d)`` and a class ``(u d)``; None for a metric that matches no frames one to one."""
+def alignment_maps(metric: Alignment, query: Tensor, prototypes: Tensor) -> list[list[AlignmentMap]]:
+    """The maps of all queries ``(q t d)`` with all classes ``(n u d)``, ``[query][class]``; no class for a metric that
+    matches no frames one to one."""
     if not isinstance(metric, CostAlignment):
-        return None
-    cost, path = metric.cost(query[None], prototype[None]), metric.path(query[None], prototype[None])
-    return AlignmentMap(type(metric).__name__, cost[0, 0].detach().float().cpu(), path[0, 0].float().cpu())
+        return [[] for _ in query]
+    costs, paths = metric.cost(query, prototypes).detach().float().cpu(), metric.path(query, prototypes).float().cpu()
+    name = type(metric).__name__
+    return [[AlignmentMap(name, *pair) for pair in zip(*rows, strict=True)] for rows in zip(costs, paths, strict=True)]
 
 
 @dataclass(frozen=True)

@@ -116,6 +116,12 @@ class VideoBank:
         shapes = {name: (*rows.shape[:-1], *x.shape[1:]) for name, x in self._bank["support"].items()}
         return {name: value.reshape(shapes[name]).to(device, non_blocking=True) for name, value in found.items()}
 
+    def compared(self, episodes: Episode) -> tuple[Tensor, Tensor] | None:
+        """The frames that the method's alignment compares, see :meth:`fsar.method.Method.compared`."""
+        device = episodes.classes.device
+        support, query = (self.look_up(role, getattr(episodes, role), device) for role in ("support", "query"))
+        return self.method.compared(support, query, episodes, self.text)
+
     def zero_shot(self, episodes: Episode) -> Tensor | None:
         """Cosines ``(e q n)`` of the queries with the class texts alone: the floor beside every result.
 

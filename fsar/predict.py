@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import os
 import sys
@@ -14,7 +13,7 @@ from typing import Any
 from episodes.listing import class_folders, require
 from episodes.splits import query_split, read_split
 from fsar.answer import AlignmentMap, Answer
-from fsar.predictor import Predictor, bare, configure, load
+from fsar.predictor import named
 from fsar.terminal.config_files import read_yaml
 from fsar.terminal.failure import Options, one_message
 
@@ -37,9 +36,9 @@ def run(args: list[str]) -> None:
         support = read_support(own.support, own.classes)
         queries = query_split(own.query, tuple(support))
         unreadable: dict[str, str] = {}
-        answers = predictor(own, overrides).predict(
-            support, [queries.root / path for path in queries.paths], unreadable, progress=not own.json
-        )
+        predictor = named(own.run, own.config, own.encoder, own.checkpoint, overrides, own.device)
+        clips = [queries.root / path for path in queries.paths]
+        answers = predictor.predict(support, clips, unreadable, progress=not own.json)
         if own.json:
             counts = {name: len(clips) for name, clips in support.items()}
             print(json.dumps(report(answers, counts, unreadable), indent=1))
@@ -64,26 +63,12 @@ def read(args: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--classes", type=Path, help="YAML with `folder: name` lines")
     parser.add_argument("--device", default="auto", help="cpu, cuda, ...; by default a GPU when there is one")
     parser.add_argument("--json", action="store_true", help="print JSON, with the alignment maps")
-    own, rest = parser.parse_known_args(args)
-    if unknown := [arg for arg in rest if arg.startswith("-") and not arg.startswith(("--model.", "--data."))]:
-        options = [option for action in parser._actions for option in action.option_strings]
-        close = difflib.get_close_matches(unknown[0], options, 1)
-        parser.error(f"{unknown[0]} is no option" + (f"; did you mean {close[0]} ?" if close else ""))
+    own, rest = parser.own_and_others(args)
     if sum(map(bool, (own.run, own.config, own.encoder))) != 1:
         parser.error("name the method by one of --run RUN, -c FILE ..., or --encoder MODEL[:PRETRAINED].")
+    if own.encoder and rest:
+        parser.error(f"{rest[0]} goes with --run or -c; --encoder stands for a fixed method.")
     return own, rest
-
-
-def predictor(own: argparse.Namespace, overrides: Sequence[str]) -> Predictor:
-    """The method that the options name."""
-    if own.run:
-        return load(own.run, own.checkpoint, overrides, own.device)
-    if own.config:
-        return configure([*(part for file in own.config for part in ("-c", file)), *overrides], own.device)
-    model, _, pretrained = own.encoder.partition(":")
-    if overrides:
-        raise ValueError(f"{overrides[0]} goes with --run or -c; --encoder stands for a fixed method.")
-    return bare(model, pretrained or None, own.device)
 
 
 def read_support(folder: Path, classes: Path | None = None) -> dict[str, list[Path]]:

@@ -24,7 +24,7 @@ from episodes.episode import Episode, VideoBatch
 from episodes.splits import Split
 from episodes.video import VideoError
 from fsar.alignment import OTAM
-from fsar.answer import AlignmentMap, Answer, alignment_map, ranked
+from fsar.answer import AlignmentMap, Answer, alignment_maps, ranked
 from fsar.clip import ClipEncoder
 from fsar.evaluation import VideoBank, score_episodes
 from fsar.learner import Learner, check_checkpoint
@@ -85,7 +85,8 @@ class Predictor:
         if not asked:
             return []
         clips = torch.tensor(list(labels.values()))
-        numbers = torch.tensor([files.index(os.path.abspath(query)) for query in asked])
+        number = {file: i for i, file in enumerate(files)}
+        numbers = torch.tensor([number[os.path.abspath(query)] for query in asked])
         episode = self._episode(torch.arange(len(clips)), clips, numbers, names)
         scores, threshold = score_episodes(bank, episode), self._threshold(bank, clips, names)
         found = zip(asked, scores.probabilities[0], scores.few_shot[0].amax(-1), self._maps(bank, episode), strict=True)
@@ -145,14 +146,12 @@ class Predictor:
 
     def _maps(self, bank: VideoBank, episode: Episode) -> list[dict[str, AlignmentMap]]:
         """For each query its alignment with each class, by name; nothing for a method that matches no frames."""
-        method, device = self.learner.method, self.learner.device
-        support, query = (bank.look_up(role, getattr(episode, role), device) for role in ("support", "query"))
-        compared = method.compared(support, query, episode, bank.text)
+        compared = bank.compared(episode)
         if compared is None:
             return [{} for _ in range(episode.query.shape[-1])]
-        metric: Any = method.alignment
-        found = [[alignment_map(metric, q, p) for p in compared[1][0]] for q in compared[0][0]]
-        return [{n: m for n, m in zip(episode.class_names, row, strict=True) if m is not None} for row in found]
+        metric: Any = self.learner.method.alignment
+        found = alignment_maps(metric, compared[0][0], compared[1][0])
+        return [dict(zip(episode.class_names, row, strict=False)) for row in found]
 
 
 def labelled(support: Mapping[str, Sequence[PathLike]]) -> dict[str, int]:
@@ -208,12 +207,38 @@ def bare(model: str = "ViT-B-16", pretrained: str | None = "openai", device: str
 
     Args:
         model: architecture by open_clip's name, or ``fsar-tiny``.
-        pretrained: open_clip's tag of the weights, or a file.
+        pretrained: open_clip's tag of the weights, or a file; None leaves them random.
         device: see :func:`load`.
     """
     encoder = ClipEncoder(model, pretrained=pretrained, tune="frozen")
     learner = Learner(Prototype(encoder, OTAM()))
     return Predictor(learner.to(device_of(device)), EpisodicDataModule(size=encoder.image_size))
+
+
+def named(
+    run: str | None,
+    config: Sequence[str],
+    encoder: str | None,
+    checkpoint: str = "best",
+    overrides: Sequence[str] = (),
+    device: str = "auto",
+) -> Predictor:
+    """The method as a command line names it: by a run, by configuration files, or by a frozen CLIP.
+
+    Args:
+        run: as in :func:`load`.
+        config: files of :func:`configure`, when there is no run.
+        encoder: ``MODEL`` or ``MODEL:PRETRAINED`` of :func:`bare`, when there is neither.
+        checkpoint: of the run.
+        overrides: options for the run or the configuration.
+        device: see :func:`load`.
+    """
+    if run:
+        return load(run, checkpoint, overrides, device)
+    if config:
+        return configure([*(part for file in config for part in ("-c", file)), *overrides], device)
+    model, _, pretrained = (encoder or "").partition(":")
+    return bare(model, pretrained or "openai", device)
 
 
 def configure(args: Sequence[str], device: str = "auto") -> Predictor:

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from episodes.datamodule import EpisodicDataModule
 from episodes.dataset import index_episodes
-from fsar.answer import alignment_map
+from fsar.answer import alignment_maps
 from fsar.drawing import draw, draw_confusion
 from fsar.evaluation import VideoBank, score_episodes
 from fsar.learner import Learner
@@ -138,27 +138,26 @@ def draw_alignment(learner: Learner, bank: VideoBank, data: EpisodicDataModule, 
             f"fsar.callbacks.live.Pictures: there is no validation episode {number}; data.val_episodes is "
             f"{data.counts['val']}."
         )
-    method, split = learner.method, data.splits["val"]
+    split = data.splits["val"]
     episode = index_episodes(data.episode_sampler("val"), [number]).to(learner.device)
     probabilities = score_episodes(bank, episode).probabilities[0, 0]
-    support, query = (bank.look_up(role, getattr(episode, role), learner.device) for role in ("support", "query"))
-    compared = method.compared(support, query, episode, bank.text)
+    compared = bank.compared(episode)
     if compared is None:
         return None
     label = int(episode.query_labels[0, 0])
-    metric: Any = method.alignment
-    found = alignment_map(metric, compared[0][0, 0], compared[1][0, label])
+    metric: Any = learner.method.alignment
+    found = alignment_maps(metric, compared[0][0, :1], compared[1][0, label, None])[0]
     shots = episode.support[0, episode.support_labels[0] == label].tolist()
     videos = [int(episode.query[0, 0]), shots[0]]
-    if found is None or not all(split.path(video).exists() for video in videos):
+    if not found or not all(split.path(video).exists() for video in videos):
         return None
     source = data.clips(split)
     seen, shown = (source.clip(video).movedim(-3, -1).numpy() for video in videos)
-    if found.cost.shape != (len(seen), len(shown)):
+    if found[0].cost.shape != (len(seen), len(shown)):
         return None  # what is compared is not one vector for each frame
     names = [split.class_names[c] for c in episode.classes[0].tolist()]
     guess = int(probabilities.argmax())
     answer = "named right" if guess == label else f"taken for {names[guess]}"
     title = f"{names[label]}: {answer} ({float(probabilities[guess]):.0%})"
     title += f"; above, the first of {len(shots)} support clips" if len(shots) > 1 else ""
-    return draw(seen, shown, found.cost, found.path, title)
+    return draw(seen, shown, found[0].cost, found[0].path, title)

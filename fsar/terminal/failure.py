@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import site
 import sys
 import sysconfig
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
@@ -70,6 +71,16 @@ class Options(argparse.ArgumentParser):
         plain = argparse.RawDescriptionHelpFormatter
         super().__init__(prog, description=description, epilog=epilog, formatter_class=plain, allow_abbrev=False)
         self.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+    def own_and_others(self, args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+        """What is ours, and the ``--model.X`` and ``--data.X`` that are handed on; any other option is refused."""
+        own, rest = self.parse_known_args(args)
+        for arg in rest:
+            if arg.startswith("-") and not arg.startswith(("--model.", "--data.")):
+                known = [option for action in self._actions for option in action.option_strings]
+                close = difflib.get_close_matches(arg, known, 1)
+                self.error(f"{arg} is no option" + (f"; did you mean {close[0]} ?" if close else "."))
+        return own, rest
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, and leave with status 2."""

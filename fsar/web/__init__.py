@@ -56,9 +56,7 @@ def read(args: list[str]) -> tuple[argparse.Namespace, list[str]]:
         "--megabytes", type=float, default=limits.megabytes, help="size of a clip at most (default: 50)"
     )
     parser.add_argument("--seconds", type=float, default=limits.seconds, help="to decode a clip at most (default: 20)")
-    own, rest = parser.parse_known_args(args)
-    if unknown := [arg for arg in rest if arg.startswith("-") and not arg.startswith(("--model.", "--data."))]:
-        parser.error(f"{unknown[0]} is no option.")
+    own, rest = parser.own_and_others(args)
     if (own.run is None) == (own.encoder is None):
         parser.error("name the method: either a RUN or --encoder MODEL[:PRETRAINED].")
     if own.encoder and rest:

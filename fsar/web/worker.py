@@ -158,13 +158,9 @@ def _serve(connection: Connection, make: Callable[[], Any], folder: Path, debug:
 
 def make_predictor(run: str | None, checkpoint: str, encoder: str | None, overrides: Sequence[str], device: str) -> Any:
     """The predictor of a run, or of a frozen CLIP ``model[:pretrained]``."""
-    import fsar
+    from fsar.predictor import named
 
-    if run is not None:
-        predictor = fsar.load(run, checkpoint, overrides, device)
-    else:
-        model, _, pretrained = (encoder or "").partition(":")
-        predictor = fsar.bare(model, pretrained or None, device)
+    predictor = named(run, (), encoder, checkpoint, overrides, device)
     if predictor.learner.device.type == "cpu":
         limit_memory(MEMORY)
     return predictor

@@ -16,7 +16,7 @@ from episodes.episode import Episode
 from episodes.splits import Split
 from episodes.video import VideoError
 from fsar.__main__ import main
-from fsar.answer import alignment_map
+from fsar.answer import alignment_maps
 from fsar.predictor import Predictor, configure
 
 
@@ -97,8 +97,13 @@ def test_answers_are_those_of_the_method_on_the_pixels(
 
 def test_the_alignment_is_the_one_that_scored(config: Path, clips: Path, support: Path) -> None:
     predictor = configure(["-c", str(config)])
-    (answer,) = predictor.predict(mapping(support), [clips / "class_1" / "4.mp4"])
+    query = clips / "class_1" / "4.mp4"
+    answer = predictor.predict(mapping(support), [clips / "class_0" / "4.mp4", query])[1]
     assert set(answer.alignments) == set(mapping(support))
+    for name, found in answer.alignments.items():  # each class has its own
+        (alone,) = predictor.predict({name: mapping(support)[name], "other": [clips / "class_8" / "0.mp4"]}, [query])
+        torch.testing.assert_close(alone.alignments[name].cost, found.cost)
+        torch.testing.assert_close(alone.alignments[name].path, found.path)
     found = answer.alignments["class_0"]
     assert found.metric == "OTAM"
     assert found.cost.shape == found.path.shape == (4, 4)
@@ -109,7 +114,7 @@ def test_the_alignment_is_the_one_that_scored(config: Path, clips: Path, support
     torch.testing.assert_close(
         similarity.softmax(-1), torch.tensor([dict(answer.ranking)[n] for n in mapping(support)])
     )
-    assert alignment_map(fsar.alignment.FrameMean(), torch.ones(4, 8), torch.ones(4, 8)) is None
+    assert alignment_maps(fsar.alignment.FrameMean(), torch.ones(2, 4, 8), torch.ones(3, 4, 8)) == [[], []]
     assert (
         not configure(["-c", str(config), "--model.method", "ZeroShot"])
         .predict(mapping(support), [clips / "class_1" / "4.mp4"])[0]
@@ -223,12 +228,19 @@ def test_a_bare_encoder_needs_no_run(support: Path, capsys: pytest.CaptureFixtur
     assert [f"{p:.1%}" for _, p in answer.ranking] == re.findall(r"^ +(\d+\.\d%)", shown, re.MULTILINE)
 
 
+def test_an_encoder_is_never_left_random(support: Path) -> None:
+    query = str(next((support / "class_2").iterdir()))
+    with pytest.raises(SystemExit, match=r"'openai' is neither a file nor a tag of fsar-tiny, whose tags are: shapes"):
+        main(["predict", "--encoder", "fsar-tiny", "--support", str(support), "--query", query])
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ([], "one of --run RUN, -c FILE ..., or --encoder"),
         (["--encoder", "fsar-tiny:shapes", "--jsn"], "did you mean --json ?"),
         (["--run", "a", "--encoder", "b"], "one of --run"),
+        (["--encoder", "fsar-tiny:shapes", "--model.alignment", "DTW"], "--encoder stands for a fixed method"),
     ],
 )
 def test_wrong_options(options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

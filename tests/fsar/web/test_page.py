@@ -34,8 +34,8 @@ class Server:
     folder: Path
 
     def files(self) -> list[str]:
-        """Names of all clips on its disk."""
-        return sorted(path.name for path in self.folder.rglob("*") if path.is_file())
+        """Names of all clips on its disk; a folder deleted meanwhile holds none (``Path.rglob`` would raise)."""
+        return sorted(name for _, _, names in os.walk(self.folder) for name in names)
 
 
 def until(done: Callable[[], object], what: str) -> None:
