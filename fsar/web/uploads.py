@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -168,12 +169,17 @@ class Held:
 
     def size(self) -> int:
         """Bytes on disk, also of uploads that are not complete."""
-        found = (Path(folder, name) for folder, _, names in os.walk(self.folder) for name in names)
-        return sum(path.stat().st_size for path in found if path.exists())
+        total = 0
+        for folder, _, names in os.walk(self.folder):
+            for name in names:
+                with suppress(FileNotFoundError):  # deleted meanwhile
+                    total += Path(folder, name).stat().st_size
+        return total
 
     def _delete(self, files: set[str]) -> None:
         for file in files - set().union(*self._boxes.values()):
             path = Path(file)
             path.unlink(missing_ok=True)
-            if path.parent != self.folder and path.parent.is_dir() and not any(path.parent.iterdir()):
-                path.parent.rmdir()
+            if path.parent != self.folder:
+                with suppress(OSError):  # gone already, or a file of the same content is being written there
+                    path.parent.rmdir()
