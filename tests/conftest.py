@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from fractions import Fraction
 from pathlib import Path
 
@@ -64,6 +65,17 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for j in range(5):
             write_clip(root / name / f"{j}.mp4", 10 * i + j)
     return root
+
+
+@pytest.fixture
+def support(clips: Path, tmp_path: Path) -> Path:
+    """Three classes of one, two and three clips."""
+    for i in range(3):
+        folder = tmp_path / "support" / f"class_{i}"
+        folder.mkdir(parents=True)
+        for j in range(i + 1):
+            shutil.copy(clips / f"class_{i}" / f"{j}.mp4", folder)
+    return tmp_path / "support"
 
 
 @pytest.fixture(scope="session")

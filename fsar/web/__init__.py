@@ -142,7 +142,7 @@ def port_is_free(host: str, port: int) -> None:
 def is_loopback(host: str) -> bool:
     """Whether an address is reached from this machine alone."""
     try:
-        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+        return host.lower() == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fsar.web import is_loopback
 from fsar.web.uploads import Held
 
 POSTS = {f"/gradio_api/{name}" for name in ("upload", "queue/join", "cancel", "reset")}
-LOCAL = {"127.0.0.1", "localhost", "[::1]"}
 CLOSED = ("/gradio_api/proxy=", "/gradio_api/stream", "/gradio_api/vibe", "/gradio_api/dev")
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
@@ -42,7 +44,7 @@ class Guard:
 
     def _refusal(self, scope: Scope) -> PlainTextResponse | None:
         path, host = scope["path"].rstrip("/"), dict(scope["headers"]).get(b"host", b"").decode("latin-1")
-        if self.only_local and host.rsplit(":", 1)[0] not in LOCAL:
+        if self.only_local and not is_here(host):
             return PlainTextResponse(f"This page is served to this machine alone, not as {host}.", 403)
         needed = path in POSTS if scope["method"] == "POST" else scope["method"] in ("GET", "HEAD")
         if not needed or path.startswith(CLOSED):
@@ -50,3 +52,11 @@ class Guard:
         if path.endswith("/upload") and self.held.size() >= self.total_bytes:
             return PlainTextResponse("Too many clips are held already: remove some, or wait.", 413)
         return None
+
+
+def is_here(host: str) -> bool:
+    """Whether a Host header, with a port or without, names this machine alone."""
+    try:
+        return is_loopback(urlsplit(f"//{host}").hostname or "")
+    except ValueError:  # no address
+        return False

@@ -77,7 +77,7 @@ def build(reader: Reader, held: Held, method: str, clean: tuple[int, int]) -> gr
         maps = gr.HTML(elem_id="maps")
         shown, found = gr.State(ROWS), gr.State(None)
         quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-        more.click(desk.one_more, shown, [shown, *rows, more], **quiet)
+        more.click(desk.one_more, shown, [shown, *rows, more], trigger_mode="multiple", **quiet)
         for box in [*clips, query]:
             box.change(desk.keeper(str(box._id)), box, None, concurrency_limit=None, preprocess=False, **quiet)
         one_by_one: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "reader", "api_visibility": "private"}

@@ -76,6 +76,9 @@ def test_an_episode_depends_on_its_number_alone() -> None:
         assert np.array_equal(a[[499, 0, 123]], b)
     other = EpisodeSampler(LABELS, 5, 2, 2, seed=2).episodes(np.arange(500))
     assert (whole.query != other.query).any(axis=1).mean() > 0.99
+    for far in (2**16, 2**32):
+        for a, b in zip(whole, sampler.episodes(np.arange(500) + far), strict=True):
+            assert (a != b).any(axis=1).mean() > 0.99
 
 
 def test_more_shots_and_more_ways_extend_the_same_episodes() -> None:
@@ -144,6 +147,12 @@ def test_opposites_draws_pairs_in_both_orders() -> None:
     found, counts = np.unique(classes, axis=0, return_counts=True)
     assert set(map(tuple, found.tolist())) == {*pairs, *((b, a) for a, b in pairs)}
     assert abs(counts / 500 - 1).max() < 0.2
+
+
+def test_opposites_of_which_one_is_dropped_are_not_drawn() -> None:
+    pairs = ((0, 3), (4, 5))  # class 3 has 7 clips
+    sampler = EpisodeSampler(LABELS, 2, 5, 3, drop_small_classes=True, opposites=pairs)
+    assert set(sampler.episodes(np.arange(50)).classes.ravel().tolist()) == {4, 5}
 
 
 def test_opposites_errors() -> None:

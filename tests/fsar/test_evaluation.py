@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity
 
 from episodes.dataset import index_episodes
 from episodes.episode import Episode, VideoBatch
@@ -57,6 +58,13 @@ class TwoRoles(Prototype):
     def encode(self, clips: Tensor, text: Tensor | None = None) -> Tensor:
         features = self.encoder(clips)
         return features if text is None else features + 0.1 * text.unsqueeze(-2)
+
+
+class OwnEncoding(Prototype):
+    """Encodes clips in a way of its own."""
+
+    def encode(self, clips: Tensor, text: Tensor | None = None) -> Tensor:
+        return 2 * self.encoder(clips)
 
 
 def encoder() -> FrameEncoder:
@@ -133,13 +141,16 @@ def test_stored_features_score_as_pixels_do(name: str) -> None:
     assert stored.forwards == 0
 
 
-def test_groups_and_averages_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    method = METHODS["clip_fsar after"]().eval()
+@pytest.mark.parametrize("name", ["clip_fsar after", "clip_fsar text"])
+def test_groups_and_averages_change_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    method = METHODS[name]().eval()
     bank, episodes = bank_of(method, clips()), index_episodes(sampler(3), np.arange(30))
     expected = score_episodes(bank, episodes)
     monkeypatch.setattr(evaluation, "GROUP_BYTES", 20_000)
     assert 1 < bank.group_size(episodes) < 30
-    torch.testing.assert_close(score_episodes(bank, episodes).logits, expected.logits)
+    found = score_episodes(bank, episodes)
+    torch.testing.assert_close(found.logits, expected.logits)
+    assert found.normalised == expected.normalised
     assert bank.averages_shots
     bank.averages_shots = False
     torch.testing.assert_close(score_episodes(bank, episodes).few_shot, expected.few_shot)
@@ -157,12 +168,29 @@ def test_supports_in_any_order_are_averaged_by_their_labels() -> None:
     torch.testing.assert_close(score_episodes(bank, shuffled).logits, score_episodes(bank, episodes).logits)
 
 
+@torch.no_grad()
+def test_the_zero_shot_floor_is_the_cosine_with_every_class_of_the_episode() -> None:
+    method, pixels = METHODS["prototype"]().eval(), clips()
+    episodes = index_episodes(sampler(1), np.arange(10))
+    bank = bank_of(method, pixels)
+    score_episodes(bank, episodes)
+    means, text = method.encode(pixels).mean(-2), method.encoder.text(NAMES)
+    expected = cosine_similarity(means[episodes.query][:, :, None], text[episodes.classes][:, None], dim=-1)
+    torch.testing.assert_close(bank.zero_shot(episodes), expected)
+    wider = torch.randn(2, FRAMES, CHANNELS + 1)  # such as features before CLIP's projection
+    assert evaluation.text_cosines(method, wider, NAMES) is None
+
+
 def test_a_video_that_was_not_encoded_is_an_error() -> None:
     method = METHODS["prototype"]().eval()
     bank = VideoBank(method)
     bank.add(VideoBatch(torch.arange(3), clips()[:3], LABELS[:3], NAMES))
     with pytest.raises(RuntimeError, match="names a video that was not encoded"):
         score_episodes(bank, index_episodes(sampler(1), np.arange(3)))
+    gap = VideoBank(method)
+    gap.add(VideoBatch(torch.tensor([0, VIDEOS - 1]), clips()[:2], LABELS[:2], NAMES))
+    with pytest.raises(RuntimeError, match="names a video that was not encoded"):
+        score_episodes(gap, index_episodes(sampler(1), np.arange(3)))
     with pytest.raises(RuntimeError, match="no video was encoded on this process"):
         VideoBank(method).close()
 
@@ -181,6 +209,11 @@ def test_the_feature_key_names_the_weights() -> None:
     torch.manual_seed(0)
     second = ClipFSAR(encoder(), OTAM())
     assert feature_key(first) == feature_key(second)
-    with torch.no_grad():
-        next(second.encoder.visual.parameters())[0, 0] += 1
-    assert feature_key(first) != feature_key(second)
+    torch.manual_seed(0)
+    assert feature_key(OwnEncoding(encoder(), OTAM())) != feature_key(first)
+    for trained in (False, True):
+        second.encoder.visual.requires_grad_(trained)
+        before = feature_key(second)
+        with torch.no_grad():
+            next(second.encoder.visual.parameters())[0, 0] += 1
+        assert feature_key(second) != before

@@ -38,6 +38,15 @@ def test_every_episode_counts_once_in_its_order() -> None:
     assert found.arrays()["number"].tolist() == list(range(12))
 
 
+def test_episodes_may_come_one_by_one() -> None:
+    together, sampler = predictions()
+    episodes, apart = index_episodes(sampler, np.arange(12)), Predictions()
+    for number, scores in enumerate(together.arrays()["scores"]):
+        apart.add(episodes.map(lambda x, i=number: x[i]), torch.from_numpy(scores))
+    found, expected = apart.arrays(), together.arrays()
+    assert all(np.array_equal(found[name], expected[name]) for name in ("number", "classes", "truth", "scores"))
+
+
 def test_the_summary_is_that_of_a_plain_loop() -> None:
     found, sampler = predictions()
     rows = found.arrays()
@@ -54,7 +63,8 @@ def test_the_summary_is_that_of_a_plain_loop() -> None:
     assert summary["accuracy"] == pytest.approx(np.mean(accuracies))
     assert summary["interval_95"] == pytest.approx(1.96 * np.std(accuracies, ddof=1) / 12**0.5)
     assert summary["confusion"] == confusion.tolist()
-    assert summary["per_class_accuracy"]["sit"] == pytest.approx(confusion[2, 2] / confusion[2].sum())
+    per_class = {name: confusion[c, c] / confusion[c].sum() for c, name in enumerate(NAMES)}
+    assert summary["per_class_accuracy"] == pytest.approx(per_class)
 
 
 def results(folder: Path, weight: float = 1.0) -> tuple[Path, dict[str, Any]]:
@@ -89,6 +99,7 @@ def test_a_result_says_where_it_comes_from(tmp_path: Path) -> None:
     assert record["peak_memory_mb"]["score"]["host"] > 10
     assert {"torch", "python"} <= record["versions"].keys()
     assert all(len(record[name]) == 64 for name in ("weights_sha256", "encoder_sha256", "config_sha256"))
+    assert results(tmp_path)[0] == folder  # the same configuration again takes the place of its result
     other, _ = results(tmp_path / "other", weight=2.0)
     assert json.loads((other / "results.json").read_text())["weights_sha256"] != record["weights_sha256"]
 
@@ -116,6 +127,14 @@ def test_an_interrupted_record_leaves_the_old_one(tmp_path: Path) -> None:
 def test_hashes_see_types_and_values() -> None:
     hashes = [weights_hash({"w": torch.tensor(x, dtype=t)}) for x in (0.0, 1.0) for t in (torch.float32, torch.int32)]
     assert len(set(hashes)) == 4
+
+
+def test_hashes_see_names_and_shapes_and_no_order() -> None:
+    one, two = torch.zeros(2, 3), torch.ones(3)
+    expected = weights_hash({"a": one, "b": two})
+    assert weights_hash({"b": two, "a": one}) == expected
+    assert weights_hash({"a": one.view(3, 2), "b": two}) != expected
+    assert weights_hash({"a": one, "c": two}) != expected
 
 
 def test_the_line_about_time() -> None:

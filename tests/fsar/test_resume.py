@@ -41,7 +41,10 @@ STOPS: dict[str, tuple[tuple[str, ...], list[tuple[tuple[Any, str], int, Callabl
         (*LENGTH, "--trainer.accumulate_grad_batches", "2"),
         [(STEP, 8, error, 3), (EVALUATION, 1, ctrl_c, 4)],
     ),
-    "without validation classes": ((*LENGTH, "--data.benchmark.val", "[]"), [(STEP, 6, error, 5)]),
+    "without validation classes, at the end of an epoch": (
+        (*LENGTH, "--data.benchmark.val", "[]"),
+        [(UPDATE, 4, ctrl_c, 4), (STEP, 2, error, 5)],
+    ),
     "when steps are counted": (("--trainer.max_epochs", "-1", "--trainer.max_steps", "8"), [(STEP, 5, error, 4)]),
 }
 
@@ -130,10 +133,31 @@ def test_training_that_was_stopped_goes_on_exactly(
     assert validations(part) == validations(expected)
 
 
-def test_weights_that_were_being_changed_are_not_kept(config: Path, caplog: pytest.LogCaptureFixture) -> None:
-    stopped_fit(UPDATE, 6, error, config, Path("part"), *LENGTH)
+def ctrl_c_then_error() -> None:
+    ctrl_c()
+    error()
+
+
+@pytest.mark.parametrize("how", [error, ctrl_c_then_error])
+def test_weights_that_were_being_changed_are_not_kept(
+    how: Callable[[], None], config: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stopped_fit(UPDATE, 6, how, config, Path("part"), *LENGTH)
     assert {path.name for path in Path("part/checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
     assert "--ckpt_path part/checkpoints/last.ckpt" in caplog.messages[-1]
+
+
+def test_before_the_first_step_there_is_nothing_to_keep(config: Path, caplog: pytest.LogCaptureFixture) -> None:
+    stopped_fit(STEP, 1, error, config, Path("part"), *LENGTH)
+    assert not Path("part/checkpoints/interrupted.ckpt").exists()
+    assert not any("--ckpt_path" in message for message in caplog.messages)
+
+
+def test_the_best_checkpoint_has_the_highest_accuracy_on_validation_classes(config: Path) -> None:
+    fit(config, Path("whole"), "--trainer.max_epochs", "4", "--data.val_episodes", "60")
+    accuracies = {int(step) + 1: float(accuracy) for step, accuracy in validations(Path("whole"))}
+    assert min(accuracies.values()) < max(accuracies.values())
+    assert accuracies[checkpoint(Path("whole"), "best")["global_step"]] == max(accuracies.values())
 
 
 def test_a_job_that_slurm_requeues_goes_on(

@@ -41,7 +41,16 @@ def config() -> dict[str, Any]:
             },
             "optimizer": {"class_path": "torch.optim.Adam"},
         },
-        "data": {"benchmark": {"class_path": "episodes.splits.Folder"}, "frames": 4, "size": 64, "test_sampler": None},
+        "data": {
+            "benchmark": {"class_path": "episodes.splits.Folder"},
+            "features": "/data/features",
+            "workers": 4,
+            "train_sampler": {"class_path": "my_frames.Sampler"},
+            "train_transform": {"class_path": "my_frames.Transform"},
+            "frames": 4,
+            "size": 64,
+            "test_sampler": None,
+        },
         "run": "runs/mine",
     }
 
@@ -97,7 +106,7 @@ ATTACKS = {
     "an alignment": with_alignment({"class_path": EVIL, "init_args": {"args": "true"}}),
     "a name alone": with_alignment(EVIL),
     "a name with spaces": with_alignment({"class_path": f" {EVIL} "}),
-    "inside a list": with_alignment({"class_path": "fsar.alignment.WeightedSum", "init_args": {"parts": [[EVIL]]}}),
+    "inside a list": with_alignment({"class_path": "fsar.alignment.WeightedSum", "init_args": {"parts": [[1, EVIL]]}}),
     "inside arguments": with_alignment({"class_path": "fsar.alignment.OTAM", "dict_kwargs": {"x": {"y": EVIL}}}),
     "YAML in a string": with_alignment(f"{{class_path: {EVIL}}}"),
     "YAML in YAML in a string": with_alignment(json.dumps([json.dumps({"class_path": EVIL})])),

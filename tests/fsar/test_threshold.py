@@ -33,6 +33,10 @@ def test_similarities_that_do_not_differ_are_said_to() -> None:
     assert calibrate([1.0], [1.0]).separation == 0
 
 
+def test_of_equally_good_bounds_the_middle_is_taken() -> None:
+    assert calibrate([1.0, 3.0, 5.0], [0.0, 2.0, 4.0]).value == 2.5  # 0.5, 2.5 and 4.5 separate by a third
+
+
 def test_one_clip_a_class_refuses_what_other_classes_reach() -> None:
     found = calibrate([], [-3.0, -1.0])
     assert -1.0 < found.value < -0.99

@@ -141,6 +141,22 @@ def test_two_blocks_have_their_own_weights() -> None:
     assert not torch.equal(module.blocks[0].to_q.weight, module.blocks[1].to_q.weight)
 
 
+def test_dropout_is_that_of_the_released_code() -> None:
+    dropouts = [module.p for module in TemporalTransformer(16).modules() if isinstance(module, nn.Dropout)]
+    assert dropouts == [0.2, 0.05, 0.05]  # after attention, inside and after the feed-forward part
+
+
+def test_positions_are_added_and_the_hidden_norm_stands_before_the_feed_forward_part() -> None:
+    x = torch.randn(3, 5, 16)
+    module = TemporalTransformer(16, positions=8, zero_init=True).eval()
+    torch.testing.assert_close(module(x), x + module.positions[:5])
+    block = TemporalTransformer(16, hidden_norm=True).eval().blocks[0]
+    nn.init.zeros_(block.to_out[0].weight)
+    nn.init.zeros_(block.to_out[0].bias)
+    _, first, gelu, _, second, _ = block.feed_forward
+    torch.testing.assert_close(block(x), x + second(gelu(first(nn.functional.layer_norm(x, (16,))))))
+
+
 def test_merging_before_or_after_is_the_same_for_one_shot(method: ClipFSAR) -> None:
     episode = random_episode()
     after = method(episode).logits

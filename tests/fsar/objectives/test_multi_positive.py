@@ -6,7 +6,7 @@ import open_clip
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
-from fsar.objectives import both_directions
+from fsar.objectives import both_directions, multi_positive_kl
 
 
 def test_one_positive_each_is_clips_loss() -> None:
@@ -31,3 +31,15 @@ def test_episodes_may_be_stacked() -> None:
     positive[..., 0, :] = positive[..., :, 0] = True
     each = torch.stack([both_directions(x, p) for x, p in zip(logits, positive, strict=True)])
     torch.testing.assert_close(both_directions(logits, positive), each.mean())
+
+
+def test_a_row_without_positives_counts_nothing() -> None:
+    logits, positive = torch.randn(3, 4), torch.tensor([[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 1, 0]], dtype=torch.bool)
+    for temperature in (None, 10.0):
+        expected = multi_positive_kl(logits[[0, 2]], positive[[0, 2]], temperature)
+        torch.testing.assert_close(multi_positive_kl(logits, positive, temperature), expected)
+
+
+def test_halves_are_counted_in_float32() -> None:
+    logits, positive = torch.randn(5, 4).bfloat16(), torch.rand(5, 4) > 0.4
+    assert torch.equal(both_directions(logits, positive), both_directions(logits.float(), positive))

@@ -63,7 +63,7 @@ def ask(held: Held, method: str, path: str, host: str = "127.0.0.1:7860", total:
     sent = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/html")]})
 
     async def send(message: Any) -> None:
         sent.append(message)
@@ -85,19 +85,23 @@ def ask(held: Held, method: str, path: str, host: str = "127.0.0.1:7860", total:
         ("POST", "/login", 403),
         ("PUT", "/gradio_api/upload", 403),
         ("GET", "/gradio_api/proxy=https://example.org/x", 403),
+        ("GET", "/gradio_api/stream/x", 403),
+        ("GET", "/gradio_api/vibe-code/", 403),
+        ("GET", "/gradio_api/dev/reload", 403),
     ],
 )
 def test_only_what_the_page_needs_passes(tmp_path: Path, method: str, path: str, status: int) -> None:
     found, headers = ask(Held(tmp_path), method, path)
     assert found == status
     assert "default-src 'self'" in headers["content-security-policy"]
+    assert headers["content-type"].startswith("text/")  # those of the answer itself stay
 
 
 def test_another_name_for_this_machine_is_refused(tmp_path: Path) -> None:
     held = Held(tmp_path)
-    for host in ("localhost:7860", "127.0.0.1", "[::1]:7860"):
+    for host in ("localhost:7860", "LocalHost:7860", "127.0.0.1", "127.0.0.2:7860", "[::1]:7860", "[::1]"):
         assert ask(held, "GET", "/", host)[0] == 200
-    for host in ("example.org", "127.0.0.1.example.org:7860", ""):
+    for host in ("example.org", "127.0.0.1.example.org:7860", "[example", "0.0.0.0:7860", ""):
         assert ask(held, "GET", "/", host)[0] == 403
     assert ask(held, "GET", "/", "example.org", local=False)[0] == 200  # --host was given
 

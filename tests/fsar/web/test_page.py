@@ -178,12 +178,12 @@ def test_what_is_no_video_or_too_large_is_refused_and_the_page_goes_on(
     page.get_by_label("Class 2", exact=True).fill("<b id=injected>${6 * 7} {{value}}</b>")
     for _ in range(7):
         page.get_by_role("button", name="Add a class").click()
-        page.wait_for_timeout(50)
+    page.get_by_label("Class 10", exact=True).wait_for()
     page.get_by_label("Class 4", exact=True).fill("notes")
     drop(page, "clips-4", tmp_path / "notes.mp4")
     page.get_by_text("notes.mp4 is not a video").first.wait_for()  # at once
     page.get_by_role("button", name="Name it").click()
-    assert "notes.mp4 is not a video" in page.locator("[role=alert]").inner_text()
+    assert "notes.mp4 is not a video" in page.locator("#verdict [role=alert]").inner_text()
 
     page.get_by_label("Class 4", exact=True).fill("")
     page.locator("#clips-4 button").last.click()

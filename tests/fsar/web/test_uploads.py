@@ -72,7 +72,7 @@ def test_rows_become_classes(tmp_path: Path) -> None:
     a, b, q = (clip(tmp_path / f"{name}.mp4") for name in "abq")
     rows: list[tuple[str | None, list[str]]] = [("  waving  hands ", [a]), ("", []), (None, []), ("jumping", [b])]
     names, clips = zip(*rows, strict=True)
-    assert collect(names, clips, q, Limits()) == {"waving hands": [a], "jumping": [b]}
+    assert collect(names, clips, q, Limits(classes=2, clips=1)) == {"waving hands": [a], "jumping": [b]}
 
 
 @pytest.mark.parametrize(
@@ -119,6 +119,17 @@ def test_a_file_goes_when_no_box_of_any_page_holds_it(tmp_path: Path) -> None:
     held.forget("page")  # closing twice does no harm
     held.put("other", "first", [])
     assert not list(tmp_path.iterdir())
+
+
+def test_the_folder_of_all_uploads_stays(tmp_path: Path) -> None:
+    held = Held(tmp_path / "uploads")
+    held.put("page", "first", [clip(tmp_path / "uploads" / "a.mp4")])
+    held.forget("page")
+    assert list(tmp_path.rglob("*")) == [tmp_path / "uploads"]
+
+
+def test_two_full_questions_may_be_held() -> None:
+    assert Limits(classes=3, clips=2, megabytes=1.5).total_bytes == 2 * 7 * 1.5 * 2**20
 
 
 def test_the_size_counts_all_that_is_on_disk(tmp_path: Path) -> None:

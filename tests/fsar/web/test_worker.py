@@ -7,6 +7,7 @@ import struct
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,10 @@ import pytest
 
 from episodes.shapes.source import write_video
 from episodes.video import VideoError
+from fsar import predictor
+from fsar.web import worker as worker_module
 from fsar.web.uploads import Limits, Refused
-from fsar.web.worker import Reader, Worker, check_header
+from fsar.web.worker import Reader, Worker, check_header, read
 
 FAKE = """
 import os, time
@@ -33,7 +36,7 @@ class Fake:
         if name == "broken":
             raise VideoError(path, "not one frame decodes: replace it")
         if name == "bomb":
-            bytearray(2 ** 36)
+            bytearray(3 * 2 ** 29)  # more than the limit, and less than the machine has
 
     def predict(self, support, queries):
         raise ValueError("nothing to choose between: give two classes")
@@ -48,6 +51,11 @@ def fail():
 def echo(made, text):
     return f"{type(made).__name__} says {text}"
 """
+
+
+def fsar_tiny() -> predictor.Predictor:
+    """A frozen CLIP that this library brings."""
+    return predictor.bare("fsar-tiny", "shapes", device="cpu")
 
 
 @pytest.fixture
@@ -68,11 +76,12 @@ def worker(fake: Any, tmp_path: Path) -> Iterator[Worker]:
 
 def test_a_slow_clip_is_given_up_and_the_next_question_is_answered(worker: Worker, fake: Any) -> None:
     worker.ready()
-    before = worker._process.pid
+    before = worker._process
     with pytest.raises(Refused, match=r"Reading slow.mp4 was given up after 0\.3 seconds: give a shorter clip"):
         Reader(worker, Limits(seconds=0.3)).answer({"a": ["/up/fine.mp4"], "b": ["/up/slow.mp4"]}, "/up/fine.mp4")
     assert worker.ask(fake.echo, "hello", seconds=20) == "Fake says hello"
-    assert worker._process.pid != before  # the one that hung is gone
+    assert worker._process.pid != before.pid
+    assert not before.is_alive()  # the one that hung is gone
 
 
 @pytest.mark.parametrize(
@@ -89,8 +98,9 @@ def test_a_slow_clip_is_given_up_and_the_next_question_is_answered(worker: Worke
     ],
 )
 def test_whatever_goes_wrong_is_one_message(worker: Worker, fake: Any, clip: str, message: str) -> None:
-    with pytest.raises(Refused, match=message):
-        Reader(worker, Limits()).answer({"a": [f"/up/{clip}.mp4"]}, "/up/fine.mp4")
+    for shown, asked in ((clip, "fine"), ("fine", clip)):
+        with pytest.raises(Refused, match=message):
+            Reader(worker, Limits()).answer({"a": [f"/up/{shown}.mp4"]}, f"/up/{asked}.mp4")
     assert worker.ask(fake.echo, "hello", seconds=20) == "Fake says hello"
 
 
@@ -101,6 +111,50 @@ def test_what_cannot_be_loaded_is_said_and_tried_again(fake: Any, tmp_path: Path
             worker.ask(fake.echo, "hello", seconds=20)
         worker._process.join(10)
     worker.close()
+
+
+def test_a_closed_worker_starts_no_other_process(worker: Worker, fake: Any) -> None:
+    worker.ready()
+    worker.close()
+    with pytest.raises(RuntimeError, match="crashed"):
+        worker.ask(fake.echo, "hello", seconds=20)
+    assert not worker._process.is_alive()
+
+
+def test_the_method_is_the_one_that_was_named_and_its_memory_on_a_cpu_is_limited(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(predictor, "named", lambda *args: asked.append(args) or fsar_tiny())
+    monkeypatch.setattr(worker_module, "limit_memory", asked.append)
+    worker_module.make_predictor("runs/mine", "last", None, ["--model.alignment", "DTW"], "cpu")
+    named = ("runs/mine", (), None, "last", ["--model.alignment", "DTW"], "cpu")
+    assert asked == [named, worker_module.MEMORY]
+
+
+def test_what_the_page_shows_is_what_the_predictor_says(tmp_path: Path) -> None:
+    files = [str(tmp_path / f"{number}.mp4") for number in range(4)]
+    for number, file in enumerate(files):
+        write_video(Path(file), np.random.default_rng(number).integers(0, 255, (8, 64, 64, 3), np.uint8))
+    tiny, support, query = fsar_tiny(), {"a": files[:2], "b": files[2:3]}, files[3]
+    found, (expected,) = worker_module.answer(tiny, support, query), tiny.predict(support, [query])
+    assert found["ranking"] == expected.ranking
+    assert (found["similarity"], found["bound"]) == (expected.similarity, expected.threshold.value)
+    assert (found["unlike_all"], found["explanation"]) == (expected.unlike_all, expected.threshold.explain())
+    assert np.array_equal(found["query"], tiny.frames(query))
+    for name, clips in support.items():
+        assert np.array_equal(found["support"][name], tiny.frames(clips[0]))
+        cost, path = found["maps"][name]
+        assert np.array_equal(cost, expected.alignments[name].cost.numpy())
+        assert np.array_equal(path, expected.alignments[name].path.numpy())
+
+
+def test_the_first_picture_is_that_of_the_costs() -> None:
+    frames, one, other = np.zeros((2, 8, 8, 3), np.uint8), np.eye(2), np.ones((2, 2)) / 2
+    pairs = [worker_module.pictures(None, frames, frames, cost, path) for cost in (one, other) for path in (one, other)]
+    costs, paths = zip(*pairs, strict=True)
+    assert costs[0] == costs[1] != costs[2] == costs[3]
+    assert paths[0] == paths[2] != paths[1] == paths[3]
 
 
 def test_a_process_left_alone_deletes_the_uploads(worker: Worker, tmp_path: Path) -> None:
@@ -118,8 +172,12 @@ def test_frames_too_large_or_too_many_are_refused_by_the_header(tmp_path: Path) 
     check_header(str(path), Limits(pixels=64 * 96, frames=12))
     with pytest.raises(VideoError, match=r"frames of 96 x 64 pixels, and at most 6,143 are taken"):
         check_header(str(path), Limits(pixels=64 * 96 - 1))
+    decoded: list[str] = []
     with pytest.raises(VideoError, match="more than 11 frames"):
-        check_header(str(path), Limits(frames=11))
+        read(SimpleNamespace(frames=decoded.append), str(path), Limits(frames=11))
+    assert decoded == []  # the header comes first
+    read(SimpleNamespace(frames=decoded.append), str(path), Limits())
+    assert decoded == [str(path)]
 
 
 def test_a_few_bytes_that_unpack_to_gigabytes_are_refused(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from episodes.episode import Episode
@@ -36,6 +37,7 @@ def test_published_number_of_trained_weights(masked: bool) -> None:
 def test_tpcm_written_out() -> None:
     module, frames, text = TPCM(16, heads=2, hidden=32), torch.randn(8, 16), torch.randn(16)
     norm, attention = module.norm, module.attention
+    nn.init.normal_(module.hidden_norm.weight)  # else the two norms are the same
     for words in (None, text):
         q = frames if words is None else frames + words
         kv = frames if words is None else torch.cat([words[None], frames])
