@@ -22,7 +22,7 @@ from episodes.shapes.source import write_video
 
 CLASSES = ("a heart on snow", "a tree on a brick wall", "an arrow on polka dots")
 CHROMIUM = "--no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update"
-WAIT = 60_000  # ms, of which little is used
+WAIT = 120_000  # ms, of which little is used unless the machine is busy
 
 
 @dataclass
