@@ -11,13 +11,10 @@ from argparse import ArgumentParser
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from fsar import predict
 from fsar.alignment import Alignment
 from fsar.clip import FrameEncoder
 from fsar.method import Method
-
-COMMANDS = ("fit", "validate", "test")
-PREDICT = ("support", "query", "run", "checkpoint", "config", "encoder", "classes", "device", "json", "debug")
-"""Options of ``fsar predict``, which has its own parser and takes ``--model.X``, ``--data.X`` as a test does."""
 
 SCRIPT = """\
 _fsar() {{
@@ -44,9 +41,9 @@ def script(parsers: Mapping[str, ArgumentParser]) -> str:
     parts: Mapping[str, Any] = {"method": Method, "alignment": Alignment, "encoder": FrameEncoder}
     lines = [f'{option(name)}) words="{" ".join(names(part))}" ;;' for name, part in parts.items()]
     short = {f"--model.{name}" for part in subclasses(Method) for name in inspect.signature(part).parameters}
-    options = {name: short | {o for a in parsers[name]._actions for o in a.option_strings} for name in COMMANDS}
-    shared = {option for option in options["test"] if option.startswith(("--model.", "--data."))}
-    options["predict"] = shared | {f"--{name}" for name in PREDICT}
+    options = {name: short | listed(parser) for name, parser in parsers.items()}
+    handed_on = {option for option in options["test"] if option.startswith(("--model.", "--data."))}
+    options["predict"] = handed_on | listed(predict.options())
     return SCRIPT.format(
         subcommands=" ".join(options),
         values="\n".join(f"        {line}" for line in lines),
@@ -54,6 +51,11 @@ def script(parsers: Mapping[str, ArgumentParser]) -> str:
             f'            {name}) words="{" ".join(sorted(found))}" ;;' for name, found in options.items()
         ),
     )
+
+
+def listed(parser: ArgumentParser) -> set[str]:
+    """All options of a parser."""
+    return {option for action in parser._actions for option in action.option_strings}
 
 
 def option(part: str) -> str:

@@ -51,8 +51,8 @@ def run(args: list[str]) -> None:
             sys.exit(f"fsar: {len(unreadable)} of {len(queries)} clips of --query could not be read:{names}")
 
 
-def read(args: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Our own options, and those that are handed on to the configuration."""
+def options() -> Options:
+    """The command's own options."""
     parser = Options(DESCRIPTION, EPILOG, prog="fsar predict")
     parser.add_argument("--support", type=Path, required=True, help="folder with one folder of clips per class")
     parser.add_argument("--query", type=Path, required=True, help="a clip, or a folder of clips")
@@ -63,6 +63,12 @@ def read(args: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--classes", type=Path, help="YAML with `folder: name` lines")
     parser.add_argument("--device", default="auto", help="cpu, cuda, ...; by default a GPU when there is one")
     parser.add_argument("--json", action="store_true", help="print JSON, with the alignment maps")
+    return parser
+
+
+def read(args: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Our own options, and those that are handed on to the configuration."""
+    parser = options()
     own, rest = parser.own_and_others(args)
     if sum(map(bool, (own.run, own.config, own.encoder))) != 1:
         parser.error("name the method by one of --run RUN, -c FILE ..., or --encoder MODEL[:PRETRAINED].")

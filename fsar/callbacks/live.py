@@ -80,10 +80,21 @@ class Pictures(Callback):
 
     Args:
         episode: number of the validation episode whose first query is shown.
+
+    Raises:
+        ValueError: before training, when there is no such episode.
     """
 
     def __init__(self, episode: int = 0) -> None:
         self.episode = episode
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        data: EpisodicDataModule = trainer.datamodule  # type: ignore[attr-defined]
+        if data.has_validation and not 0 <= self.episode < data.counts["val"]:
+            raise ValueError(
+                f"fsar.callbacks.live.Pictures: there is no validation episode {self.episode}; data.val_episodes is "
+                f"{data.counts['val']}."
+            )
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Learner)
@@ -129,15 +140,7 @@ def draw_alignment(learner: Learner, bank: VideoBank, data: EpisodicDataModule, 
         bank: with the videos of the validation episodes.
         data: which episodes, and where the videos are.
         number: of the episode.
-
-    Raises:
-        ValueError: for a number beyond the validation episodes.
     """
-    if number >= data.counts["val"]:
-        raise ValueError(
-            f"fsar.callbacks.live.Pictures: there is no validation episode {number}; data.val_episodes is "
-            f"{data.counts['val']}."
-        )
     split = data.splits["val"]
     episode = index_episodes(data.episode_sampler("val"), [number]).to(learner.device)
     probabilities = score_episodes(bank, episode).probabilities[0, 0]

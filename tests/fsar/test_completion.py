@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from fsar import predict
 from fsar.cli import run
-from fsar.completion import PREDICT
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +35,8 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("fsar fit --model.method Clip", {"ClipFSAR", "Clip4Clip"}),
         ("fsar fit --model.temporal_de", set()),
         ("fsar predict --su", {"--support"}),
+        ("fsar predict --c", {"--checkpoint", "--classes", "--config"}),
+        ("fsar predict --data.fr", {"--data.frames"}),
         ("fsar predict --trainer.max_ep", set()),
         ("fsar fit -c con", set()),  # the shell itself completes names of files
     ],
@@ -48,10 +47,3 @@ def test_bash_completes(script: Path, line: str, expected: set[str]) -> None:
     done = subprocess.run(["bash", "-c", code, "bash", *words], capture_output=True, text=True, check=True)
     assert set(done.stdout.split()) == expected
     assert not done.stderr
-
-
-def test_the_options_of_predict_are_all_there(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        predict.read(["--help"])
-    listed = re.findall(r"^  (?:-\w[^,]*, )?--(\w+)", capsys.readouterr().out, re.MULTILINE)
-    assert set(listed) - {"help"} == set(PREDICT)

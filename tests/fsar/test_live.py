@@ -158,10 +158,13 @@ def test_there_is_no_alignment_to_show_without_frames(
     assert live.draw_alignment(predictor.learner, bank, data) is None
 
 
-def test_an_episode_that_is_not_there_is_refused(encoded: tuple[fsar.Predictor, VideoBank]) -> None:
-    predictor, bank = encoded
-    with pytest.raises(ValueError, match=r"no validation episode 6; data.val_episodes is 6"):
-        live.draw_alignment(predictor.learner, bank, predictor.data, 6)
+@pytest.mark.parametrize("episode", [6, -1])
+def test_an_episode_that_is_not_there_is_refused_before_training(config: Path, episode: int) -> None:
+    picture = [{"class_path": "fsar.callbacks.live.Pictures", "init_args": {"episode": episode}}]
+    with pytest.raises(ValueError, match=rf"no validation episode {episode}; data.val_episodes is 6"):
+        fit(config, "--trainer.callbacks", json.dumps(picture))
+    assert not list(Path("run").glob("checkpoints/*"))
+    fit(config, "--trainer.callbacks", json.dumps(picture), "--data.benchmark.val", "[]")  # none is shown
 
 
 class Wandb(WandbLogger):
