@@ -128,6 +128,22 @@ def test_the_folder_of_all_uploads_stays(tmp_path: Path) -> None:
     assert list(tmp_path.rglob("*")) == [tmp_path / "uploads"]
 
 
+def test_a_folder_that_something_else_is_written_to_stays(tmp_path: Path) -> None:
+    held = Held(tmp_path)
+    held.put("page", "first", [clip(tmp_path / "hash" / "a.mp4")])
+    clip(tmp_path / "hash" / "half_written.mp4")
+    held.forget("page")
+    assert [path.name for path in tmp_path.rglob("*.mp4")] == ["half_written.mp4"]
+
+
+def test_a_file_that_goes_while_sizes_are_counted_counts_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.mp4").write_bytes(bytes(10))
+    monkeypatch.setattr("os.walk", lambda folder: [(str(folder), [], ["gone.mp4", "a.mp4"])])
+    assert Held(tmp_path).size() == 10
+
+
 def test_two_full_questions_may_be_held() -> None:
     assert Limits(classes=3, clips=2, megabytes=1.5).total_bytes == 2 * 7 * 1.5 * 2**20
 
