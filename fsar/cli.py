@@ -36,6 +36,7 @@ from fsar.sharing import read_checkpoint
 from fsar.terminal import usage
 from fsar.terminal.config_files import check_files
 from fsar.terminal.failure import one_message
+from fsar.terminal.processes import end_with_parent
 
 RUN_VARIABLE = "FSAR_RUN"  # processes that Lightning starts for other devices share the folder of the first
 METHOD_KEY = "--model.method"
@@ -145,6 +146,7 @@ class CLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer, with logs and checkpoints in the run folder."""
+        end_with_parent()
         inherited = os.environ.get(RUN_VARIABLE) if "LOCAL_RANK" in os.environ else None
         folder = self._get(self.config, "run") or inherited or time.strftime(RUNS)
         os.environ[RUN_VARIABLE] = self.config[self.subcommand]["run"] = folder

@@ -53,8 +53,7 @@ class Learner(LightningModule):
         self.make_lr_scheduler = lr_scheduler
         self.no_weight_decay = no_weight_decay or []
         self.lr_factors = lr_factors or {}
-        self.training_accuracy = EpisodeAccuracy()  # of this epoch's episodes so far, of this process alone
-        self.training_accuracy.sync_on_compute = False
+        self.training_accuracy = EpisodeAccuracy(alone=True)  # of this epoch's episodes so far
         self.accuracy = EpisodeAccuracy()
         self.zero_shot = EpisodeAccuracy()  # of the class names alone, on the same episodes
         self.bank: VideoBank | None = None

@@ -25,6 +25,10 @@ class EpisodeAccuracy(Metric):
 
     The episode, not the query, is the unit of independence: queries of one episode share their supports. The sums are
     kept in float64 and added up over processes, so the result does not depend on how episodes are batched or spread.
+
+    Args:
+        alone: of the episodes of this process only; then it may be computed where the other processes do not, as a
+            progress bar does. (torchmetrics heeds ``sync_on_compute`` in its constructor alone.)
     """
 
     full_state_update = False
@@ -33,8 +37,8 @@ class EpisodeAccuracy(Metric):
     squares: Tensor
     episodes: Tensor
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, alone: bool = False) -> None:
+        super().__init__(sync_on_compute=not alone)
         self.set_dtype(torch.float64)
         for name in ("total", "squares", "episodes"):
             self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")

@@ -23,6 +23,7 @@ from episodes.datamodule import EpisodicDataModule
 from fsar.cli import Parser, expand, refused
 from fsar.learner import Learner
 from fsar.sharing import read_checkpoint
+from fsar.terminal.processes import end_with_parent
 
 SECTIONS = ("seed_everything", "trainer", "model", "data")
 QUIET: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_model_summary": False}
@@ -41,6 +42,7 @@ class Configured(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Without loggers and checkpoints; in the precision of the weights; every process sees to its own share."""
+        end_with_parent()
         ours = {**QUIET, "inference_mode": False, "precision": "32-true", "use_distributed_sampler": False}
         try:
             return super().instantiate_trainer(**kwargs, **ours)

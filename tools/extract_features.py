@@ -82,6 +82,7 @@ class Extractor(LightningModule):
         self.root, self.splits, self.views, self.dtype_on_disk = root, splits, views, dtype
         self.writers: list[FeatureWriter] = []
         self.work: Work = []
+        self.allow_zero_length_dataloader_with_multiple_devices = True  # little may be left to do
 
     def setup(self, stage: str) -> None:
         """Find out what is left to do; each process takes its share."""
@@ -96,10 +97,11 @@ class Extractor(LightningModule):
             clips = self.data.clips(self.data.splits[name], name == "train", stored=True)
             views = self.views if name == "train" else 1
             self.writers.append(FeatureWriter(self.root, clips, key, views, self.dtype_on_disk))
-        todo = [(writer, chunk) for writer in self.writers for chunk in writer.pending()]
-        there = sum(map(len, self.writers)) - len(todo)
-        rank_zero_info(f"{len(todo)} chunks of videos to encode, {there} are there already")
-        self.work = [(writer, chunk) for writer, chunk in todo if chunk % world == rank]
+        every = [(writer, chunk) for writer in self.writers for chunk in range(len(writer))]
+        todo = {(writer, chunk) for writer in self.writers for chunk in writer.pending()}
+        rank_zero_info(f"{len(todo)} chunks of videos to encode, {len(every) - len(todo)} are there already")
+        # of all chunks, since what is left to do changes while the processes look
+        self.work = [item for item in every[rank::world] if item in todo]
 
     def predict_dataloader(self) -> DataLoader[tuple[int, Tensor]]:
         """This process's chunks, decoded by the data module's number of workers."""

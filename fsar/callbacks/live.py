@@ -26,8 +26,17 @@ class EpisodeProgress(RichProgressBar):
     """Loss, accuracy of this epoch's training episodes with its 95 % interval, last validation accuracy with its own,
     and episodes per second.
 
-    Training episodes are those of this process; validation is over all.
+    Training episodes are those of this process; validation is over all. One process draws: what it alone does must not
+    wait for the others.
     """
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        ask_all(trainer)
+        super().on_train_epoch_end(trainer, pl_module)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        ask_all(trainer)
+        super().on_validation_end(trainer, pl_module)
 
     def configure_columns(self, trainer: Trainer) -> list[ProgressColumn]:
         return [
@@ -48,6 +57,12 @@ class EpisodeProgress(RichProgressBar):
         if "val_accuracy" in found:
             shown["val"] = percent(float(found["val_accuracy"]), float(found["val_interval"]))
         return shown
+
+
+def ask_all(trainer: Trainer) -> None:
+    """Let every process come by the metrics before one shows them: at the end of an epoch, asking for one that is
+    logged with ``sync_dist``, as a method or callback of one's own may do, adds it up over processes."""
+    _ = trainer.callback_metrics
 
 
 def percent(mean: float, interval: float) -> str:
