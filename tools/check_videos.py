@@ -27,7 +27,7 @@ from fsar.terminal.failure import Options, one_message
 
 VIDEOS = {".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts"}
 VIDEOS |= {".mxf", ".ogv", ".qt", ".rm", ".ts", ".vob", ".webm", ".wmv"}
-COLUMNS = ("path", "frames", "fps", "height", "width", "short", "cause")
+COLUMNS = ("path", "frames", "fps", "height", "width", "short", "note", "cause")
 
 
 def find_clips(paths: Iterable[Path]) -> Iterator[Path]:
@@ -71,6 +71,8 @@ def report(checks: Iterable[ClipCheck], clips: int, args: argparse.Namespace, co
                 if check.cause:
                     broken.append(check)
                     console.print(f"[red]unreadable[/] {escape(check.path)}: {escape(check.cause)}", soft_wrap=True)
+                elif check.info and check.info.note:
+                    console.print(f"[yellow]note[/] {escape(check.path)}: {escape(check.info.note)}", soft_wrap=True)
                 progress.update(task, advance=1)
             finished = True
         except KeyboardInterrupt:

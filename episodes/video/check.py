@@ -22,7 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from episodes.video.info import VideoError, VideoInfo
+from episodes.video.info import VideoError, VideoInfo, mark_told, tell_once
+from episodes.video.names import LEFT_OUT
 from episodes.video.reading import probe, read_frames, verify
 
 _SERVE = "import sys; sys.path[:] = {path!r}; from episodes.video.check import _serve; _serve()"
@@ -50,6 +51,7 @@ def check_clip(path: str | Path, quick: bool = False) -> ClipCheck:
         path: file or folder of images.
         quick: read only the first, the middle and the last frame instead of decoding all.
     """
+    mark_told([path])  # the answer says it
     try:
         info = probe(path) if quick else verify(path)
         if quick:
@@ -108,10 +110,18 @@ def check_videos(
 def find_unreadable(
     paths: Iterable[str | Path], workers: int = 1, quick: bool = True, seconds: float = 60.0
 ) -> dict[str, str]:
-    """``{path: cause}`` of the videos that cannot be read, in the order of ``paths``; see :func:`check_videos`."""
-    paths = [str(path) for path in paths]
-    causes = {check.path: check.cause for check in check_videos(paths, workers, quick, seconds) if check.cause}
-    return {path: causes[path] for path in paths if path in causes}
+    """``{path: cause}`` of the videos that cannot be read, in the order of ``paths``; see :func:`check_videos`.
+
+    One warning says from how many folders of frames images are left out, and shows the first.
+    """
+    given = list(map(str, paths))
+    checks = {check.path: check for check in check_videos(given, workers, quick, seconds)}
+    notes = {path: info.note for path in given if (info := checks[path].info) and LEFT_OUT in info.note}
+    if notes:
+        first, *others = notes
+        tell_once(first, notes[first] + (f" (and from {len(others)} more folders of frames)" if others else ""))
+        mark_told(others)
+    return {path: checks[path].cause for path in given if checks[path].cause}
 
 
 class _Worker:

@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import re
+import struct
+import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
-from episodes.video.info import Choose, Pixels, VideoError, VideoInfo, checked_indices
+from episodes.video.info import Choose, Pixels, VideoError, VideoInfo, checked_indices, tell_once
+from episodes.video.names import order_images
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 
 
-def image_files(folder: Path) -> list[Path]:
-    """The images of a folder by the last number in their names (by name where one has none).
+def image_files(folder: Path) -> tuple[list[Path], str]:
+    """The images of a folder in their order, and what is to be said of those that are left out.
 
     Raises:
-        VideoError: for a folder without images, or with one number twice.
+        VideoError: for a folder without images, or whose images are not plainly one sequence.
     """
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and file.name[0] != ".")
+    files = [file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and file.name[0] != "."]
     if not files:
         raise VideoError(
             folder, f"a folder without images ({', '.join(sorted(SUFFIXES))}): give a file or such a folder"
         )
-    found = [re.findall(r"\d+", file.stem) for file in files]
-    if not all(found):
-        return files
-    numbers = [int(digits[-1]) for digits in found]
-    if len(set(numbers)) < len(numbers):
-        twice = next(number for number in numbers if numbers.count(number) > 1)
-        raise VideoError(folder, f"two of its images have the number {twice}: keep one sequence in a folder")
-    return [file for _, file in sorted(zip(numbers, files, strict=True))]
+    return order_images(folder, files)
 
 
 def refuse_image(path: Path) -> None:
@@ -41,16 +36,32 @@ def refuse_image(path: Path) -> None:
 
 
 def _image(folder: Path, file: Path) -> Pixels:
+    """``(h w c)`` RGB, upright as its EXIF orientation says; 16-bit gray keeps its range, transparency is dropped."""
     try:
         with Image.open(file) as image:
-            return np.array(image.convert("RGB"))
+            upright = _upright(image)
+            if upright.mode.startswith("I"):
+                # Pillow would cut 16 bits off at 255. PNG's full scale is 65535 = 257 * 255.
+                gray = np.clip((np.asarray(upright, dtype=np.int64) + 128) // 257, 0, 255).astype(np.uint8)
+                return np.repeat(gray[..., None], 3, axis=-1)
+            return np.array(upright.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise VideoError(folder, f"{file.name} cannot be read ({error}): extract it again") from error
 
 
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as its EXIF orientation says; as it is stored where its EXIF data make no sense, as all viewers do."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            return ImageOps.exif_transpose(image)
+    except (SyntaxError, ValueError, KeyError, TypeError, struct.error):
+        return image
+
+
 def read(folder: Path, choose: Choose) -> Pixels:
     """``(t h w c)`` uint8 RGB of the images that ``choose`` wants; it is told 0 frames per second, which is unknown."""
-    files = image_files(folder)
+    files, note = image_files(folder)
+    tell_once(folder, note)
     indices = checked_indices(folder, choose, len(files), 0.0)
     pixels = {index: _image(folder, files[index]) for index in set(indices.tolist())}
     shapes = {image.shape for image in pixels.values()}
@@ -61,12 +72,12 @@ def read(folder: Path, choose: Choose) -> Pixels:
 
 def inspect(folder: Path) -> VideoInfo:
     """How many images a folder holds, and the size of the first."""
-    files = image_files(folder)
+    files, note = image_files(folder)
     height, width, _ = _image(folder, files[0]).shape
-    return VideoInfo(len(files), 0.0, height, width)
+    return VideoInfo(len(files), 0.0, height, width, note)
 
 
 def verify(folder: Path) -> None:
     """Read every image of a folder."""
-    for file in image_files(folder):
+    for file in image_files(folder)[0]:
         _image(folder, file)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,12 +43,29 @@ class VideoInfo:
         fps: average frames per second; 0 when unknown (a folder of images).
         height: pixels, upright.
         width: pixels, upright.
+        note: what was decided that one should know: which of several streams is read, which images are left out.
     """
 
     frames: int
     fps: float
     height: int
     width: int
+    note: str = ""
+
+
+_TOLD: set[str] = set()
+
+
+def mark_told(paths: Iterable[str | Path]) -> None:
+    """Nothing more is to be said of these videos, by this process and those that it forks."""
+    _TOLD.update(map(str, paths))
+
+
+def tell_once(path: str | Path, note: str) -> None:
+    """Warn of what is left out of a video, once."""
+    if note and str(path) not in _TOLD:
+        mark_told([path])
+        warnings.warn(f"{path}: {note}", stacklevel=2)
 
 
 def checked_indices(path: Path, choose: Choose, frames: int, fps: float) -> npt.NDArray[np.int64]:

@@ -9,8 +9,6 @@ frame, or to the end where the number of frames is not known yet.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -20,12 +18,11 @@ import numpy as np
 import numpy.typing as npt
 from av.container import InputContainer
 from av.sidedata.sidedata import Type
-from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 
 from episodes.video.bitstream import Picture, peek_for
-from episodes.video.container import check_file
 from episodes.video.info import Choose, Pixels, VideoError, VideoInfo, checked_indices
+from episodes.video.opening import note_streams, opened
 from episodes.video.planner import Plan, plan
 
 MEMORY = 256 * 2**20
@@ -33,33 +30,6 @@ MEMORY = 256 * 2**20
 
 NO_FRAMES = "not one frame decodes: replace the file or leave it out"
 _PLANNED_FORMATS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
-# Before PyAV 19 a tag that is not UTF-8 made opening fail; from 19 on the argument is gone.
-_open = partial(av.open, metadata_errors="ignore") if int(av.__version__.split(".")[0]) < 19 else av.open
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[av.VideoStream]:
-    """The video stream of a file; whatever FFmpeg says inside the block becomes a VideoError."""
-    check_file(path)
-    try:
-        with _open(str(path)) as container:
-            streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-            if not streams:
-                raise VideoError(path, "it has no video stream (sound only?): leave it out")
-            context = streams[0].codec_context
-            if context is None:
-                raise VideoError(path, "its codec is unknown to FFmpeg: re-encode it, or leave it out if it is damaged")
-            context.thread_count = 1
-            # Without this a damaged picture is patched up and passed on as if it were right.
-            context.options = {"err_detect": "explode"}
-            yield streams[0]
-    except av.FFmpegError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise VideoError(
-            path, f"damaged, or not a video ({reason}): play it to see, then replace, re-encode or leave it out"
-        ) from error
-    except (UnicodeError, MemoryError, OverflowError) as error:
-        raise VideoError(path, f"its header makes no sense ({error!r}): re-encode it or leave it out") from error
 
 
 def _packets(path: Path, stream: av.VideoStream) -> Iterator[av.Packet]:
@@ -94,7 +64,7 @@ def _pictures(path: Path, packets: Iterable[av.Packet]) -> Iterator[av.VideoFram
 
 def _walk(path: Path) -> Iterator[av.VideoFrame]:
     """Every frame of a file, holding nothing."""
-    with _opened(path) as stream:
+    with opened(path) as stream:
         yield from _pictures(path, _packets(path, stream))
 
 
@@ -215,7 +185,7 @@ def read(path: Path, choose: Choose, frames: int | None, planned: bool) -> Pixel
     Raises:
         VideoError: see :mod:`episodes.video`.
     """
-    with _opened(path) as stream:
+    with opened(path) as stream:
         fps, packets = _fps(stream), _held(path, stream)
         found = _plan(stream, packets) if planned and packets else None
         if packets and found is not None:
@@ -241,7 +211,7 @@ def inspect(path: Path, planned: bool = True) -> tuple[VideoInfo, bool]:
     Raises:
         VideoError: see :mod:`episodes.video`.
     """
-    with _opened(path) as stream:
+    with opened(path) as stream:
         packets = _held(path, stream)
         found = _plan(stream, packets) if planned and packets else None
         shown = _walk(path) if packets is None else _pictures(path, packets)
@@ -257,4 +227,4 @@ def inspect(path: Path, planned: bool = True) -> tuple[VideoInfo, bool]:
             plain = usual and keys == len(found.starts) and sum(_turns(first)) % 2 == 0
         else:
             number = 1 + sum(1 for _ in shown)
-        return VideoInfo(number, _fps(stream), height, width), plain
+        return VideoInfo(number, _fps(stream), height, width, note_streams(stream)), plain

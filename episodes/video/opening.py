@@ -1,0 +1,91 @@
+"""Opening a file with PyAV: which of its streams is the video, and what must be said of that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import av
+from av.container import Container
+from av.stream import Disposition
+
+from episodes.video.container import check_file
+from episodes.video.info import VideoError
+
+# Before PyAV 19 a tag that is not UTF-8 made opening fail; from 19 on the argument is gone.
+_open = partial(av.open, metadata_errors="ignore") if int(av.__version__.split(".")[0]) < 19 else av.open
+_COVERS = Disposition.attached_pic | Disposition.timed_thumbnails
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[av.VideoStream]:
+    """The video stream of a file, see :func:`choose_stream`; whatever FFmpeg says inside becomes a VideoError."""
+    check_file(path)
+    try:
+        with _open(str(path)) as container:
+            stream = choose_stream(path, container)
+            context = stream.codec_context
+            context.thread_count = 1
+            # Without this a damaged picture is patched up and passed on as if it were right.
+            context.options = {"err_detect": "explode"}
+            yield stream
+    except av.FFmpegError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise VideoError(
+            path, f"damaged, or not a video ({reason}): play it to see, then replace, re-encode or leave it out"
+        ) from error
+    except (UnicodeError, MemoryError, OverflowError) as error:
+        raise VideoError(path, f"its header makes no sense ({error!r}): re-encode it or leave it out") from error
+
+
+def choose_stream(path: Path, container: Container) -> av.VideoStream:
+    """The stream that the ffmpeg command takes: default ones first, then the largest, then the first.
+
+    Source: https://ffmpeg.org/ffmpeg.html#Automatic-stream-selection, with the bonus that its implementation gives to
+    the default disposition. Covers are passed over, also those that the file does not call so: streams of less than two
+    packets beside longer ones.
+
+    Raises:
+        VideoError: when there is no stream, or none that can be decoded.
+    """
+    streams = video_streams(container)
+    if not streams:
+        raise VideoError(path, "it has no video stream (sound only?): leave it out")
+    known = [stream for stream in streams if stream.codec_context is not None]
+    if not known:
+        raise VideoError(path, "its codec is unknown to FFmpeg: re-encode it, or leave it out if it is damaged")
+    if len(known) > 1:
+        packets = _count_packets(path, [stream.index for stream in known])
+        known = [stream for stream in known if packets[stream.index] > 1] or known
+    return max(known, key=_rank)
+
+
+def video_streams(container: Container) -> list[av.VideoStream]:
+    """The video streams that are not marked as covers."""
+    return [stream for stream in container.streams.video if not stream.disposition & _COVERS]
+
+
+def note_streams(stream: av.VideoStream) -> str:
+    """What is to be said where a file has several video streams."""
+    others = [other for other in video_streams(stream.container) if other.index != stream.index]
+    if not others:
+        return ""
+    listed = ", ".join(f"stream {other.index} ({other.width} x {other.height})" for other in others)
+    return f"of its video streams, stream {stream.index} ({stream.width} x {stream.height}) is read, not {listed}"
+
+
+def _rank(stream: av.VideoStream) -> int:
+    return stream.width * stream.height + 5_000_000 * bool(stream.disposition & Disposition.default)
+
+
+def _count_packets(path: Path, wanted: list[int]) -> dict[int, int]:
+    """Packets of each stream, counted until all have two."""
+    packets = dict.fromkeys(wanted, 0)
+    with _open(str(path)) as container:
+        for packet in container.demux([container.streams[index] for index in wanted]):
+            packets[packet.stream.index] += bool(packet.size)
+            if min(packets.values()) > 1:
+                break
+    return packets
