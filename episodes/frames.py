@@ -31,17 +31,43 @@ def segment_centre(frames: int, t: int) -> Indices:
 
 
 def uniform_linspace(frames: int, t: int) -> Indices:
-    """``t`` frames evenly from the first to the last, ``round(linspace(0, frames - 1, t))``, as TRX does: ``(t)``."""
+    """``t`` frames evenly from the first to the last, ``round(linspace(0, frames - 1, t))``: ``(t)``."""
     return np.linspace(0, frames - 1, t).round().astype(np.int64)
 
 
+def trimmed_linspace(frames: int, t: int, generator: np.random.Generator | None = None) -> Indices:
+    """``t`` frames evenly from the second to the last but one, cut to whole numbers, as released TRX does: ``(t)``.
+
+    With a generator both ends are drawn, each among the outermost ``p + 1`` frames of its side, where ``p`` is half of
+    the frames that are not needed, 5 at most. Where fewer than ``t`` steps lie between the ends, all frames are spread
+    over. Of a clip of one frame the release draws that one in tests too; here it is the first end. Needs
+    ``frames >= t``. Source: ``video_reader.py`` of https://github.com/tobyperrett/trx.
+    """
+    start, end = 1, frames - 2
+    if generator is not None:
+        margin = min(5, (frames - t) // 2)
+        start, end = int(generator.integers(margin + 1)), frames - 1 - int(generator.integers(margin + 1))
+    if end - start < t:
+        start, end = 0, frames - 1
+    return np.linspace(start, end, t).astype(np.int64)
+
+
 def dense_span(
-    frames: int, t: int, fps: float, rate: int, target_fps: float, generator: np.random.Generator | None = None
+    frames: int,
+    t: int,
+    fps: float,
+    rate: int,
+    target_fps: float,
+    generator: np.random.Generator | None = None,
+    truncate: bool = False,
 ) -> Indices:
     """``t`` frames ``rate`` apart on a clock of ``target_fps``, as released CLIP-FSAR does on Kinetics: ``(t)``.
 
     The span is ``t * rate * fps / target_fps`` frames, or ``floor(frames / t) * t`` where the video is shorter. It
     starts at a uniform draw, or half-way when ``generator`` is None, and its last frame is ``start + span - rate``.
+    The start is a whole frame and the others are the nearest to their places; the released code keeps the fraction of
+    the start and cuts that of every place, which ``truncate`` follows (of clips of 8 it moves almost every second one,
+    each by one frame).
     The released code runs backwards when that leaves no room for ``t`` different frames; there the last segment of
     ``span / t`` frames is left out instead. Needs ``frames >= t``.
     """
@@ -49,11 +75,14 @@ def dense_span(
     if span > frames:
         span = frames // t * t
     room = frames - span + 1
-    start = int(room / 2 if generator is None else generator.random() * room)
+    start = room / 2 if generator is None else generator.random() * room
     reach = span - rate
     if reach < t - 1:
         reach = span - span / t
-    return np.linspace(start, start + reach, t).round().astype(np.int64).clip(0, frames - 1)
+    if not truncate:
+        start = int(start)
+    places = np.linspace(start, start + reach, t)
+    return (places if truncate else places.round()).astype(np.int64).clip(0, frames - 1)
 
 
 class FrameSampler:
@@ -132,6 +161,23 @@ class UniformLinspace(FrameSampler):
         return uniform_linspace(frames, t)
 
 
+class TrimmedLinspace(FrameSampler):
+    """Evenly between ends that leave the outermost frames out; see :func:`trimmed_linspace`. The choice of TRX.
+
+    Args:
+        random: draw both ends (training), or keep to the second frame and the last but one (test).
+        short: see :class:`FrameSampler`.
+    """
+
+    def __init__(self, random: bool = False, short: Short = "repeat_last") -> None:
+        super().__init__(short)
+        self.random = random
+
+    def choose(self, frames: int, t: int, generator: np.random.Generator | None, fps: float) -> Indices:
+        """See :func:`trimmed_linspace`."""
+        return trimmed_linspace(frames, t, generator if self.random else None)
+
+
 class DenseSpan(FrameSampler):
     """A span of the video at a fixed rate; see :func:`dense_span`.
 
@@ -140,18 +186,25 @@ class DenseSpan(FrameSampler):
         target_fps: that clock, frames per second.
         random: draw where the span starts (training), or start half-way (test).
         short: see :class:`FrameSampler`.
+        truncate: cut places between two frames down, as released, instead of taking the nearest frame.
     """
 
     def __init__(
-        self, rate: int = 35, target_fps: float = 12.0, random: bool = False, short: Short = "repeat_last"
+        self,
+        rate: int = 35,
+        target_fps: float = 12.0,
+        random: bool = False,
+        short: Short = "repeat_last",
+        truncate: bool = False,
     ) -> None:
         super().__init__(short)
         if rate < 1 or target_fps <= 0:
             raise ValueError(f"DenseSpan needs rate >= 1 and target_fps > 0, found {rate=}, {target_fps=}.")
-        self.rate, self.target_fps, self.random = rate, target_fps, random
+        self.rate, self.target_fps, self.random, self.truncate = rate, target_fps, random, truncate
 
     def choose(self, frames: int, t: int, generator: np.random.Generator | None, fps: float) -> Indices:
         """See :func:`dense_span`."""
         if not fps > 0:
             raise ValueError(f"DenseSpan needs the frames per second of the video, found {fps}: use another sampler.")
-        return dense_span(frames, t, fps, self.rate, self.target_fps, generator if self.random else None)
+        drawn = generator if self.random else None
+        return dense_span(frames, t, fps, self.rate, self.target_fps, drawn, self.truncate)

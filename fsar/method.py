@@ -56,6 +56,11 @@ class Method(nn.Module):
     uses_text: bool = True
     """False for methods that never read a class name: they run with an encoder that has no text tower."""
 
+    separate_passes: bool = False
+    """True when training sends support and query clips through the encoder one after the other, support first, as most
+    released code does. Only layers that look at their whole batch notice, BatchNorm above all: its statistics are then
+    those of each role alone, and it counts two steps."""
+
     averages_shots: bool = False
     """True when scoring uses nothing of a class's support clips but the mean of each of their parts; evaluation then
     averages while it looks the parts up and hands over one support clip per class."""
@@ -188,8 +193,8 @@ class Method(nn.Module):
         support_text = None if text is None else text[episode.support_classes]
         shots = episode.support_labels.shape[-1]
         axes = episode.support_labels.dim()
-        if self.text_conditioned:
-            support = self.frame_features(episode.support, axes, support_text)
+        if self.text_conditioned or self.separate_passes:
+            support = self.frame_features(episode.support, axes, support_text if self.text_conditioned else None)
             query = self.frame_features(episode.query, axes)
         else:
             clips = torch.cat([episode.support, episode.query], axes - 1)

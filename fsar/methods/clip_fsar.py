@@ -53,6 +53,8 @@ class ClipFSAR(Method):
             number of frames.
         hidden_norm: normalise before the Transformer's feed-forward part; the released code does not.
         positions: learned positions of the Transformer, 0 for none as released.
+        separate_passes: encode support and query clips in two passes while training, as released; it matters to
+            encoders with BatchNorm, such as RN50. One pass of both otherwise.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class ClipFSAR(Method):
         published_fusion: bool = True,
         hidden_norm: bool = False,
         positions: int = 0,
+        separate_passes: bool = False,
     ) -> None:
         super().__init__(encoder)
         if merge == "before" and alignment.merges_shots:
@@ -86,6 +89,7 @@ class ClipFSAR(Method):
         self.text_exponent = text_exponent
         self.epsilon = epsilon
         self.published_fusion = published_fusion
+        self.separate_passes = separate_passes
 
     def query_parts(self, features: Tensor) -> Parts:
         return {"frames": self.temporal(features), "pooled": features.mean(-2)}

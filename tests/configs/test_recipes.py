@@ -175,6 +175,9 @@ def test_presets_read_frames_as_they_say(name: str, kind: str) -> None:
     assert isinstance(data.test_sampler, DenseSpan if spans else SegmentRandom if kind else SegmentCentre)
     assert data.train_sampler.random
     assert data.test_sampler.random == (bool(kind) and not spans)
+    if spans:
+        assert data.train_sampler.truncate
+        assert data.test_sampler.truncate
     for transform, crop in ((data.train_transform, "random"), (data.test_transform, "centre")):
         assert (transform.resize, transform.antialias) == (("squash", False) if kind else ("short_side", True))
         assert (transform.size, transform.resize_to, transform.crop) == ((224, 224), 256, crop)

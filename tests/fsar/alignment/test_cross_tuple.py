@@ -23,6 +23,42 @@ def test_released_code(case: str, reference) -> None:
     torch.testing.assert_close(found, arrays["logits"], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("case", ["case0", "case1", "case2", "case3"])
+def test_released_head(case: str, reference) -> None:
+    """All cardinalities together: logits of each and their mean, the loss, and the gradients of the features."""
+    arrays = {k.removeprefix(f"{case}/"): v for k, v in reference("trx_head").items() if k.startswith(f"{case}/")}
+    weights = {k.removeprefix("weight/"): v for k, v in arrays.items() if k.startswith("weight/") and "norm_v" not in k}
+    positions = weights.pop("transformers.0.pe.pe")[0]
+    weights = {k: v for k, v in weights.items() if not k.endswith("pe.pe")}
+    channels = positions.shape[-1]
+    torch.testing.assert_close(0.1 * sinusoids(len(positions), channels), positions, rtol=1e-5, atol=1e-6)
+    width = len(weights["transformers.0.k_linear.bias"])
+    metric = TRX(channels, arrays["cardinalities"].tolist(), width, dropout=0.0)
+    metric.load_state_dict(weights)
+    support, query = (arrays[role].clone().requires_grad_() for role in ("support", "query"))
+    by_class = support[arrays["support_labels"].argsort(stable=True)]
+    shots = rearrange(by_class, "(n k) u d -> n k u d", n=arrays["logits"].shape[-1])
+    logits = metric(query, shots)
+    loss = torch.nn.functional.cross_entropy(logits, arrays["query_labels"], reduction="sum") / 16
+    loss.backward()
+    alone = []
+    for i, cardinality in enumerate(arrays["cardinalities"].tolist()):
+        single = TRX(channels, [cardinality], width, dropout=0.0)
+        own = {k: v for k, v in weights.items() if k.startswith(f"transformers.{i}.")}
+        single.load_state_dict({k.replace(f".{i}.", ".0.", 1): v for k, v in own.items()})
+        alone.append(single(query, shots))
+    found = {
+        "logits": logits,
+        "logits_by_cardinality": torch.stack(alone),
+        "loss": loss,
+        "grad_support": support.grad,
+        "grad_query": query.grad,
+    }
+    for name, value in found.items():
+        error = (value - arrays[name]).abs().max() / arrays[name].abs().max()
+        assert error < 1e-5, f"{name}: {error:.2g}"
+
+
 def test_loop_over_tuples() -> None:
     metric = TRX(6, (2, 3), width=4).double().eval()
     query, support = torch.randn(2, 4, 6, dtype=torch.float64), torch.randn(3, 2, 5, 6, dtype=torch.float64)
