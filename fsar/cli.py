@@ -33,6 +33,7 @@ from fsar.metrics import Accuracy
 from fsar.predictor import long_names
 from fsar.results import time_shares, write_results
 from fsar.sharing import read_checkpoint
+from fsar.sharing.whole import write_whole
 from fsar.terminal import usage
 from fsar.terminal.config_files import check_files
 from fsar.terminal.failure import one_message
@@ -171,9 +172,11 @@ class CLI(LightningCLI):
             kwargs["callbacks"] = [ResumePoint(checkpoints), *kwargs["callbacks"], *kept]
         kwargs["logger"] = loggers(configured.logger, folder) if fit else configured.logger or False
         try:
-            return super().instantiate_trainer(**kwargs)
+            trainer = super().instantiate_trainer(**kwargs)
         except (MisconfigurationException, TypeError) as error:
             raise refused(error) from error
+        write_whole(trainer.strategy)
+        return trainer
 
     def after_fit(self) -> None:
         """Say where everything is."""

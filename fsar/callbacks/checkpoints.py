@@ -105,8 +105,13 @@ class ResumePoint(Callback):
             rank_zero_info("\nstopped while the optimiser was changing the weights: they are not kept.")
         else:
             # not Trainer.save_checkpoint, which waits for all processes: this one may be the only one that was stopped
-            trainer.strategy.save_checkpoint(trainer._checkpoint_connector.dump_checkpoint(weights_only=False), path)
+            checkpoint = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
             rank_zero_info(f"\nstopped after step {trainer.global_step}.")
+            try:
+                trainer.strategy.save_checkpoint(checkpoint, path)
+            except OSError as error:  # as on a full disk, which may be why training stops
+                rank_zero_info(f"what was learned since the last checkpoint cannot be kept: {error.strerror}.")
+                path = path.with_name("last.ckpt")
         if path.exists():
             rank_zero_info(f"to go on as if nothing had happened: the same command with --ckpt_path {path}")
 

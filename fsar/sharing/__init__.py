@@ -23,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 
 from fsar.learner import CLASSES_KEY, FROZEN_KEY, METHOD_KEY
 from fsar.sharing.published import check_classes, name_files, needed
+from fsar.sharing.whole import check_whole
 
 CONFIG, WEIGHTS = "config.yaml", "model.safetensors"
 FACTS = "fsar"  # key of the weights' metadata: JSON of what a checkpoint says beside its weights
@@ -123,6 +124,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         ValueError: when the file is damaged, or would need code to be run.
     """
     try:
+        check_whole(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(
