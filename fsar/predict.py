@@ -12,6 +12,7 @@ from typing import Any
 
 from episodes.listing import class_folders, require
 from episodes.splits import query_split, read_split
+from episodes.video import limits
 from fsar.answer import AlignmentMap, Answer
 from fsar.predictor import named
 from fsar.terminal.config_files import read_yaml
@@ -33,10 +34,13 @@ def run(args: list[str]) -> None:
         sys.path.insert(0, os.getcwd())  # a user's own classes, named by class_path
     own, overrides = read(args)
     with one_message(own.debug):
+        if own.max_pixels is not None:
+            os.environ[limits.VARIABLE] = str(own.max_pixels)
         support = read_support(own.support, own.classes)
         queries = query_split(own.query, tuple(support))
         unreadable: dict[str, str] = {}
         predictor = named(own.run, own.config, own.encoder, own.checkpoint, overrides, own.device)
+        predictor.seconds = own.seconds
         clips = [queries.root / path for path in queries.paths]
         answers = predictor.predict(support, clips, unreadable, progress=not own.json)
         if own.json:
@@ -62,6 +66,8 @@ def options() -> Options:
     parser.add_argument("--encoder", metavar="MODEL[:PRETRAINED]", help="a frozen CLIP alone, such as ViT-B-16:openai")
     parser.add_argument("--classes", type=Path, help="YAML with `folder: name` lines")
     parser.add_argument("--device", default="auto", help="cpu, cuda, ...; by default a GPU when there is one")
+    parser.add_argument("--seconds", type=float, default=60.0, help="time limit to read one clip (60)")
+    parser.add_argument("--max_pixels", type=int, help=f"of one frame; more is refused undecoded ({limits.PIXELS:,})")
     parser.add_argument("--json", action="store_true", help="print JSON, with the alignment maps")
     return parser
 
@@ -72,6 +78,8 @@ def read(args: list[str]) -> tuple[argparse.Namespace, list[str]]:
     own, rest = parser.own_and_others(args)
     if sum(map(bool, (own.run, own.config, own.encoder))) != 1:
         parser.error("name the method by one of --run RUN, -c FILE ..., or --encoder MODEL[:PRETRAINED].")
+    if not own.seconds > 0:
+        parser.error(f"--seconds must be more than 0, found {own.seconds:g}.")
     if own.encoder and rest:
         parser.error(f"{rest[0]} goes with --run or -c; --encoder stands for a fixed method.")
     return own, rest

@@ -22,7 +22,7 @@ import fsar.methods  # noqa: F401  (so that short class names are known)
 from episodes.datamodule import EpisodicDataModule
 from episodes.episode import Episode, VideoBatch
 from episodes.splits import Split
-from episodes.video import VideoError
+from episodes.video import VideoError, time_limit
 from fsar.alignment import OTAM
 from fsar.answer import AlignmentMap, Answer, alignment_maps, ranked
 from fsar.clip import ClipEncoder
@@ -48,6 +48,8 @@ class Predictor:
     def __init__(self, learner: Learner, data: EpisodicDataModule) -> None:
         self.learner = learner.eval()
         self.data = data
+        self.seconds: float | None = 60.0
+        """To read one clip; None for no limit. A clip that takes longer is a VideoError."""
 
     @torch.no_grad()
     def predict(
@@ -95,7 +97,9 @@ class Predictor:
     def frames(self, clip: PathLike) -> np.ndarray:
         """The frames that the method sees of a clip, uint8 ``(t h w c)``."""
         source = self.data.clips(Split("predict", ("",), (os.path.abspath(clip),), (0,), Path()))
-        return source.clip(0).movedim(-3, -1).numpy()
+        with time_limit(self.seconds):
+            pixels = source.clip(0)
+        return pixels.movedim(-3, -1).numpy()
 
     def _encode(
         self, split: Split, progress: bool, errors: tuple[type[VideoError], ...]
@@ -111,7 +115,8 @@ class Predictor:
             clips = {}
             for video in videos.tolist():
                 try:
-                    clips[video] = source.clip(video)
+                    with time_limit(self.seconds):
+                        clips[video] = source.clip(video)
                 except errors as error:
                     causes[split.paths[video]] = error
             if clips:

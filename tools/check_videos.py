@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from episodes.video import ClipCheck, check_videos
+from episodes.video import ClipCheck, check_videos, limits
 from episodes.video.images import SUFFIXES as IMAGES
 from fsar.terminal.failure import Options, one_message
 
@@ -95,8 +95,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--frames", type=int, default=8, help="a clip with fewer frames is called short (8)")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes at work (one per core)")
     parser.add_argument("--seconds", type=float, default=60.0, help="time limit for one clip (60)")
+    parser.add_argument("--max-pixels", type=int, help=f"of one frame; more is refused undecoded ({limits.PIXELS:,})")
     parser.add_argument("--report", type=Path, default=Path("videos.csv"), help="where the report goes (videos.csv)")
     args = parser.parse_args(argv)
+    if args.max_pixels is not None:
+        os.environ[limits.VARIABLE] = str(args.max_pixels)
     paths = list(args.paths)
     if args.list is not None:
         paths += [Path(line) for line in args.list.read_text().splitlines() if line.strip()]

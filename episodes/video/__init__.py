@@ -9,6 +9,7 @@ finding the unreadable files of a data set before training does.
 
 from episodes.video.check import ClipCheck, check_videos, find_unreadable
 from episodes.video.info import VideoError, VideoInfo
+from episodes.video.limits import time_limit
 from episodes.video.reading import Reader, decord_exact, probe, read_clip, read_frames, verify
 
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     "probe",
     "read_clip",
     "read_frames",
+    "time_limit",
     "verify",
 ]

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from episodes.video.info import Choose, Pixels, VideoError, VideoInfo, checked_indices, tell_once
+from episodes.video.limits import check_pixels, check_time
 from episodes.video.names import order_images
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
@@ -37,15 +38,23 @@ def refuse_image(path: Path) -> None:
 
 def _image(folder: Path, file: Path) -> Pixels:
     """``(h w c)`` RGB, upright as its EXIF orientation says; 16-bit gray keeps its range, transparency is dropped."""
+    check_time(folder)
     try:
-        with Image.open(file) as image:
+        with warnings.catch_warnings(category=Image.DecompressionBombWarning, action="ignore"):
+            opened = Image.open(file)
+        with opened as image:
+            check_pixels(folder, *image.size, file.name)
             upright = _upright(image)
             if upright.mode.startswith("I"):
                 # Pillow would cut 16 bits off at 255. PNG's full scale is 65535 = 257 * 255.
                 gray = np.clip((np.asarray(upright, dtype=np.int64) + 128) // 257, 0, 255).astype(np.uint8)
                 return np.repeat(gray[..., None], 3, axis=-1)
             return np.array(upright.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except VideoError:
+        raise
+    except Image.DecompressionBombError as error:  # Pillow's own bound, 2**28 / 3 * 2
+        raise VideoError(folder, f"{file.name}: {error}; scale it down") from error
+    except (OSError, ValueError, SyntaxError) as error:
         raise VideoError(folder, f"{file.name} cannot be read ({error}): extract it again") from error
 
 

@@ -8,14 +8,21 @@ from functools import partial
 from pathlib import Path
 
 import av
-from av.container import Container
+from av.container import Container, InputContainer
 from av.stream import Disposition
 
 from episodes.video.container import check_file
 from episodes.video.info import VideoError
+from episodes.video.limits import VARIABLE, check_pixels, check_time, max_pixels
 
 # Before PyAV 19 a tag that is not UTF-8 made opening fail; from 19 on the argument is gone.
 _open = partial(av.open, metadata_errors="ignore") if int(av.__version__.split(".")[0]) < 19 else av.open
+# Those that read one file and no other: no lists (concat, hls, dash, imf), series of images, devices or networks.
+_FORMATS = (
+    "mov,matroska,avi,mpegts,mpeg,mpegvideo,h261,h263,h264,hevc,vvc,evc,m4v,ivf,obu,av1,vc1,vc1test,dirac,cavsvideo,avs2,"
+    "avs3,flv,live_flv,kux,asf,asf_o,ogg,gif,mxf,gxf,rm,ivr,nut,nuv,nsv,wtv,dv,dhav,mjpeg,mjpeg_2000,smjpeg,dxa,film_cpk,"
+    "yuv4mpegpipe,flic,roq,smk,bink,ea,4xm,vivo,xmv,swf,mm,mv,mvi,nc,pva,thp,tmv,usm,mp3,wav,aac,flac,w64,aiff,amr,ac3,au"
+)
 _COVERS = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
@@ -24,13 +31,21 @@ def opened(path: Path) -> Iterator[av.VideoStream]:
     """The video stream of a file, see :func:`choose_stream`; whatever FFmpeg says inside becomes a VideoError."""
     check_file(path)
     try:
-        with _open(str(path)) as container:
+        with _open_file(path) as container:
             stream = choose_stream(path, container)
+            check_pixels(path, stream.width or 0, stream.height or 0)
             context = stream.codec_context
             context.thread_count = 1
-            # Without this a damaged picture is patched up and passed on as if it were right.
-            context.options = {"err_detect": "explode"}
+            # Without explode a damaged picture is patched up and passed on as if it were right. A picture may be larger
+            # than its file's header says; the decoder counts its margins, too.
+            context.options = {"err_detect": "explode", "max_pixels": str(2 * max_pixels() + 2**20)}
             yield stream
+    except av.ArgumentError as error:
+        raise VideoError(
+            path,
+            f"cannot be decoded; perhaps a frame has more than {max_pixels():,} pixels: scale it down, or set "
+            f"{VARIABLE} to more",
+        ) from error
     except av.FFmpegError as error:
         reason = (error.strerror or str(error)).lower()
         raise VideoError(
@@ -38,6 +53,18 @@ def opened(path: Path) -> Iterator[av.VideoStream]:
         ) from error
     except (UnicodeError, MemoryError, OverflowError) as error:
         raise VideoError(path, f"its header makes no sense ({error!r}): re-encode it or leave it out") from error
+
+
+def _open_file(path: Path) -> InputContainer:
+    try:
+        return _open(
+            str(path),
+            container_options={"format_whitelist": _FORMATS, "protocol_whitelist": "file"},
+        )
+    except av.ArgumentError as error:
+        raise VideoError(
+            path, "not a video of a kind that is opened: FFmpeg takes it for a list of files, a picture, or a text"
+        ) from error
 
 
 def choose_stream(path: Path, container: Container) -> av.VideoStream:
@@ -83,8 +110,9 @@ def _rank(stream: av.VideoStream) -> int:
 def _count_packets(path: Path, wanted: list[int]) -> dict[int, int]:
     """Packets of each stream, counted until all have two."""
     packets = dict.fromkeys(wanted, 0)
-    with _open(str(path)) as container:
+    with _open_file(path) as container:
         for packet in container.demux([container.streams[index] for index in wanted]):
+            check_time(path)
             packets[packet.stream.index] += bool(packet.size)
             if min(packets.values()) > 1:
                 break

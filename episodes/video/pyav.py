@@ -22,6 +22,7 @@ from av.video.reformatter import VideoReformatter
 
 from episodes.video.bitstream import Picture, peek_for
 from episodes.video.info import Choose, Pixels, VideoError, VideoInfo, checked_indices
+from episodes.video.limits import PACKETS, PATIENCE, check_time
 from episodes.video.opening import note_streams, opened
 from episodes.video.planner import Plan, plan
 
@@ -39,24 +40,31 @@ def _packets(path: Path, stream: av.VideoStream) -> Iterator[av.Packet]:
     for number, packet in enumerate(container.demux(stream)):
         if packet.is_corrupt:
             raise VideoError(path, f"packet {number} is cut off or damaged: copy or download the file again")
+        check_time(path)
         yield packet
 
 
 def _held(path: Path, stream: av.VideoStream) -> list[av.Packet] | None:
-    """All packets of a stream, or None when they exceed MEMORY."""
+    """All packets of a stream, or None when they exceed MEMORY or are too many."""
     packets, size = [], 0
     for packet in _packets(path, stream):
         packets.append(packet)
         size += packet.size
-        if size > MEMORY:
+        if size > MEMORY or len(packets) > PACKETS:
             return None
     return packets
 
 
 def _pictures(path: Path, packets: Iterable[av.Packet]) -> Iterator[av.VideoFrame]:
     """Decode packets, in their order."""
+    barren = 0
     for packet in packets:
-        for frame in packet.decode():
+        check_time(path)
+        frames = packet.decode()
+        barren = 0 if frames else barren + 1
+        if barren > PATIENCE:
+            raise VideoError(path, f"{PATIENCE} packets in a row give no frame: re-encode it or leave it out")
+        for frame in frames:
             if frame.is_corrupt:
                 raise VideoError(path, f"the frame at {frame.time} s is damaged: replace, re-encode or leave it out")
             yield frame

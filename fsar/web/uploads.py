@@ -11,17 +11,8 @@ from threading import Lock
 from typing import Any
 
 from episodes.listing import VIDEO_SUFFIXES
-
-BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot"}
-HEADS = (
-    b"\x1a\x45\xdf\xa3",  # Matroska, WebM
-    b"\x30\x26\xb2\x75",  # ASF: wmv
-    b"\x00\x00\x01\xba",  # MPEG program stream
-    b"\x00\x00\x01\xb3",  # MPEG video
-    b"FLV",
-    b"OggS",
-    b"GIF8",
-)
+from episodes.video import VideoError
+from episodes.video.container import check_file as check_video_file
 
 
 class Refused(ValueError):
@@ -59,8 +50,7 @@ class Limits:
 def check_file(path: str | os.PathLike[str], limits: Limits) -> None:
     """Refuse, before any decoder sees it, a file that is too large or no video.
 
-    FFmpeg goes by content, not by name, and its text formats (playlists) can name other files and addresses: only
-    containers whose first bytes are known pass.
+    FFmpeg goes by content, not by name, and its text formats (playlists) can name other files and addresses.
 
     Raises:
         Refused: saying what was expected.
@@ -79,13 +69,10 @@ def check_file(path: str | os.PathLike[str], limits: Limits) -> None:
             f"{path.name} is too large: {size / 2**20:.1f} MB, and at most {limits.megabytes:g} MB are taken. Cut it "
             "or make its frames smaller."
         )
-    with path.open("rb") as file:
-        head = file.read(12)
-    if not (head.startswith(HEADS) or head[4:8] in BOXES or (head[:4] == b"RIFF" and head[8:] == b"AVI ")):
-        raise Refused(
-            f"{path.name} is not a video, whatever its name says: it does not begin like an mp4, mov, 3gp, mkv, webm, "
-            "avi, wmv, flv, mpg, ogv or gif file."
-        )
+    try:
+        check_video_file(path)
+    except VideoError as error:
+        raise Refused(f"{path.name}: {error.cause}.") from error
 
 
 def collect(

@@ -16,14 +16,18 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import islice
 from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypedDict
 
 import numpy as np
+from av.container import InputContainer
 
 from episodes.video import VideoError
+from episodes.video.limits import TooManyPixels
+from episodes.video.opening import opened
 from fsar.web.uploads import Limits, Refused
 
 START_SECONDS = 600.0
@@ -192,20 +196,21 @@ def check_header(path: str, limits: Limits) -> None:
     Raises:
         VideoError: saying what was found and what is taken.
     """
-    import av
-
-    # Before PyAV 19 a tag that is not UTF-8 made opening fail; from 19 on the argument is gone.
-    lenient: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
-    with suppress(av.FFmpegError), av.open(path, **lenient) as container:  # reading it will say what is wrong
-        for stream in container.streams.video[:1]:
-            width, height = stream.width or 0, stream.height or 0
-            if width * height > limits.pixels:
-                raise VideoError(
-                    path, f"frames of {width} x {height} pixels, and at most {limits.pixels:,} are taken: scale it down"
-                )
-            for number, _ in enumerate(container.demux(stream)):
-                if number > limits.frames:
-                    raise VideoError(path, f"more than {limits.frames:,} frames: cut out the part that matters")
+    try:
+        with opened(Path(path)) as stream:
+            width, height, container = stream.width, stream.height, stream.container
+            assert isinstance(container, InputContainer)
+            packets = sum(1 for _ in islice(container.demux(stream), limits.frames + 2))
+    except TooManyPixels:
+        raise
+    except VideoError:  # reading it will say what is wrong
+        return
+    if width * height > limits.pixels:
+        raise VideoError(
+            path, f"frames of {width} x {height} pixels, and at most {limits.pixels:,} are taken: scale it down"
+        )
+    if packets > limits.frames + 1:  # the last one is empty
+        raise VideoError(path, f"more than {limits.frames:,} frames: cut out the part that matters")
 
 
 def answer(predictor: Any, support: dict[str, list[str]], query: str) -> Found:

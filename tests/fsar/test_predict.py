@@ -117,3 +117,18 @@ def test_wrong_class_names(content: str, message: str, config: Path, clips: Path
     query = str(clips / "class_1" / "4.mp4")
     with pytest.raises(SystemExit, match=message):
         main(["predict", "-c", str(config), "--support", str(support), "--query", query])
+
+
+def test_bounds_on_reading(
+    config: Path, clips: Path, support: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FSAR_MAX_PIXELS", str(2**26))  # so that it is as before afterwards
+    options = ["--support", str(support), "--query", str(clips / "class_1" / "4.mp4")]
+    for bound, message in (
+        (["--max_pixels", "1023"], "claims 32 x 32 pixels, and at most 1,023 are decoded"),
+        (["--max_pixels", "1024", "--seconds", "1e-9"], "not read within 1e-09 seconds: give a shorter clip"),
+        (["--seconds", "0"], "--seconds must be more than 0"),
+    ):
+        with pytest.raises(SystemExit) as caught:
+            main(["predict", "-c", str(config), *options, *bound])
+        assert message in str(caught.value) + capsys.readouterr().err

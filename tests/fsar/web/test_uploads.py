@@ -12,7 +12,7 @@ import pytest
 from episodes.listing import VIDEO_SUFFIXES
 from fsar.web.uploads import Held, Limits, Refused, check_file, collect
 
-HEAD = b"\0\0\0\x20ftypisom"
+HEAD = b"\0\0\0\x0cftypisom"
 CODECS = {".mp4": "mpeg4", ".mkv": "mpeg4", ".mov": "mpeg4", ".avi": "mpeg4", ".flv": "flv", ".wmv": "wmv2",
           ".mpg": "mpeg1video", ".ogv": "libvpx", ".webm": "libvpx", ".gif": "gif", ".3gp": "mpeg4"}  # fmt: skip
 
@@ -42,11 +42,11 @@ def test_a_real_video_of_every_kind_passes(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("notes.mp4", b"a shopping list, not a video", "notes.mp4 is not a video, whatever its name says"),
-        ("list.mp4", b"#EXTM3U\n#EXTINF:1,\nfile:///etc/hostname\n", "list.mp4 is not a video"),
-        ("list.mkv", b"ffconcat version 1.0\nfile /etc/hostname\n", "list.mkv is not a video"),
-        ("empty.mp4", b"", "empty.mp4 is not a video"),
-        ("sound.avi", b"RIFF\0\0\0\0WAVE", "sound.avi is not a video"),
+        ("notes.mp4", b"a shopping list, not a video", "notes.mp4: not a video, whatever its name says, but a text"),
+        ("list.mp4", b"#EXTM3U\n#EXTINF:1,\nfile:///etc/hostname\n", "list.mp4: not a video"),
+        ("list.mkv", b"ffconcat version 1.0\nfile /etc/hostname\n", "list.mkv: not a video"),
+        ("empty.mp4", b"", "empty.mp4: the file is empty"),
+        ("sound.avi", b"RIFF\0\0\0\0WAVE", "sound.avi: not a video, whatever its name says, but a sound"),
         ("clip.exe", HEAD, r"clip.exe is not taken: expected a video \(.*\.mp4.*\), found \.exe"),
         ("clip", HEAD, "found no suffix"),
         ("big.mp4", HEAD + bytes(2**20), r"big.mp4 is too large: 1\.0 MB, and at most 1 MB"),
@@ -100,7 +100,7 @@ def test_every_clip_is_checked(tmp_path: Path) -> None:
     a, b, q = (clip(tmp_path / f"{name}.mp4") for name in "abq")
     for broken in (a, b, q):
         Path(broken).write_text("no video at all")
-        with pytest.raises(Refused, match=f"{Path(broken).name} is not a video"):
+        with pytest.raises(Refused, match=f"{Path(broken).name}: not a video"):
             collect(["a", "b"], [[a], [b]], q, Limits())
         clip(Path(broken))
 

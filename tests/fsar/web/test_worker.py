@@ -184,7 +184,7 @@ def test_a_few_bytes_that_unpack_to_gigabytes_are_refused(tmp_path: Path) -> Non
     path = tmp_path / "bomb.gif"
     screen = struct.pack("<HHBBB", 16000, 16000, 0x80, 0, 0) + bytes(6)
     path.write_bytes(b"GIF89a" + screen + b"," + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02D\x01\0;")
-    with pytest.raises(VideoError, match="frames of 16000 x 16000 pixels"):
+    with pytest.raises(VideoError, match="claims 16,000 x 16,000 pixels"):
         check_header(str(path), Limits())
 
 
