@@ -32,7 +32,8 @@ class ResumePoint(Callback):
     Weights stand after the last whole optimiser step, and before a validation that was not finished. (Running
     statistics of batch normalisation may be ahead by the clips of a step that was broken off.) It must be the first
     callback, so that whatever another one raises finds weights and place in agreement. Signals, of Ctrl-C or SLURM,
-    that come while the optimiser changes the weights wait until it is done.
+    that come while the optimiser changes the weights wait until it is done. A Ctrl-C is also remembered, and raised
+    again at the next batch: where it comes in a destructor, Python prints it and goes on.
 
     Args:
         folder: of the checkpoints.
@@ -46,6 +47,30 @@ class ResumePoint(Callback):
         self.changing = False
         self.handlers: dict[int, Any] = {}
         self.waiting: list[int] = []
+        self.pressed = False  # Ctrl-C, since the start of the fit
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        self._raise_pressed()
+
+    def on_validation_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        self._raise_pressed()
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._raise_pressed()
+
+    def _remember_ctrl_c(self) -> None:
+        self.pressed, act = False, signal.getsignal(signal.SIGINT)
+
+        def remember(number: int, frame: FrameType | None) -> None:
+            self.pressed = True
+            act(number, frame)  # type: ignore[operator, misc]
+
+        if callable(act) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, remember)  # until Lightning, at the end, puts back what it found
+
+    def _raise_pressed(self) -> None:
+        if self.pressed:
+            raise KeyboardInterrupt
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         self.place, self.steps = deepcopy(checkpoint["loops"]["fit_loop"]), checkpoint["global_step"]
@@ -59,6 +84,7 @@ class ResumePoint(Callback):
             loop.epoch_progress.increment_completed()
             for part in (loop, loop.epoch_loop, loop.epoch_loop.val_loop):
                 part.on_iteration_done()
+        self._remember_ctrl_c()
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         self.changing = True

@@ -32,6 +32,17 @@ def terminate() -> None:
     signal.raise_signal(signal.SIGTERM)
 
 
+class Pressed:
+    """Ctrl-C comes while it is taken down: Python prints the exception and goes on."""
+
+    def __del__(self) -> None:
+        ctrl_c()
+
+
+def lost_ctrl_c() -> None:
+    Pressed()
+
+
 # options; then each stop: where, in which call since the last start, how, and the optimiser steps that are kept
 STOPS: dict[str, tuple[tuple[str, ...], list[tuple[tuple[Any, str], int, Callable[[], None], int]]]] = {
     "in the first step of an epoch, then in its second": (LENGTH, [(STEP, 5, error, 4), (STEP, 2, ctrl_c, 5)]),
@@ -140,6 +151,16 @@ def test_training_that_was_stopped_goes_on_exactly(
             assert torch.equal(value, other["state_dict"][key]), key
     seen = validations(part)  # one between two steps of the optimiser is run, and logged, again
     assert (list(dict.fromkeys(seen)) if "between" in case else seen) == validations(expected)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(
+    ("place", "call", "steps"),
+    [(STEP, 2, 2), (STEP, 4, 4), (EVALUATION, 1, 4), (UPDATE, 3, 3), (STEP, 8, 8), ((Learner, "_finish"), 2, 8)],
+)
+def test_ctrl_c_in_a_destructor_is_not_lost(place: tuple[Any, str], call: int, steps: int, config: Path) -> None:
+    stopped_fit(place, call, lost_ctrl_c, config, Path("part"), *LENGTH)
+    assert checkpoint(Path("part"), "interrupted")["global_step"] == steps
 
 
 def ctrl_c_then_error() -> None:
