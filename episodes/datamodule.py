@@ -21,13 +21,15 @@ from episodes.dataset import (
     collate_videos,
     needed_videos,
     readable,
+    refuse_limits,
 )
 from episodes.episode import Episode
 from episodes.features import StoredClips, made_from, open_store
 from episodes.frames import FrameSampler, SegmentCentre, SegmentRandom
+from episodes.framing import Framing
 from episodes.sampler import EpisodeSampler, StridedSampler
 from episodes.splits import Benchmark, BenchmarkSource, Split
-from episodes.transforms import ClipTransform
+from episodes.transforms import framed
 from episodes.video import Reader
 
 
@@ -46,7 +48,7 @@ class EpisodicDataModule(LightningDataModule):
         shots: labelled clips per class in training; and in evaluation, unless test_shots is given.
         queries: clips to name per class in training.
         frames: per clip.
-        size: side of the square clips in pixels, for transforms that are not given; the encoder's image size.
+        size: side of the square clips in pixels, for transforms that are not given; by default as the encoder asks.
         train_episodes: per epoch. Epoch e trains on episodes number e * train_episodes and following.
         val_episodes: number of validation episodes.
         test_episodes: number of test episodes.
@@ -56,8 +58,9 @@ class EpisodicDataModule(LightningDataModule):
         drop_small_classes: leave out classes that have fewer than shots + queries clips.
         train_sampler: which frames in training; by default one at random from each of equal segments.
         test_sampler: which frames in evaluation; by default the centre of each of equal segments.
-        train_transform: by default short side to 8/7 of size, then one random crop per clip; no flip.
-        test_transform: by default short side to 8/7 of size, then the centre crop.
+        train_transform: by default resized as the encoder asks (CLIP: short side to 8/7 of size), then one random crop
+            per clip; no flip.
+        test_transform: by default likewise, then the centre crop.
         reader: how videos are decoded: auto (exact on every file), pyav, decord or torchcodec.
         features: folder that tools/extract_features.py filled for this configuration, read instead of the videos: the
             features of a frozen encoder, or what the frozen blocks of an encoder gave of which the last are trained.
@@ -79,7 +82,7 @@ class EpisodicDataModule(LightningDataModule):
         shots: int = 1,
         queries: int = 5,
         frames: int = 8,
-        size: int = 224,
+        size: int | None = None,
         train_episodes: int = 1000,
         val_episodes: int = 1000,
         test_episodes: int = 10000,
@@ -106,7 +109,7 @@ class EpisodicDataModule(LightningDataModule):
         counts = {"frames": frames, "size": size, "train_episodes": train_episodes, "val_episodes": val_episodes}
         counts |= {"test_episodes": test_episodes, "episodes_per_batch": episodes_per_batch}
         for name, value in {**counts, "video_batch": video_batch, "episode_batch": episode_batch}.items():
-            if value < 1:
+            if value is not None and value < 1:
                 raise ValueError(f"data.{name} must be at least 1, found {value}.")
         if workers is not None and workers < 0:
             raise ValueError(f"data.workers must be null, 0 (read in this process) or more, found {workers}.")
@@ -114,10 +117,9 @@ class EpisodicDataModule(LightningDataModule):
         self.counts = {"train": train_episodes, "val": val_episodes, "test": test_episodes}
         self.test_shots, self.test_queries = shots if test_shots is None else test_shots, test_queries
         self.opposites, self.drop_small_classes = opposites, drop_small_classes
-        short_side = round(size * 8 / 7)
         self.train_sampler, self.test_sampler = train_sampler or SegmentRandom(), test_sampler or SegmentCentre()
-        self.train_transform = train_transform or ClipTransform(size, resize_to=short_side, crop="random")
-        self.test_transform = test_transform or ClipTransform(size, resize_to=short_side, crop="centre")
+        self.size, self.given_transforms = size, (train_transform, test_transform)
+        self.follow(Framing.usual(size or 224))
         self.frames, self.reader, self.features = frames, reader, features
         self.check_videos, self.skip_unreadable = check_videos, skip_unreadable
         self.episodes_per_batch, self.video_batch, self.episode_batch = episodes_per_batch, video_batch, episode_batch
@@ -151,6 +153,8 @@ class EpisodicDataModule(LightningDataModule):
         Raises:
             VideoError: when some cannot be read and ``skip_unreadable`` is false.
         """
+        module = getattr(self.trainer, "lightning_module", None)
+        self.follow(getattr(module, "framing", self.framing))
         for name in {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ()):
             if name not in self.splits:
                 split = self.load().split(name)
@@ -161,6 +165,15 @@ class EpisodicDataModule(LightningDataModule):
             self.trainer.num_sanity_val_steps = 0  # a few batches of videos are not enough for any episode
             if not self.has_validation:
                 self.trainer.limit_val_batches = 0
+
+    def follow(self, framing: Framing) -> None:
+        """Bring the frames into the form that an encoder asks for, but where a transform was given."""
+        if None in self.given_transforms:
+            framing.check("data.size", self.size)
+        train, test = self.given_transforms
+        self.framing = framing
+        self.train_transform: Transform = train or framed(framing, "random")
+        self.test_transform: Transform = test or framed(framing, "centre")
 
     def episode_sampler(self, name: str) -> EpisodeSampler:
         """The episodes of split ``train``, ``val`` or ``test``, after :meth:`setup`."""
@@ -181,10 +194,13 @@ class EpisodicDataModule(LightningDataModule):
 
     def clips(self, split: Split, training: bool = False, stored: bool = False) -> ClipDataset:
         """Clips of a split, read as training or evaluation does; ``stored`` in a store, the same for every seed."""
+        transform = self.train_transform if training else self.test_transform
+        cut = f"data.{'train' if training else 'test'}_transform.size"
+        self.framing.check(cut, getattr(transform, "size", None))
         return ClipDataset(
             split,
             self.train_sampler if training else self.test_sampler,
-            self.train_transform if training else self.test_transform,
+            transform,
             self.frames,
             self.reader,
             (0 if stored else self.seed) if training else self.test_seed,
@@ -202,7 +218,7 @@ class EpisodicDataModule(LightningDataModule):
 
     def train_dataloader(self) -> EpisodeLoader:
         """Batches of training episodes of pixels, numbered by epoch."""
-        self._refuse_limits()
+        refuse_limits(self.trainer)
         count, (rank, world) = self.counts["train"], self._share
         step = world * self.episodes_per_batch
         if count < step or count % step:
@@ -256,7 +272,7 @@ class EpisodicDataModule(LightningDataModule):
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def _evaluation(self, name: str) -> list[Iterable[Any]]:
-        self._refuse_limits()
+        refuse_limits(self.trainer)
         sampler, count = self.episode_sampler(name), self.counts[name]
         videos = self.video_loader(name, needed_videos(sampler, count))
         return [videos, IndexEpisodes(sampler, count, self.episode_batch, *self._share)]
@@ -282,13 +298,3 @@ class EpisodicDataModule(LightningDataModule):
         if self.workers is not None or self.features is not None:
             return self.workers or 0
         return min(8, suggested_max_num_workers(self.trainer.num_devices if self.trainer else 1))
-
-    def _refuse_limits(self) -> None:
-        """Cutting a loader short would take videos away from episodes that need them."""
-        for limit in ("overfit_batches", "limit_val_batches", "limit_test_batches"):
-            value = getattr(self.trainer, limit, 0)
-            if value and (value != 1.0 or isinstance(value, int)):
-                raise ValueError(
-                    f"trainer.{limit}={value} (fast_dev_run sets it too) would cut off videos that the episodes need; "
-                    "for a short run lower train_episodes, val_episodes, test_episodes and trainer.max_epochs instead."
-                )

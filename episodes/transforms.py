@@ -18,7 +18,10 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
+
+from episodes.framing import Framing, Interpolation, Resize
 
 
 class ClipTransform:
@@ -30,6 +33,7 @@ class ClipTransform:
         resize_to: length of the short side, or of both sides, before the crop; or (height, width) with ``squash``.
         crop: where ``size`` is cut out: ``centre``, or ``random``, uniformly.
         antialias: filter before shrinking. Published code mostly does not.
+        interpolation: ``bilinear``, or ``bicubic`` as most networks of timm were trained with.
         flip: mirror left and right with probability 1/2. Off, because it turns "moving something from left to right"
             into the opposite class: leave it off for Something-Something and for gestures.
         jitter: how far (brightness, contrast, saturation, hue) may be changed: factors are drawn from
@@ -43,18 +47,21 @@ class ClipTransform:
     def __init__(
         self,
         size: int | tuple[int, int] = 224,
-        resize: Literal["short_side", "squash"] = "short_side",
+        resize: Resize = "short_side",
         resize_to: int | tuple[int, int] = 256,
         crop: Literal["centre", "random"] = "centre",
         antialias: bool = True,
         flip: bool = False,
         jitter: tuple[float, float, float, float] | None = None,
         grey: float = 0.0,
+        interpolation: Interpolation = "bilinear",
     ) -> None:
         if resize not in ("short_side", "squash") or crop not in ("centre", "random"):
             raise ValueError(
                 f"resize must be 'short_side' or 'squash', crop 'centre' or 'random'; found {resize=}, {crop=}."
             )
+        if interpolation not in ("bilinear", "bicubic"):
+            raise ValueError(f"interpolation must be 'bilinear' or 'bicubic', found {interpolation!r}.")
         if resize == "short_side" and not isinstance(resize_to, int):
             raise ValueError(f"resize='short_side' takes one number for resize_to, found {resize_to}.")
         self.size = (size, size) if isinstance(size, int) else (size[0], size[1])
@@ -69,6 +76,7 @@ class ClipTransform:
             raise ValueError(f"grey is a probability in 0..1, found {grey}.")
         self.resize, self.resize_to, self.crop, self.antialias = resize, resize_to, crop, antialias
         self.flip, self.jitter, self.grey = flip, jitter, grey
+        self.interpolation = interpolation
 
     @property
     def random(self) -> bool:
@@ -103,11 +111,11 @@ class ClipTransform:
         return clip.contiguous()
 
     def _shrunk(self, clip: Tensor) -> Tensor:
-        size = self._resized(clip.shape[-2], clip.shape[-1])
+        size, mode = self._resized(clip.shape[-2], clip.shape[-1]), InterpolationMode(self.interpolation)
         if self.antialias:
-            return F.resize(clip, size, antialias=True)
+            return F.resize(clip, size, mode, antialias=True)
         # torch's own bilinear kernel for uint8 is brighter by a sixth of a level on average; this one is not.
-        return F.resize(clip.float(), size, antialias=False).round().to(torch.uint8)
+        return F.resize(clip.float(), size, mode, antialias=False).round().clamp(0, 255).to(torch.uint8)
 
     def _resized(self, height: int, width: int) -> list[int]:
         if not isinstance(self.resize_to, int):
@@ -125,6 +133,11 @@ class ClipTransform:
         else:
             top, left = spare[0] // 2, spare[1] // 2
         return F.crop(clip, top, left, height, width)
+
+
+def framed(framing: Framing, crop: Literal["centre", "random"]) -> ClipTransform:
+    """What brings a clip into the form that an encoder asks for."""
+    return ClipTransform(framing.size, framing.resize, framing.resize_to, crop, interpolation=framing.interpolation)
 
 
 def _draw(low: float, high: float, generator: torch.Generator | None) -> float:

@@ -127,6 +127,7 @@ class Adapted(FrameEncoder):
             tune="full",  # what is trained was settled above and by the encoder
             frames_per_chunk=sys.maxsize,  # clips stay whole; see _split
             identity=f"{encoder.identity} + {type(adapter).__name__} {sorted(vars(adapter).items())}",
+            framing=encoder.framing,
         )
         if adapter.frames:
             place = visual.transformer.resblocks[first] if first else visual.ln_pre

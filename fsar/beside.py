@@ -6,7 +6,8 @@ from torch import Tensor
 
 from fsar.adapted import vit_of
 from fsar.adapters.base import Side
-from fsar.clip.frame_encoder import FrameEncoder, sha256_of
+from fsar.clip.frame_encoder import FrameEncoder
+from fsar.clip.state import sha256_of
 
 
 class Beside(FrameEncoder):
@@ -35,6 +36,7 @@ class Beside(FrameEncoder):
             std=encoder.std,
             frames_per_chunk=encoder.frames_per_chunk,
             identity=f"{encoder.identity} + {type(side).__name__} {sorted(vars(side).items())}",
+            framing=encoder.framing,
         )
         self.side = network
         self.lower_identity = encoder.lower_identity

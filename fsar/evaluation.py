@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -196,9 +197,10 @@ def to_store(method: Method, clips: Tensor) -> Tensor:
     return method.encoder.below(clips) if halved(method) else method.encode(clips)
 
 
-def feature_key(method: Method, training: bool = False) -> str:
-    """sha256 hex of what turns a clip into what is stored for this method: its name in a feature store.
+def feature_key(method: Method, training: bool = False) -> dict[str, Any]:
+    """What turns a clip into what is stored for this method: its name in a feature store, as plain values.
 
+    These are the encoder's name, the mean and deviation of its pixels, and a sha256 that covers these and the weights.
     An encoder with a frozen and a trained half has a key of the frozen half alone: training leaves it as it is, and
     methods that differ above share it.
 
@@ -211,8 +213,9 @@ def feature_key(method: Method, training: bool = False) -> str:
             class's name, or because the encoder is trained from its first block on.
     """
     encoder = method.encoder
+    about = {"mean": list(encoder.mean), "std": list(encoder.std)}
     if halved(method):
-        return encoder.lower_fingerprint()
+        return {"name": encoder.lower_identity, **about, "sha256": encoder.lower_fingerprint()}
     if method.text_conditioned:
         raise ValueError(method.store_refusal)
     if training and not encoder.frozen:
@@ -225,7 +228,7 @@ def feature_key(method: Method, training: bool = False) -> str:
     digest = hashlib.sha256(encoder.fingerprint(trained=True).encode())
     if type(method).encode is not Method.encode:
         digest.update(type(method).__qualname__.encode())
-    return digest.hexdigest()
+    return {"name": encoder.identity, **about, "sha256": digest.hexdigest()}
 
 
 def _roomy_device(features: Tensor) -> torch.device:

@@ -14,12 +14,14 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from episodes.episode import Episode, VideoBatch
+from episodes.framing import Framing
 from fsar.adapted import Adapted
 from fsar.added_cost import added_cost
 from fsar.beside import Beside
 from fsar.evaluation import VideoBank, feature_key, score_episodes
 from fsar.method import Method
 from fsar.metrics import EpisodeAccuracy
+from fsar.pixels import PIXELS_KEY, check_framing, check_statistics
 from fsar.results import Phases, Predictions, summarise
 
 METHOD_KEY = "fsar_method"
@@ -149,8 +151,13 @@ class Learner(LightningModule):
                 self.result |= {"zero_shot_accuracy": floor.mean, "zero_shot_interval_95": floor.interval}
         self.zero_shot.reset()
 
-    def feature_key(self) -> str:
-        """sha256 of what turns clips into features; a store of features made by anything else is refused."""
+    @property
+    def framing(self) -> Framing:
+        """How the encoder wants its frames; the data module follows it."""
+        return self.method.encoder.framing
+
+    def feature_key(self) -> dict[str, Any]:
+        """What turns clips into features; a store of features made by anything else is refused."""
         return feature_key(self.method, training=self.trainer.training)
 
     def configure_optimizers(self) -> Any:
@@ -204,9 +211,12 @@ class Learner(LightningModule):
         checkpoint[METHOD_KEY] = type(self.method).__name__
         checkpoint[CLASSES_KEY] = list(self.trained_classes)
         checkpoint[FROZEN_KEY] = frozen_fingerprint(self.method)
+        checkpoint[PIXELS_KEY] = self.method.encoder.pixels
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         check_checkpoint(self, checkpoint)
+        if self._trainer is not None:
+            check_framing(self.method.encoder, getattr(self.trainer, "datamodule", None), checkpoint)
         self.trained_classes = tuple(checkpoint.get(CLASSES_KEY, ()))
 
 
@@ -235,7 +245,8 @@ def check_checkpoint(learner: Learner, checkpoint: dict[str, Any]) -> None:
     """Refuse a checkpoint that does not fit.
 
     Raises:
-        ValueError: another method, missing or unexpected weights, or other frozen weights than it was trained on.
+        ValueError: another method, missing or unexpected weights, or other frozen weights or other statistics of the
+            pixels than it was trained on.
     """
     ours, theirs = type(learner.method).__name__, checkpoint.get(METHOD_KEY)
     if theirs is not None and ours != theirs:
@@ -256,3 +267,4 @@ def check_checkpoint(learner: Learner, checkpoint: dict[str, Any]) -> None:
             f"the checkpoint was trained on frozen weights {recorded[:12]}, but these are {actual[:12]}: name the same "
             "encoder, `pretrained` file and precision as in training (config.yaml of its run folder)."
         )
+    check_statistics(learner.method.encoder, checkpoint)

@@ -20,8 +20,10 @@ from fsar.terminal.failure import Options, one_message
 
 DESCRIPTION = """Name the clips of --query by the labelled clips of --support, one folder per class with one clip or
 more in it. The classes need not have been trained on."""
-EPILOG = """The method is a trained run (--run), a configuration without training (-c FILE ...), or a frozen CLIP alone
-(--encoder MODEL[:PRETRAINED], by open_clip's names or a file). Any --model.X and --data.X of `fsar test` may follow.
+EPILOG = """The method is a trained run (--run), a configuration without training (-c FILE ...), or a frozen encoder
+(--encoder): a CLIP as MODEL[:PRETRAINED], by open_clip's names or a file, or an image network as timm:NAME[:FILE] or
+torchvision:NAME[:FILE], whose weights without a FILE are looked for in the library's cache. Any --model.X and --data.X
+of `fsar test` may follow.
 
 Class names, which some methods read, are the folders' names with spaces for underscores, unless classes.yaml in the
 support folder (or the file given as --classes) says otherwise, with a line `folder: name` for each that differs."""
@@ -63,7 +65,9 @@ def options() -> Options:
     parser.add_argument("--run", help="run folder, published folder, or Hugging Face repository user/name")
     parser.add_argument("--checkpoint", default="best", choices=("best", "last"), help="of a run folder")
     parser.add_argument("-c", "--config", action="append", default=[], help="configuration of an untrained method")
-    parser.add_argument("--encoder", metavar="MODEL[:PRETRAINED]", help="a frozen CLIP alone, such as ViT-B-16:openai")
+    parser.add_argument(
+        "--encoder", metavar="MODEL[:WEIGHTS]", help="a frozen encoder alone: ViT-B-16:openai, timm:NAME"
+    )
     parser.add_argument("--classes", type=Path, help="YAML with `folder: name` lines")
     parser.add_argument("--device", default="auto", help="cpu, cuda, ...; by default a GPU when there is one")
     parser.add_argument("--seconds", type=float, default=60.0, help="time limit to read one clip (60)")
@@ -77,7 +81,7 @@ def read(args: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = options()
     own, rest = parser.own_and_others(args)
     if sum(map(bool, (own.run, own.config, own.encoder))) != 1:
-        parser.error("name the method by one of --run RUN, -c FILE ..., or --encoder MODEL[:PRETRAINED].")
+        parser.error("name the method by one of --run RUN, -c FILE ..., or --encoder MODEL[:WEIGHTS].")
     if not own.seconds > 0:
         parser.error(f"--seconds must be more than 0, found {own.seconds:g}.")
     if own.encoder and rest:

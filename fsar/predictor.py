@@ -25,10 +25,11 @@ from episodes.splits import Split
 from episodes.video import VideoError, time_limit
 from fsar.alignment import OTAM
 from fsar.answer import AlignmentMap, Answer, alignment_maps, ranked
-from fsar.clip import ClipEncoder
+from fsar.clip.by_name import USUAL, encoder_by_name, split_name
 from fsar.evaluation import VideoBank, score_episodes
 from fsar.learner import Learner, check_checkpoint
 from fsar.methods import Prototype
+from fsar.pixels import check_framing
 from fsar.sharing import open_run
 from fsar.terminal.config_files import check_files
 from fsar.terminal.usage import Parser, plain
@@ -48,6 +49,7 @@ class Predictor:
     def __init__(self, learner: Learner, data: EpisodicDataModule) -> None:
         self.learner = learner.eval()
         self.data = data
+        data.follow(learner.framing)
         self.seconds: float | None = 60.0
         """To read one clip; None for no limit. A clip that takes longer is a VideoError."""
 
@@ -203,21 +205,21 @@ def load(
     run = open_run(source, checkpoint, overrides, trust_classes)
     predictor = configure(["--config", run.config, *overrides], device)
     check_checkpoint(predictor.learner, run.checkpoint)
+    check_framing(predictor.learner.method.encoder, predictor.data, run.checkpoint)
     predictor.learner.load_state_dict(run.checkpoint["state_dict"], strict=False)
     return predictor
 
 
-def bare(model: str = "ViT-B-16", pretrained: str | None = "openai", device: str = "auto") -> Predictor:
-    """A frozen CLIP alone, nothing trained: frames compared with OTAM, class names unread.
+def bare(model: str = "ViT-B-16", pretrained: str | None = USUAL, device: str = "auto") -> Predictor:
+    """A frozen encoder alone, nothing trained: frames compared with OTAM, class names unread.
 
     Args:
-        model: architecture by open_clip's name, or ``fsar-tiny``.
-        pretrained: open_clip's tag of the weights, or a file; None leaves them random.
+        model: what :class:`fsar.clip.ClipEncoder` takes; or an image network, ``timm:NAME`` or ``torchvision:NAME``.
+        pretrained: its weights, see :func:`fsar.clip.by_name.encoder_by_name`; None leaves them random.
         device: see :func:`load`.
     """
-    encoder = ClipEncoder(model, pretrained=pretrained, tune="frozen")
-    learner = Learner(Prototype(encoder, OTAM()))
-    return Predictor(learner.to(device_of(device)), EpisodicDataModule(size=encoder.image_size))
+    learner = Learner(Prototype(encoder_by_name(model, pretrained), OTAM()))
+    return Predictor(learner.to(device_of(device)), EpisodicDataModule())
 
 
 def named(
@@ -228,12 +230,12 @@ def named(
     overrides: Sequence[str] = (),
     device: str = "auto",
 ) -> Predictor:
-    """The method as a command line names it: by a run, by configuration files, or by a frozen CLIP.
+    """The method as a command line names it: by a run, by configuration files, or by a frozen encoder.
 
     Args:
         run: as in :func:`load`.
         config: files of :func:`configure`, when there is no run.
-        encoder: ``MODEL`` or ``MODEL:PRETRAINED`` of :func:`bare`, when there is neither.
+        encoder: ``MODEL[:PRETRAINED]`` or ``timm:NAME[:FILE]`` (``torchvision``) of :func:`bare`, if there is neither.
         checkpoint: of the run.
         overrides: options for the run or the configuration.
         device: see :func:`load`.
@@ -242,8 +244,7 @@ def named(
         return load(run, checkpoint, overrides, device)
     if config:
         return configure([*(part for file in config for part in ("-c", file)), *overrides], device)
-    model, _, pretrained = (encoder or "").partition(":")
-    return bare(model, pretrained or "openai", device)
+    return bare(*split_name(encoder or ""), device)
 
 
 def configure(args: Sequence[str], device: str = "auto") -> Predictor:

@@ -98,6 +98,7 @@ class Encoded:
 @torch.no_grad()
 def encode(data: EpisodicDataModule, encoder: FrameEncoder, name: str) -> Encoded:
     """Every video of a split once, or its stored features."""
+    data.follow(encoder.framing)
     data.setup("test" if name == "test" else "fit")
     split, training = data.splits[name], name == "train"
     device = next((p.device for p in encoder.parameters()), torch.device("cpu"))

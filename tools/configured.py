@@ -22,6 +22,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from episodes.datamodule import EpisodicDataModule
 from fsar.cli import Parser, expand, refused
 from fsar.learner import Learner
+from fsar.pixels import check_framing
 from fsar.sharing import read_checkpoint
 from fsar.terminal.processes import end_with_parent
 
@@ -80,8 +81,10 @@ def configured(args: Sequence[str]) -> Configured:
         save_config_callback=None,
         auto_configure_optimizers=False,
     )
+    cli.datamodule.follow(cli.model.framing)
     if path := cli.config["ckpt_path"]:
         checkpoint = read_checkpoint(Path(path))
         cli.model.on_load_checkpoint(checkpoint)
+        check_framing(cli.model.method.encoder, cli.datamodule, checkpoint)
         cli.model.load_state_dict(checkpoint["state_dict"], strict=False)
     return cli

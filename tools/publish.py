@@ -33,6 +33,7 @@ from safetensors.torch import save
 
 import fsar
 from fsar.learner import CLASSES_KEY, FROZEN_KEY, METHOD_KEY
+from fsar.pixels import PIXELS_KEY
 from fsar.results import commit, versions, weights_hash, write_json
 from fsar.sharing import CONFIG, FACTS, WEIGHTS, is_repository, read_checkpoint, read_config
 from fsar.sharing.published import file_name, files_of, foreign_classes, is_absolute, needed, portable, strings
@@ -92,7 +93,7 @@ def pack(run: Path, folder: Path, options: Options) -> list[str]:
             "find it, such as an address."
         )
     weights = weights_hash(fsar.load(run, device="cpu").learner.method.state_dict())
-    facts = {key: checkpoint[key] for key in (METHOD_KEY, FROZEN_KEY, CLASSES_KEY)}
+    facts = {k: checkpoint[k] for k in (METHOD_KEY, FROZEN_KEY, CLASSES_KEY, PIXELS_KEY) if k in checkpoint}
     folder.mkdir(parents=True)
     state = {name: value.clone().contiguous() for name, value in checkpoint["state_dict"].items()}
     packed_weights = save(state, {FACTS: json.dumps(facts)})

@@ -15,12 +15,12 @@ FORMAT = 1
 Key = dict[str, Any]
 
 
-def store_key(clips: ClipDataset, encoder: str) -> Key:
+def store_key(clips: ClipDataset, encoder: str | Key) -> Key:
     """Everything that decides the stored features, readable and as plain JSON.
 
     Args:
         clips: the clips that are encoded.
-        encoder: hash of what turns clips into features.
+        encoder: what turns clips into features, as a hash, or as plain values that a hash of the weights is one of.
 
     Raises:
         ValueError: when a sampler or transform cannot be described by plain attributes.

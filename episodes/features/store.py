@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from episodes.dataset import ClipDataset
-from episodes.features.key import differences, folder_name, store_key
+from episodes.features.key import Key, differences, folder_name, store_key
 from episodes.features.precision import Precision, from_numpy
 from episodes.sampler import hash_words
 from episodes.splits import Split
@@ -100,13 +100,13 @@ class StoredClips(Dataset[tuple[int, Tensor]]):
         return self.store.take(video, view)
 
 
-def open_store(root: Path, clips: ClipDataset, encoder: str) -> StoredClips:
+def open_store(root: Path, clips: ClipDataset, encoder: str | Key) -> StoredClips:
     """The stored features of exactly these clips, from exactly this encoder.
 
     Args:
         root: the folder of all stores.
         clips: what would be decoded without a store.
-        encoder: hash of what turns clips into features.
+        encoder: what turns clips into features, see :func:`episodes.features.key.store_key`.
 
     Raises:
         FileNotFoundError: when there is no store with this key; the message says what differs from the closest one.

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from episodes.dataset import ClipDataset
-from episodes.features.key import folder_name, store_key
+from episodes.features.key import Key, folder_name, store_key
 from episodes.features.precision import Precision, rounded, to_numpy
 from episodes.features.store import CHUNK, FeatureStore, checksum, size_of
 
@@ -26,7 +26,7 @@ class FeatureWriter:
     Args:
         root: the folder of all stores.
         clips: the clips to encode; they decide the key, together with ``encoder``.
-        encoder: hash of what turns clips into features.
+        encoder: what turns clips into features, see :func:`episodes.features.key.store_key`.
         views: of every video. View 0 is the one that evaluation uses, the others are drawn at random.
         dtype: float32; float16 for half the size and a relative rounding of at most 0.05 %; or bfloat16 for the same
             size and 0.4 %, which loses nothing of an encoder whose weights are bfloat16.
@@ -37,7 +37,7 @@ class FeatureWriter:
     """
 
     def __init__(
-        self, root: Path, clips: ClipDataset, encoder: str, views: int = 1, dtype: Precision = "float32"
+        self, root: Path, clips: ClipDataset, encoder: str | Key, views: int = 1, dtype: Precision = "float32"
     ) -> None:
         key = store_key(clips, encoder)
         if views > 1 and key["seed"] is None:

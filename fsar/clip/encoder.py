@@ -16,8 +16,9 @@ class ClipEncoder(FrameEncoder):
     """CLIP and its kin: any architecture of open_clip, its projected frame features and its text tower.
 
     Args:
-        model: a name of ``open_clip.list_models()`` ("ViT-B-16", "RN50", "ViT-B-16-SigLIP"...), "fsar-tiny", or the
-            path of a model config in JSON.
+        model: a name of ``open_clip.list_models()`` ("ViT-B-16", "RN50", "ViT-B-16-SigLIP"...), "fsar-tiny", the path
+            of a model config in JSON, or what open_clip publishes whole: "hf-hub:USER/NAME" (in the Hugging Face cache)
+            or "local-dir:FOLDER"; these bring their weights, and take no ``pretrained``.
         pretrained: a tag of open_clip ("openai") that is in the Hugging Face cache; a file: OpenAI's archive, a
             checkpoint of open_clip's training, or a state dict (.pt, .bin, .safetensors); or null for random weights.
         tune: "frozen"; a number: that many last blocks, the closing norm and the projection are trained; or "full".

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from episodes.framing import Framing
+from fsar.clip.state import sha256_of
 from fsar.clip.text import TextEncoder
 from fsar.clip.tuning import (
     as_tokens,
@@ -54,6 +55,7 @@ class FrameEncoder(nn.Module):
         frames_per_chunk: frames that pass the tower together when no graph is needed; by default 16 on a CPU, where
             large activations cost page faults (64 frames took 2.5 times the time of 16), and 256 elsewhere.
         identity: whatever else decides the features, for :meth:`fingerprint`.
+        framing: how the frames are resized before they come here; by default as in published few-shot code.
 
     Raises:
         ValueError: bf16 weights that are to be trained, or a number of blocks that the tower does not have.
@@ -74,6 +76,7 @@ class FrameEncoder(nn.Module):
         precision: Literal["fp32", "bf16"] = "fp32",
         frames_per_chunk: int | None = None,
         identity: str = "",
+        framing: Framing | None = None,
     ) -> None:
         super().__init__()
         if precision == "bf16" and tune != "frozen":
@@ -93,6 +96,7 @@ class FrameEncoder(nn.Module):
         self.mean, self.std = tuple(map(float, mean)), tuple(map(float, std))
         self.frames_per_chunk = frames_per_chunk
         self.identity = self.lower_identity = identity
+        self.framing = framing or Framing.usual(image_size, identity)
         self.register_buffer("_mean", torch.tensor(self.mean).reshape(-1, 1, 1), persistent=False)
         self.register_buffer("_std", torch.tensor(self.std).reshape(-1, 1, 1), persistent=False)
         self.train()
@@ -110,6 +114,12 @@ class FrameEncoder(nn.Module):
             ValueError: the tower is not a sequence of blocks.
         """
         return blocks_of(self.visual)
+
+    @property
+    def pixels(self) -> dict[str, Any]:
+        """What a frame is to the network, as plain values: how it is resized and cut, its mean and deviation."""
+        framing = {key: value for key, value in asdict(self.framing).items() if key != "encoder"}
+        return {"mean": list(self.mean), "std": list(self.std), **framing}
 
     @property
     def trained_names(self) -> list[str]:
@@ -288,12 +298,3 @@ class FrameEncoder(nn.Module):
         elif clips.dtype != torch.uint8:
             raise ValueError(f"Clips must be uint8 or floating point, found {clips.dtype}.")
         return clips.flatten(0, -4)
-
-
-def sha256_of(about: list[object], weights: Mapping[str, Tensor]) -> str:
-    """SHA-256 in hex of plain values, and of tensors with their names, dtypes and shapes."""
-    digest = hashlib.sha256(json.dumps(about).encode())
-    for name, tensor in sorted(weights.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()

@@ -6,110 +6,85 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import timm
-import torch
-import torchvision
-from torch import Tensor, nn
+from torch import Tensor
 
+from episodes.framing import Interpolation, Resize
 from fsar.clip.frame_encoder import FrameEncoder, Tune
-from fsar.clip.weights import read_state, strict_load
-
-_HEADS = ("fc", "classifier", "head", "heads")  # what torchvision calls a network's last part
+from fsar.clip.image_networks import Library, build, channels_of, own_pixels
+from fsar.clip.state import read_state
 
 
 class ImageEncoder(FrameEncoder):
     """A network trained on images; its features are pooled over the image and its classifier is dropped.
 
-    It has no text tower: :attr:`text` is ``None``.
+    Pixels are what the network says it was trained on, unless given: timm's ``pretrained_cfg``, the transforms of
+    torchvision's weights. The data resize and cut the frames accordingly. It has no text tower: :attr:`text` is
+    ``None``.
 
     Args:
-        model: a name of ``torchvision.models.list_models()`` or ``timm.list_models()``.
+        model: a name of ``torchvision.models.list_models()`` or ``timm.list_models()``, there with a tag or without.
         weights: a file with the network's state dict, loaded strictly but for the classifier, which may be absent or
             of any size; or null for random weights.
         library: where the model comes from.
-        image_size: side of the square frames, pixels.
-        mean: pixel mean per channel, on the scale of ``pixel_range`` and in the order of ``channel_order``.
+        image_size: side of the square frames, pixels; by default the network's own. Position embeddings of timm's
+            networks are interpolated to it.
+        mean: pixel mean per channel, on the scale of ``pixel_range`` and in the order of ``channel_order``; by default
+            the network's own.
         std: pixel standard deviation, likewise.
         pixel_range: what a white pixel is to the network: 1 for nearly all, 255 for networks that came from Caffe.
         channel_order: of the network's input; "bgr" for networks that came from Caffe.
         tune: "frozen"; a number: that many last blocks with what follows them are trained; or "full".
         precision: of a frozen network's weights.
         frames_per_chunk: frames that pass together when no graph is needed; by default 16 on a CPU, 256 elsewhere.
+        resize_to: length of the short side, or of both, before the square is cut out; by default the network's own.
+        resize: "short_side" keeps the aspect ratio, "squash" does not; likewise.
+        interpolation: "bilinear" or "bicubic"; likewise.
 
     Raises:
         FileNotFoundError: ``weights`` is no file.
-        ValueError: an unknown model, or weights that do not fit it.
+        ValueError: an unknown model, weights that do not fit it, a size that it does not take, or ``pixel_range``
+            without the ``mean`` and ``std`` whose scale it is.
     """
 
     def __init__(
         self,
         model: str,
         weights: str | None,
-        library: Literal["torchvision", "timm"] = "torchvision",
-        image_size: int = 224,
-        mean: Sequence[float] = (0.485, 0.456, 0.406),
-        std: Sequence[float] = (0.229, 0.224, 0.225),
+        library: Library = "torchvision",
+        image_size: int | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
         pixel_range: float = 1.0,
         channel_order: Literal["rgb", "bgr"] = "rgb",
         tune: Tune = "frozen",
         precision: Literal["fp32", "bf16"] = "fp32",
         frames_per_chunk: int | None = None,
+        resize_to: int | None = None,
+        resize: Resize | None = None,
+        interpolation: Interpolation | None = None,
     ) -> None:
-        network, head = _torchvision(model) if library == "torchvision" else _timm(model)
-        if weights is not None:
-            path = Path(weights)
-            if not path.is_file():
-                raise FileNotFoundError(f"weights={weights!r} is not a file. Weights are read from files only.")
-            state, _ = read_state(path)
-            body = {key: value for key, value in state.items() if not key.startswith(f"{head}.")}
-            strict_load(network, body, str(path), f"{library} model {model!r}")
-        with torch.no_grad():
-            channels = network.eval()(torch.zeros(1, 3, image_size, image_size)).shape[-1]
+        if pixel_range != 1 and (mean is None or std is None):
+            raise ValueError(f"pixel_range={pixel_range} is the scale of mean and std: give both with it.")
+        if weights is not None and not Path(weights).is_file():
+            raise FileNotFoundError(f"weights={weights!r} is not a file. Weights are read from files only.")
+        own = own_pixels(library, model, weights, given=bool(image_size and resize))
+        framing = own.framing(f"{library} {model}", image_size, resize_to, resize=resize, interpolation=interpolation)
+        state = None if weights is None else read_state(Path(weights))[0]
+        network = build(library, model, framing.size, state, str(weights))
         super().__init__(
             visual=network,
-            channels=channels,
-            image_size=image_size,
-            mean=[value / pixel_range for value in mean],
-            std=[value / pixel_range for value in std],
+            channels=channels_of(network, model, framing.size),
+            image_size=framing.size,
+            mean=own.mean if mean is None else [value / pixel_range for value in mean],
+            std=own.std if std is None else [value / pixel_range for value in std],
             tune=tune,
             precision=precision,
             frames_per_chunk=frames_per_chunk,
             identity=f"{library} {model} {channel_order}",
+            framing=framing,
         )
         self.channel_order = channel_order
 
     def normalise(self, frames: Tensor) -> Tensor:
         """``(b c h w)`` RGB, uint8 or float in 0..1 -> what the network was trained on, float32."""
         return super().normalise(frames.flip(-3) if self.channel_order == "bgr" else frames)
-
-
-class _Pool(nn.Module):
-    """Stands where the classifier stood: maps ``(b c h w)`` are averaged, vectors ``(b c)`` pass."""
-
-    def forward(self, features: Tensor) -> Tensor:
-        return features.mean(dim=(-2, -1)) if features.dim() == 4 else features
-
-
-def _torchvision(model: str) -> tuple[nn.Module, str]:
-    """A network of torchvision that ends before its classifier, and the classifier's name."""
-    try:
-        network = torchvision.models.get_model(model, weights=None)
-    except ValueError as error:
-        raise ValueError(
-            f"model={model!r} is no image network of torchvision. See torchvision.models.list_models()."
-        ) from error
-    head = next((name for name in _HEADS if hasattr(network, name)), None)
-    if head is None:
-        raise ValueError(f"model={model!r} has no classifier (one of {', '.join(_HEADS)}) that we could take off.")
-    setattr(network, head, _Pool())
-    if isinstance(getattr(network, "avgpool", None), nn.AdaptiveAvgPool2d):
-        network.avgpool = nn.AdaptiveAvgPool2d(1)  # VGG and AlexNet keep a grid for their classifier
-    return network, head
-
-
-def _timm(model: str) -> tuple[nn.Module, str]:
-    """A network of timm that ends before its classifier, and the classifier's name."""
-    if not timm.is_model(model):
-        raise ValueError(f"model={model!r} is no network of timm. See timm.list_models().")
-    network = timm.create_model(model, pretrained=False, num_classes=0)
-    return network, str(timm.models.get_pretrained_cfg_value(model, "classifier"))

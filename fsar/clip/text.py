@@ -9,7 +9,7 @@ import open_clip
 import torch
 from torch import Tensor, nn
 
-from fsar.clip.architecture import architecture, config_of
+from fsar.clip.architecture import FOLDER, architecture, config_of
 
 
 class TextEncoder(nn.Module):
@@ -146,7 +146,8 @@ def _tokenizer(model: str, download: bool) -> tuple[Callable[[list[str]], Tensor
         plain = open_clip.get_tokenizer(name)
         return plain, lambda text: len(plain.encode(text)) + 2, plain.context_length
     try:
-        tokenizer = open_clip.get_tokenizer(name, local_files_only=not download)
+        source = model if model.startswith(FOLDER) else name  # such a folder holds its tokenizer too
+        tokenizer = open_clip.get_tokenizer(source, local_files_only=not download)
     except (OSError, ImportError) as error:
         raise FileNotFoundError(
             f"The tokenizer of {name} is {hub!r}, which is not in the Hugging Face cache or needs the packages "

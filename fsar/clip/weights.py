@@ -1,24 +1,17 @@
 """Weight files: which architecture, which activation, which normalisation; loaded strictly or refused with the reason.
 
 Everything that touches the loading side of open_clip stands in this file, so that another version of it is met here.
-No pickle is executed: files are read with ``weights_only=True`` or as safetensors, and OpenAI's own archives, which
-are TorchScript, by TorchScript's reader, which does not run Python.
 """
 
 from __future__ import annotations
 
 import difflib
-import pickle
-import warnings
-import zipfile
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import open_clip
-import safetensors
-import torch
 from huggingface_hub import try_to_load_from_cache
 from open_clip.constants import (
     HF_SAFE_WEIGHTS_NAME,
@@ -28,13 +21,12 @@ from open_clip.constants import (
 )
 from open_clip.factory import convert_state_dict
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg, list_pretrained_tags_by_model
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from fsar.clip.architecture import architecture, config_of, has_both_activations, shapes_suggest
+from fsar.clip.architecture import architecture, config_of, has_both_activations, published, shapes_suggest
+from fsar.clip.state import read_state, strict_load
 
 _TINY_WEIGHTS = {("fsar-tiny", "shapes"): Path(__file__).parent / "tiny" / "fsar-tiny.safetensors"}
-_OPENAI_NUMBERS = ("input_resolution", "context_length", "vocab_size")
 _TEXT_KEYS = ("text_projection", "positional_embedding", "token_embedding", "transformer", "ln_final")
 
 
@@ -57,7 +49,8 @@ def load_clip(model: str, pretrained: str | None, quick_gelu: bool | None = None
     """Builds an open_clip architecture and fills it with the weights that ``pretrained`` names.
 
     Args:
-        model: a name of ``open_clip.list_models()``, ``fsar-tiny``, or the path of a model config in JSON.
+        model: a name of ``open_clip.list_models()``, ``fsar-tiny``, the path of a model config in JSON, or
+            ``hf-hub:USER/NAME`` or ``local-dir:FOLDER``, which bring their own weights.
         pretrained: a tag of open_clip, a file, or nothing for random weights.
         quick_gelu: the activation when the weights do not say it themselves.
         download: fetch a tag that is not in the Hugging Face cache.
@@ -67,10 +60,16 @@ def load_clip(model: str, pretrained: str | None, quick_gelu: bool | None = None
         ValueError: unknown model or tag; weights that do not fit the model; an activation that contradicts the
             weights, or that neither the weights nor the arguments tell.
     """
+    whole = published(model, download)
     name = architecture(model)
     tag = get_pretrained_cfg(name, pretrained) if pretrained else {}
     state, activation = None, None
-    if pretrained:
+    if whole is not None:
+        if pretrained:
+            raise ValueError(f"model={model!r} brings its own weights: set pretrained to null, found {pretrained!r}.")
+        path, activation = whole.weights, whole.quick_gelu
+        state, _ = read_state(path)
+    elif pretrained:
         path = _TINY_WEIGHTS.get((name, pretrained)) or _tag_file(name, pretrained, tag, download) or Path(pretrained)
         _check_file(path, name, pretrained)
         state, openai = read_state(path)
@@ -79,7 +78,7 @@ def load_clip(model: str, pretrained: str | None, quick_gelu: bool | None = None
     network = _build(name, activation, download)
     if state is not None:
         strict_load(network, _to_open_clip(state, network), str(path), f"model {name!r}", shapes_suggest)
-    mean, std = (tuple(tag["mean"]), tuple(tag["std"])) if tag else _family_statistics(name)
+    mean, std = whole[2:4] if whole else (tuple(tag["mean"]), tuple(tag["std"])) if tag else _family_statistics(name)
     config = config_of(name)
     scalars = dict(network.named_parameters(recurse=False))
     return ClipParts(
@@ -96,85 +95,11 @@ def load_clip(model: str, pretrained: str | None, quick_gelu: bool | None = None
     )
 
 
-def read_state(path: Path) -> tuple[dict[str, Tensor], bool]:
-    """The tensors of a weights file, names as the file has them but for a ``module.`` prefix.
-
-    Returns:
-        The state dict, and whether the file is known to come from OpenAI (and so needs QuickGELU).
-
-    Raises:
-        ValueError: when the file is damaged, is no state dict, or would need code to be run.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            content: Any = load_file(path)
-        elif _is_torchscript(path):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", FutureWarning)  # torch.jit is deprecated; OpenAI's files are not
-                content = torch.jit.load(path, map_location="cpu").state_dict()
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, safetensors.SafetensorError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0].split(". ")[0]
-        if isinstance(error, pickle.UnpicklingError):
-            reason = "it is damaged, or holds more than tensors"
-        raise ValueError(
-            f"{path} cannot be read as weights (TorchScript of OpenAI, safetensors, or a torch file of tensors only): "
-            f"{reason}"
-        ) from error
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
-    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        raise ValueError(f"{path} holds no state dict (names with tensors), nor one under the key 'state_dict'.")
-    if all(key.startswith("module.") for key in content):
-        content = {key.removeprefix("module."): value for key, value in content.items()}
-    openai = _OPENAI_NUMBERS[0] in content
-    return {key: value for key, value in content.items() if key not in _OPENAI_NUMBERS}, openai
-
-
-def strict_load(
-    network: nn.Module,
-    state: Mapping[str, Tensor],
-    source: str,
-    target: str,
-    suggest: Callable[[Mapping[str, Tensor]], str] = lambda state: "",
-) -> None:
-    """Loads every tensor or none; ``source`` and ``target`` are what an error calls the file and the network.
-
-    Raises:
-        ValueError: names what is missing, unexpected or of another shape, and what ``suggest`` makes of the file.
-    """
-    wanted = network.state_dict()
-    missing = [key for key in wanted if key not in state]
-    unexpected = [key for key in state if key not in wanted]
-    reshaped = [
-        f"{key} (file {tuple(state[key].shape)}, model {tuple(wanted[key].shape)})"
-        for key in wanted
-        if key in state and state[key].shape != wanted[key].shape
-    ]
-    groups = (("missing", missing), ("unexpected", unexpected), ("of another shape", reshaped))
-    found = "; ".join(f"{len(names)} {kind}: {_listed(names)}" for kind, names in groups if names)
-    if found:
-        raise ValueError(f"{source} does not fit {target}. Tensors {found}.\n{suggest(state)}".rstrip())
-    network.load_state_dict(state)
-
-
 def _side(name: str, image_size: int | list[int]) -> int:
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     if height != width:
         raise ValueError(f"model={name!r} takes frames of {height} x {width} pixels; only square ones are served.")
     return height
-
-
-def _listed(names: list[str], most: int = 2) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def _is_torchscript(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
 def _tag_file(name: str, pretrained: str, tag: Mapping[str, Any], download: bool) -> Path | None:

@@ -21,6 +21,7 @@ import yaml
 from huggingface_hub.errors import GatedRepoError, HFValidationError, HTTPError, RepositoryNotFoundError
 from safetensors import SafetensorError, safe_open
 
+from fsar.clip.state import refuse_nan
 from fsar.learner import CLASSES_KEY, FROZEN_KEY, METHOD_KEY
 from fsar.sharing.published import check_classes, name_files, needed
 from fsar.sharing.whole import check_whole
@@ -136,6 +137,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} cannot be read as a checkpoint: {reason}") from error
     if not isinstance(content, dict) or "state_dict" not in content:
         raise ValueError(f"{path} is no checkpoint of `fsar fit`: it holds no state_dict.")
+    refuse_nan(content["state_dict"], str(path))
     return content
 
 
@@ -156,6 +158,7 @@ def read_weights(path: Path) -> dict[str, Any]:
             f"{path} does not say {', '.join(sorted(missing))} in its metadata: only what tools/publish.py wrote is "
             "read, so that weights never meet another method or other frozen weights unnoticed."
         )
+    refuse_nan(state, str(path))
     return {**facts, "state_dict": state}
 
 

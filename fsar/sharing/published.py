@@ -18,6 +18,8 @@ from typing import Any
 
 import yaml
 
+from fsar.clip.architecture import FOLDER
+
 FILE = "file:"  # stands before the name of a file that a published configuration needs and does not bring
 TRUSTED = (
     *("episodes.frames", "episodes.transforms", "fsar.adapted", "fsar.adapters", "fsar.alignment", "fsar.beside"),
@@ -124,7 +126,7 @@ def option_of(key: str) -> str:
 
 def names_file(text: str) -> bool:
     """Whether a string of a configuration names a file: by mark, by an absolute path, or because there is one."""
-    return text.startswith(FILE) or is_absolute(text) or os.path.isfile(text)
+    return text.startswith((FILE, FOLDER)) or is_absolute(text) or os.path.isfile(text)
 
 
 def is_absolute(text: str) -> bool:
@@ -134,7 +136,7 @@ def is_absolute(text: str) -> bool:
 
 def file_name(text: str) -> str:
     """The last part of a path of any system, or of ``file:<name>``."""
-    return PureWindowsPath(text.removeprefix(FILE)).name
+    return PureWindowsPath(text.removeprefix(FILE).removeprefix(FOLDER)).name
 
 
 def parsed(text: str) -> Any:

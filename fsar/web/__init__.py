@@ -48,7 +48,9 @@ def read(args: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = Options(DESCRIPTION, EPILOG, prog="fsar-demo")
     parser.add_argument("run", nargs="?", help="run folder, published folder, or Hugging Face repository user/name")
     parser.add_argument("--checkpoint", default="best", choices=("best", "last"), help="of a run folder")
-    parser.add_argument("--encoder", metavar="MODEL[:PRETRAINED]", help="a frozen CLIP alone, such as ViT-B-16:openai")
+    parser.add_argument(
+        "--encoder", metavar="MODEL[:WEIGHTS]", help="a frozen encoder alone: ViT-B-16:openai, timm:NAME"
+    )
     parser.add_argument("--device", default="auto", help="cpu, cuda, ...; by default a GPU when there is one")
     parser.add_argument("--host", default="127.0.0.1", help="address to serve on; by default this machine alone")
     parser.add_argument("--port", type=int, default=7860, help="port to serve on (default: 7860)")
@@ -58,7 +60,7 @@ def read(args: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--seconds", type=float, default=limits.seconds, help="to decode a clip at most (default: 20)")
     own, rest = parser.own_and_others(args)
     if (own.run is None) == (own.encoder is None):
-        parser.error("name the method: either a RUN or --encoder MODEL[:PRETRAINED].")
+        parser.error("name the method: either a RUN or --encoder MODEL[:WEIGHTS].")
     if own.encoder and rest:
         parser.error(f"{rest[0]} goes with a RUN; --encoder stands for a fixed method.")
     if own.megabytes <= 0 or own.seconds <= 0:
@@ -149,4 +151,4 @@ def is_loopback(host: str) -> bool:
 
 def describe(own: argparse.Namespace) -> str:
     """The method in a few words."""
-    return f"run {Path(own.run).name}" if own.run else f"frozen CLIP {own.encoder} with OTAM"
+    return f"run {Path(own.run).name}" if own.run else f"frozen {own.encoder} with OTAM"

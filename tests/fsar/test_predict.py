@@ -8,6 +8,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+import timm
+import torch
+import torchvision
 
 import fsar
 from fsar.__main__ import main
@@ -81,8 +84,31 @@ def test_a_bare_encoder_needs_no_run(support: Path, capsys: pytest.CaptureFixtur
     assert [f"{p:.1%}" for _, p in answer.ranking] == re.findall(r"^ +(\d+\.\d%)", shown, re.MULTILINE)
 
 
-def test_an_encoder_is_never_left_random(support: Path) -> None:
+@pytest.mark.parametrize("library", ["timm", "torchvision"])
+def test_an_image_network_is_named_by_its_library(
+    library: str, support: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "test_vit" if library == "timm" else "squeezenet1_1"
+    made = timm.create_model(name) if library == "timm" else torchvision.models.get_model(name)
+    torch.save(made.state_dict(), tmp_path / "weights.pt")
+    query = next((support / "class_2").iterdir())
+    encoder = f"{library}:{name}:{tmp_path / 'weights.pt'}"
+    main(["predict", "--encoder", encoder, "--support", str(support), "--query", str(query), "--json"])
+    shown = json.loads(capsys.readouterr().out)
+    predictor = fsar.bare(f"{library}:{name}", str(tmp_path / "weights.pt"), device="cpu")
+    side = 160 if library == "timm" else 224
+    assert predictor.frames(query).shape == (8, side, side, 3)  # the data follow the network
+    (answer,) = predictor.predict(read_support(support), [query])
+    found = [p for _, p in answer.ranking]
+    assert found == pytest.approx([row["probability"] for row in shown["answers"][0]["ranking"]], abs=1e-4)
+
+
+def test_an_encoder_is_never_left_random(support: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     query = str(next((support / "class_2").iterdir()))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    for name in ("timm:test_vit", "torchvision:resnet18"):
+        with pytest.raises(SystemExit, match=f"the weights of {name} are not in .* a file with its state dict: {name}"):
+            main(["predict", "--encoder", name, "--support", str(support), "--query", query])
     with pytest.raises(SystemExit, match=r"'openai' is neither a file nor a tag of fsar-tiny, whose tags are: shapes"):
         main(["predict", "--encoder", "fsar-tiny", "--support", str(support), "--query", query])
 

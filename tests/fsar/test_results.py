@@ -72,7 +72,7 @@ def results(folder: Path, weight: float = 1.0) -> tuple[Path, dict[str, Any]]:
     method = nn.Linear(2, 1)
     nn.init.constant_(method.weight, weight)
     nn.init.zeros_(method.bias)
-    method.encoder = SimpleNamespace(fingerprint=lambda trained: "f" * 64)  # type: ignore[assignment]
+    method.encoder = SimpleNamespace(fingerprint=lambda trained: "f" * 64, pixels={"size": 8})  # type: ignore[assignment]
     phases = Phases()
     with phases.measure("score", torch.device("cpu")):
         time.sleep(0.01)

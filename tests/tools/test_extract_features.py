@@ -129,7 +129,7 @@ def test_a_stale_store_is_refused(config: Path, store: Path, tools: Any) -> None
     cli = tools("configured").configured(options)
     with torch.no_grad():
         next(cli.model.method.encoder.visual.parameters())[0] += 0.1
-    with pytest.raises(FileNotFoundError, match=r"differs in\n  encoder: stored \w{12}, asked for \w{12}\n"):
+    with pytest.raises(FileNotFoundError, match=r"differs in\n  encoder sha256: stored \w{12}, asked for \w{12}\n"):
         cli.trainer.test(cli.model, cli.datamodule, verbose=False)
 
 

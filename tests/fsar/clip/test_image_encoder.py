@@ -25,8 +25,8 @@ def frames(side: int = 32, lead: tuple[int, ...] = (2, 3)) -> Tensor:
     return torch.randint(0, 256, (*lead, 3, side, side), dtype=torch.uint8)
 
 
-def normalised(clips: Tensor) -> Tensor:
-    mean, std = (torch.tensor(x)[:, None, None] for x in (MEAN, STD))
+def normalised(clips: Tensor, mean: tuple[float, ...] = MEAN, std: tuple[float, ...] = STD) -> Tensor:
+    mean, std = (torch.tensor(x)[:, None, None] for x in (mean, std))
     return (clips / 255 - mean) / std
 
 
@@ -51,7 +51,9 @@ def test_timm_features_are_those_before_the_classifier(tmp_path: Path) -> None:
     encoder = ImageEncoder("test_vit", saved(network, tmp_path / "w.pt"), library="timm", image_size=160, tune=1)
     clips = frames(160, (2,))
     with torch.no_grad():
-        expected = network.forward_head(network.forward_features(normalised(clips)), pre_logits=True)
+        expected = network.forward_head(
+            network.forward_features(normalised(clips, (0.5,) * 3, (0.5,) * 3)), pre_logits=True
+        )
         torch.testing.assert_close(encoder(clips), expected, rtol=0, atol=1e-5)
     last = len(encoder.blocks) - 1
     assert f"visual.blocks.{last}.attn.qkv.weight" in encoder.trained_names
@@ -80,8 +82,14 @@ def test_weights_are_strict_but_for_the_classifier(tmp_path: Path) -> None:
         ImageEncoder("squeezenet1_0", "IMAGENET1K_V1")
     with pytest.raises(ValueError, match="no image network of torchvision"):
         ImageEncoder("squeezenet9", None)
-    with pytest.raises(ValueError, match="no network of timm"):
-        ImageEncoder("squeezenet9", None, library="timm")
+    with pytest.raises(ValueError, match=r"no image network of timm\. Did you mean resnet18"):
+        ImageEncoder("ResNet-18", None, library="timm")
+    with pytest.raises(ValueError, match=r"Invalid pretrained tag \(mine\)"):
+        ImageEncoder("resnet18.mine", None, library="timm")
+    with torch.no_grad():
+        network.features[0].weight[0, 0, 0, 0] = torch.nan
+    with pytest.raises(ValueError, match=r"nan.pt holds NaN or infinity in 1 tensors: features.0.weight"):
+        ImageEncoder("squeezenet1_0", saved(network, tmp_path / "nan.pt"), image_size=64)
 
 
 def test_pixels_of_a_caffe_network() -> None:

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fsar.clip import ClipEncoder
+from fsar.clip.state import refuse_nan
 from fsar.clip.weights import load_clip
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -149,9 +150,24 @@ def test_files_that_are_no_weights_are_refused(tmp_path: Path) -> None:
             load_clip("test-plain", str(tmp_path / name))
 
 
+def test_weights_that_are_no_numbers_are_refused(network: nn.Module, tmp_path: Path) -> None:
+    state = network.state_dict()
+    state["ln_final.bias"][3] = torch.nan
+    state["visual.proj"][0, 0] = -torch.inf
+    torch.save(state, tmp_path / "diverged.pt")
+    with pytest.raises(ValueError, match=r"diverged.pt holds NaN or infinity in 2 tensors: .*visual.proj"):
+        load_clip("test-vit", str(tmp_path / "diverged.pt"), quick_gelu=False)
+    masks = {"attn_mask": torch.full((2, 2), -torch.inf), "wide": torch.tensor([6e4, -6e4]).half()}
+    refuse_nan({**masks, "none": torch.empty(0), "whole": torch.ones(2, dtype=torch.int64)}, "these")
+
+
 def test_unknown_names_say_what_there_is(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Did you mean ViT-B-16"):
         load_clip("ViT-B-16x", None)
+    with pytest.raises(ValueError, match="Did you mean ViT-B-16 or"):
+        load_clip("vit-b-16", None)
+    with pytest.raises(ValueError, match="ImageEncoder, model='resnet18', library='timm'"):
+        load_clip("timm:resnet18", None)
     with pytest.raises(
         FileNotFoundError, match=r"neither a file nor a tag of RN50, whose tags are: openai.*mean 'openai'"
     ):

@@ -1,0 +1,128 @@
+"""Tensors by name: read from files, checked, loaded strictly or refused with the reason, and hashed.
+
+No pickle is executed: files are read with ``weights_only=True`` or as safetensors, and OpenAI's own archives, which
+are TorchScript, by TorchScript's reader, which does not run Python.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+import warnings
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+OPENAI_NUMBERS = ("input_resolution", "context_length", "vocab_size")
+
+
+def read_state(path: Path) -> tuple[dict[str, Tensor], bool]:
+    """The tensors of a weights file, names as the file has them but for a ``module.`` prefix.
+
+    Returns:
+        The state dict, and whether the file is known to come from OpenAI (and so needs QuickGELU).
+
+    Raises:
+        ValueError: when the file is damaged, is no state dict, holds NaN, or would need code to be run.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            content: Any = load_file(path)
+        elif _is_torchscript(path):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # torch.jit is deprecated; OpenAI's files are not
+                content = torch.jit.load(path, map_location="cpu").state_dict()
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, safetensors.SafetensorError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0].split(". ")[0]
+        if isinstance(error, pickle.UnpicklingError):
+            reason = "it is damaged, or holds more than tensors"
+        raise ValueError(
+            f"{path} cannot be read as weights (TorchScript of OpenAI, safetensors, or a torch file of tensors only): "
+            f"{reason}"
+        ) from error
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+        raise ValueError(f"{path} holds no state dict (names with tensors), nor one under the key 'state_dict'.")
+    if all(key.startswith("module.") for key in content):
+        content = {key.removeprefix("module."): value for key, value in content.items()}
+    openai = OPENAI_NUMBERS[0] in content
+    state = {key: value for key, value in content.items() if key not in OPENAI_NUMBERS}
+    refuse_nan(state, str(path))
+    return state, openai
+
+
+def refuse_nan(state: Mapping[str, Tensor], source: str) -> None:
+    """Weights that are no numbers make every feature one, and every accuracy chance.
+
+    Raises:
+        ValueError: names the tensors that hold NaN or infinity; masks may hold infinity.
+    """
+    bad = []
+    for name, tensor in state.items():
+        if tensor.numel() and tensor.is_floating_point():
+            low, high = tensor.aminmax()
+            masked = name.rsplit(".", 1)[-1].endswith("mask")
+            if torch.isnan(low) if masked else not (torch.isfinite(low) and torch.isfinite(high)):
+                bad.append(name)
+    if bad:
+        raise ValueError(
+            f"{source} holds NaN or infinity in {len(bad)} tensors: {listed(bad)}. A training that diverged leaves "
+            "such weights, and so does a file that was damaged or cast to too narrow a type: take another one."
+        )
+
+
+def strict_load(
+    network: nn.Module,
+    state: Mapping[str, Tensor],
+    source: str,
+    target: str,
+    suggest: Callable[[Mapping[str, Tensor]], str] = lambda state: "",
+) -> None:
+    """Loads every tensor or none; ``source`` and ``target`` are what an error calls the file and the network.
+
+    Raises:
+        ValueError: names what is missing, unexpected or of another shape, and what ``suggest`` makes of the file.
+    """
+    wanted = network.state_dict()
+    missing = [key for key in wanted if key not in state]
+    unexpected = [key for key in state if key not in wanted]
+    reshaped = [
+        f"{key} (file {tuple(state[key].shape)}, model {tuple(wanted[key].shape)})"
+        for key in wanted
+        if key in state and state[key].shape != wanted[key].shape
+    ]
+    groups = (("missing", missing), ("unexpected", unexpected), ("of another shape", reshaped))
+    found = "; ".join(f"{len(names)} {kind}: {listed(names)}" for kind, names in groups if names)
+    if found:
+        raise ValueError(f"{source} does not fit {target}. Tensors {found}.\n{suggest(state)}".rstrip())
+    network.load_state_dict(state)
+
+
+def listed(names: list[str], most: int = 2) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _is_torchscript(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def sha256_of(about: list[object], weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 in hex of plain values, and of tensors with their names, dtypes and shapes."""
+    digest = hashlib.sha256(json.dumps(about).encode())
+    for name, tensor in sorted(weights.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
