@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from episodes.video.sps import Sps, is_field, read_sps, sets_of
+
 
 class Picture(NamedTuple):
     """One packet that holds exactly one picture to be shown."""
@@ -34,7 +36,11 @@ def peek_for(codec: str, extradata: bytes | None) -> Peek | None:
     """
     if codec == "h264" and extradata and extradata[0] == 1 and len(extradata) > 6:
         width = (extradata[4] & 3) + 1
-        return lambda packet: _h264(packet, width)
+        sets = {read_sps(unit) for unit in sets_of(extradata)}
+        known = {one for one in sets if one is not None}
+        if len(known) < len(sets) or (len(known) > 1 and any(one.fields for one in known)):
+            return None
+        return lambda packet: _h264(packet, width, known)
     if codec == "hevc" and extradata and extradata[0] == 1 and len(extradata) > 22:
         width = (extradata[21] & 3) + 1
         return lambda packet: _hevc(packet, width)
@@ -50,23 +56,28 @@ def _units(packet: memoryview, width: int) -> Iterator[memoryview]:
         yield packet[start:at] if at <= len(packet) else packet[:0]
 
 
-def _h264(packet: memoryview, width: int) -> Picture | None:
+def _h264(packet: memoryview, width: int, known: set[Sps]) -> Picture | None:
     pictures, fresh, unused, parameters = 0, True, True, b""
     for unit in _units(packet, width):
         if not unit:
             return None
         kind = unit[0] & 31
         if kind in (1, 5):
-            if len(unit) < 3:
+            if len(unit) < 3 or any(is_field(bytes(unit[:32]), one) for one in known):
                 return None
             pictures += unit[1] >> 7  # first_mb_in_slice = 0: two of these are two fields
             fresh &= kind == 5
             unused &= not unit[0] >> 5 & 3
-        elif kind in (2, 3, 4):  # data partitioning
+        elif kind in (2, 3, 4) or (kind == 7 and not _harmless(read_sps(bytes(unit)), known)):  # data partitioning
             return None
         elif kind in (7, 8, 13, 15):
             parameters += bytes(unit)
     return Picture(fresh, unused, parameters) if pictures == 1 else None
+
+
+def _harmless(sps: Sps | None, known: set[Sps]) -> bool:
+    """True for a parameter set inside the stream that is understood, and brings no fields that were not known of."""
+    return sps is not None and (sps in known or not (sps.fields or any(one.fields for one in known)))
 
 
 def _hevc(packet: memoryview, width: int) -> Picture | None:

@@ -12,6 +12,7 @@ from episodes.video.limits import check_pixels
 
 _AGAIN = "copy or download it again"
 _BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof", b"uuid", b"mfra", b"sidx", b"pnot", b"udta"}
+_RIFF_SLACK = 64
 HEAD = 2**16
 """Bytes that are looked at for what the file is; FFmpeg, too, looks no further where they begin like a container."""
 _PICTURES = (
@@ -95,7 +96,8 @@ def _declared(file: BinaryIO) -> Iterator[tuple[str, int]]:
     if head[4:8] in _BOXES:
         yield from _boxes(file)
     elif head[:4] == b"RIFF" and head[8:] == b"AVI ":
-        yield "RIFF list", 8 + struct.unpack("<I", head[4:8])[0]
+        # Some writers get it wrong by a few bytes, which no decoder minds: the index stands at the end.
+        yield "RIFF list", 8 + struct.unpack("<I", head[4:8])[0] - _RIFF_SLACK
     elif head[:4] == _EBML:
         file.seek(4)
         file.seek(_ebml_size(file) or 0, 1)

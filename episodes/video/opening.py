@@ -94,15 +94,6 @@ def video_streams(container: Container) -> list[av.VideoStream]:
     return [stream for stream in container.streams.video if not stream.disposition & _COVERS]
 
 
-def note_streams(stream: av.VideoStream) -> str:
-    """What is to be said where a file has several video streams."""
-    others = [other for other in video_streams(stream.container) if other.index != stream.index]
-    if not others:
-        return ""
-    listed = ", ".join(f"stream {other.index} ({other.width} x {other.height})" for other in others)
-    return f"of its video streams, stream {stream.index} ({stream.width} x {stream.height}) is read, not {listed}"
-
-
 def _rank(stream: av.VideoStream) -> int:
     return stream.width * stream.height + 5_000_000 * bool(stream.disposition & Disposition.default)
 

@@ -23,13 +23,16 @@ from av.video.reformatter import VideoReformatter
 from episodes.video.bitstream import Picture, peek_for
 from episodes.video.info import Choose, Pixels, VideoError, VideoInfo, checked_indices
 from episodes.video.limits import PACKETS, PATIENCE, check_time
-from episodes.video.opening import note_streams, opened
+from episodes.video.notes import count_unshown, note_file
+from episodes.video.opening import opened
 from episodes.video.planner import Plan, plan
 
 MEMORY = 256 * 2**20
 """Bytes of packets, and again of decoded frames, that are held at most; a larger video is gone through twice."""
 
 NO_FRAMES = "not one frame decodes: replace the file or leave it out"
+_STREAM_FORMATS = {"mpegts", "mpeg", "h264", "hevc", "mpegvideo", "m4v"}
+"""Those of broadcasts, which may begin and be cut anywhere."""
 _PLANNED_FORMATS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
 
 
@@ -37,8 +40,10 @@ def _packets(path: Path, stream: av.VideoStream) -> Iterator[av.Packet]:
     """The packets of a stream; the last one is empty and drains the decoder."""
     container = stream.container
     assert isinstance(container, InputContainer)
+    begun = container.format.name not in _STREAM_FORMATS
     for number, packet in enumerate(container.demux(stream)):
-        if packet.is_corrupt:
+        begun |= packet.is_keyframe
+        if packet.is_corrupt and begun:
             raise VideoError(path, f"packet {number} is cut off or damaged: copy or download the file again")
         check_time(path)
         yield packet
@@ -56,11 +61,17 @@ def _held(path: Path, stream: av.VideoStream) -> list[av.Packet] | None:
 
 
 def _pictures(path: Path, packets: Iterable[av.Packet]) -> Iterator[av.VideoFrame]:
-    """Decode packets, in their order."""
-    barren = 0
+    """Decode packets, in their order. Like FFmpeg, go over what leads into a stream that was cut anywhere."""
+    barren, begun = 0, False
     for packet in packets:
         check_time(path)
-        frames = packet.decode()
+        try:
+            frames = packet.decode()
+        except av.InvalidDataError:
+            if begun or packet.is_keyframe or packet.stream.container.format.name not in _STREAM_FORMATS:
+                raise
+            frames = []
+        begun |= bool(frames)
         barren = 0 if frames else barren + 1
         if barren > PATIENCE:
             raise VideoError(path, f"{PATIENCE} packets in a row give no frame: re-encode it or leave it out")
@@ -235,4 +246,5 @@ def inspect(path: Path, planned: bool = True) -> tuple[VideoInfo, bool]:
             plain = usual and keys == len(found.starts) and sum(_turns(first)) % 2 == 0
         else:
             number = 1 + sum(1 for _ in shown)
-        return VideoInfo(number, _fps(stream), height, width, note_streams(stream)), plain
+        note = note_file(stream, first, number, count_unshown(packets), (height, width))
+        return VideoInfo(number, _fps(stream), height, width, note), plain

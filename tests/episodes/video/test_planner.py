@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import av
 import numpy as np
 import pytest
 
 from episodes.video.bitstream import Picture, peek_for
 from episodes.video.planner import plan
+from episodes.video.sps import Sps, is_field, read_sps, sets_of
 
-AVCC = bytes([1, 100, 0, 10, 0xFF, 0xE1, 0])
+AVCC = bytes([1, 100, 0, 10, 0xFF, 0xE0, 0])
+PROGRESSIVE = bytes.fromhex("67 42c00a f42132")  # four by four blocks
+INTERLACED = bytes.fromhex("67 4dc00a f421 12")  # the same with fields
 HVCC = bytes([1] + [0] * 20 + [0xFF, 0])
 
 FRESH, USED, UNUSED = Picture(True, False, b""), Picture(False, False, b""), Picture(False, True, b"")
@@ -91,7 +97,7 @@ def test_h264() -> None:
     peek = peek_for("h264", AVCC)
     assert peek is not None
     assert peek(_packet(b"\x09\xf0", b"\x65\x88\x84")) == Picture(True, False, b"")  # delimiter, IDR slice
-    assert peek(_packet(b"\x67ab", b"\x68c", b"\x65\x88\x84")) == Picture(True, False, b"\x67ab\x68c")
+    assert peek(_packet(PROGRESSIVE, b"\x68c", b"\x65\x88\x84")) == Picture(True, False, PROGRESSIVE + b"\x68c")
     assert peek(_packet(b"\x41\x9a\x00")) == Picture(False, False, b"")
     assert peek(_packet(b"\x01\x9a\x00", b"\x01\x1a\x00")) == Picture(False, True, b"")  # two slices of one picture
     assert peek(_packet(b"\x01\x9a\x00", b"\x01\x9a\x00")) is None  # two fields
@@ -125,3 +131,58 @@ def test_vp8_and_vp9() -> None:
     assert vp9(memoryview(b"\x88\x00")) == Picture(False, False, b"")  # shows an earlier one again
     assert vp9(memoryview(b"\xb2\x00")) is None  # profile 3 has another layout
     assert peek_for("mpeg4", b"") is None
+
+
+@pytest.mark.parametrize("fields", [False, True])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"profile": "main"},
+        {"profile": "high", "x264-params": "cqm=jvt"},
+        {"profile": "high", "x264-params": "bframes=0:keyint=1"},
+        {"profile": "high444", "x264-params": "cqm4=1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16"},
+    ],
+    ids=["main", "scaling lists", "intra", "4:4:4"],
+)
+def test_fields_are_seen_in_the_header(tmp_path: Path, fields: bool, options: dict[str, str]) -> None:
+    path = tmp_path / "clip.mp4"
+    parameters = f"{options.get('x264-params', 'bframes=2')}:interlaced={fields:d}"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options=options | {"x264-params": parameters})
+        stream.width, stream.height = 64, 64
+        stream.pix_fmt = "yuv444p" if options["profile"] == "high444" else "yuv420p"
+        for number in range(4):
+            image = np.full((64, 64, 3), 40 * number, dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+    with av.open(str(path)) as container:
+        header = container.streams.video[0].codec_context.extradata
+        packets = [memoryview(packet) for packet in container.demux(video=0) if packet.size]
+    assert header is not None
+    (sps,) = map(read_sps, sets_of(header))
+    assert sps is not None
+    assert (sps.fields, sps.planes) == (fields, False)
+    peek = peek_for("h264", header)
+    assert peek is not None
+    assert all(peek(packet) for packet in packets)  # x264 codes both fields in one picture
+
+
+def test_single_fields_are_not_planned() -> None:
+    sps = Sps(fields=True, number=4, planes=False)
+    whole, field = bytes([0x65, 0b1_00110_1_0, 0b000_0_0000]), bytes([0x65, 0b1_00110_1_0, 0b000_1_0000])
+    # first_mb 0, slice_type 5, pps 0, four bits of frame_num, field_pic_flag
+    assert (is_field(whole, sps), is_field(field, sps)) == (False, True)
+    assert is_field(field, sps._replace(fields=False)) is False
+    assert is_field(b"\x65", sps)
+    assert is_field(field, sps._replace(number=2, planes=True))  # two more bits for the plane
+
+
+def test_a_parameter_set_that_makes_no_sense_is_not_trusted() -> None:
+    assert read_sps(b"\x67") is None
+    assert read_sps(b"\x67\x64\x00\x0a" + bytes(8)) is None
+    assert read_sps(PROGRESSIVE) == Sps(fields=False, number=4, planes=False)
+    peek = peek_for("h264", AVCC)
+    assert peek is not None
+    for broken in (b"\x67\x64\x00", INTERLACED):
+        assert peek(_packet(broken, b"\x65\x88\x84")) is None
+    assert peek_for("h264", AVCC[:5] + b"\xe1\x00\x03\x67\x64\x00\x00") is None
