@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
 from fsar.alignment.costs import CosineCost, PairwiseCost
+from fsar.alignment.finite import require_finite
 
 FRAMES_AT_ONCE = 2**16
 """Frames (pairs of clips times the longer clip's length) of one step of a CPU: few enough for its cache."""
@@ -92,6 +93,8 @@ class CostAlignment(Alignment):
 
         Raises:
             ValueError: for features of other shapes, or when :meth:`align` gives another shape than ``(...)``.
+            FloatingPointError: for features that overflow and, in the alignments of this package, costs without end; it
+                names the clip.
         """
         with full_precision(query):
             cost, mask = self._costs(query, support, query_mask, support_mask)
@@ -221,13 +224,14 @@ def solve_pairs(cost: Tensor, mask: Tensor | None, solve: Solver) -> Tensor:
 
     Raises:
         RuntimeError: in backward with ``create_graph=True``.
+        FloatingPointError: for a value that is not finite.
     """
     rows = columns = None
     if mask is not None:
         mask = mask.expand(cost.shape)
         rows, columns = mask.any(-1).sum(-1).flatten(), mask.any(-2).sum(-1).flatten()
     value: Tensor = _SolvePairs.apply(cost, solve, rows, columns)
-    return value
+    return require_finite(value, cost)
 
 
 class _SolvePairs(torch.autograd.Function):

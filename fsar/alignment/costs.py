@@ -10,6 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from fsar.alignment.finite import check_lengths
+
 
 class PairwiseCost(nn.Module):
     """Every query frame against every support frame; lower is more alike."""
@@ -44,8 +46,14 @@ class CosineCost(PairwiseCost):
         self.epsilon = epsilon
 
     def forward(self, query: Tensor, support: Tensor) -> Tensor:
-        """``(... q t d), (... n u d)`` to ``(... q n t u)``."""
-        norms = _outer(_norm(query), _norm(support), torch.mul)
+        """``(... q t d), (... n u d)`` to ``(... q n t u)``.
+
+        Raises:
+            FloatingPointError: for features that overflow; see :func:`fsar.alignment.finite.check_lengths`.
+        """
+        own_query, own_support = _norm(query), _norm(support)
+        check_lengths(own_query, own_support)
+        norms = _outer(own_query, own_support, torch.mul)
         norms = norms + self.epsilon if self.epsilon else norms.masked_fill(norms == 0, 1.0)
         return 1 - _products(query, support) / norms
 
@@ -58,8 +66,14 @@ class SquaredEuclideanCost(PairwiseCost):
     """
 
     def forward(self, query: Tensor, support: Tensor) -> Tensor:
-        """``(... q t d), (... n u d)`` to ``(... q n t u)``."""
-        squares = _outer(query.square().sum(-1), support.square().sum(-1), torch.add)
+        """``(... q t d), (... n u d)`` to ``(... q n t u)``.
+
+        Raises:
+            FloatingPointError: for features that overflow; see :func:`fsar.alignment.finite.check_lengths`.
+        """
+        own_query, own_support = query.square().sum(-1), support.square().sum(-1)
+        check_lengths(own_query.detach().sqrt(), own_support.detach().sqrt())
+        squares = _outer(own_query, own_support, torch.add)
         return (squares - 2 * _products(query, support)).clamp_min(0)
 
 

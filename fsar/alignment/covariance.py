@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from fsar.alignment.base import Alignment, check_clips, full_precision, pair_mask, widen
 from fsar.alignment.costs import CosineCost
+from fsar.alignment.finite import check_clip_lengths
 
 
 def alpha_covariance(class_tokens: Tensor, patches: Tensor, alpha: float = 0.4) -> Tensor:
@@ -86,6 +87,7 @@ class AlphaDistance(Alignment):
             )
         with full_precision(query):
             query, support = widen(query, query_mask), widen(support, support_mask)
+            check_clip_lengths(query, support)
             real = pair_mask(query, support, query_mask, support_mask)
             similarity = 1 - self.cost(query[..., :-d], support[..., :-d])  # (... q n t u)
             task = _mean(query[..., -d:], query_mask, 1) + _mean(support[..., -d:], support_mask, 2).unsqueeze(-2)

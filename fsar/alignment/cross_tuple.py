@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fsar.alignment.base import FORBIDDEN, Alignment, check_clips, full_precision, widen
+from fsar.alignment.finite import check_clip_lengths
 
 
 class TRX(Alignment):
@@ -64,6 +65,7 @@ class TRX(Alignment):
                 self.dropout(widen(x, m) + 0.1 * sinusoids(x.shape[-2], self.channels, x.device))
                 for x, m in ((query, query_mask), (support, support_mask))
             )
+            check_clip_lengths(query, support)
             logits = [attention(query, support, query_mask, support_mask) for attention in self.transformers]
             return torch.stack(logits).mean(0)
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from fsar.alignment.base import Alignment, CostAlignment, check_clips, full_precision, widen
 from fsar.alignment.costs import CosineCost, PairwiseCost
+from fsar.alignment.finite import require_finite
 
 BEYOND = 1e30
 """Cost of a padded frame: never the smallest, and finite."""
@@ -67,11 +68,11 @@ class FrameToFrame(CostAlignment):
         t, u = cost.shape[-2:]
         row = torch.arange(t, device=cost.device)
         if mask is None:
-            return cost[..., row, (2 * row + 1) * u // (2 * t)].sum(-1)
+            return require_finite(cost[..., row, (2 * row + 1) * u // (2 * t)].sum(-1), cost)
         rows, columns = (mask.any(axis).sum(-1, keepdim=True) for axis in (-1, -2))
         column = ((2 * row + 1) * columns // (2 * rows)).clamp(max=u - 1)
         matched = cost.gather(-1, column.expand(cost.shape[:-1])[..., None])[..., 0]
-        return (matched * (row < rows)).sum(-1)
+        return require_finite((matched * (row < rows)).sum(-1), cost)
 
 
 class MeanCost(CostAlignment):
@@ -83,7 +84,8 @@ class MeanCost(CostAlignment):
 
     def align(self, cost: Tensor, mask: Tensor | None = None) -> Tensor:
         """``(... t u)`` to ``(...)``."""
-        return cost.mean((-2, -1)) if mask is None else cost.sum((-2, -1)) / mask.sum((-2, -1))
+        value = cost.mean((-2, -1)) if mask is None else cost.sum((-2, -1)) / mask.sum((-2, -1))
+        return require_finite(value, cost)
 
 
 class MeanHausdorff(CostAlignment):
@@ -110,7 +112,7 @@ class MeanHausdorff(CostAlignment):
 
     def align(self, cost: Tensor, mask: Tensor | None = None) -> Tensor:
         """``(... t u)`` to ``(...)``."""
-        return self._nearest(cost, mask, -1).sum(-1)
+        return require_finite(self._nearest(cost, mask, -1).sum(-1), cost)
 
     def _nearest(self, cost: Tensor, mask: Tensor | None, axis: int) -> Tensor:
         """(Soft) minimum over an axis, 0 where the other axis is padding."""
@@ -136,7 +138,8 @@ class BiMHM(MeanHausdorff):
 
     def align(self, cost: Tensor, mask: Tensor | None = None) -> Tensor:
         """``(... t u)`` to ``(...)``."""
-        return self._nearest(cost, mask, -1).sum(-1) + self._nearest(cost, mask, -2).sum(-1)
+        value = self._nearest(cost, mask, -1).sum(-1) + self._nearest(cost, mask, -2).sum(-1)
+        return require_finite(value, cost)
 
 
 class Chamfer(MeanHausdorff):
@@ -154,8 +157,9 @@ class Chamfer(MeanHausdorff):
         """``(... t u)`` to ``(...)``."""
         rows, columns = self._nearest(cost, mask, -1), self._nearest(cost, mask, -2)
         if mask is None:
-            return rows.mean(-1) + columns.mean(-1)
-        return rows.sum(-1) / mask.any(-1).sum(-1) + columns.sum(-1) / mask.any(-2).sum(-1)
+            return require_finite(rows.mean(-1) + columns.mean(-1), cost)
+        value = rows.sum(-1) / mask.any(-1).sum(-1) + columns.sum(-1) / mask.any(-2).sum(-1)
+        return require_finite(value, cost)
 
 
 class Hausdorff(CostAlignment):
@@ -171,7 +175,7 @@ class Hausdorff(CostAlignment):
         for axis in (-1, -2):
             nearest = (cost if mask is None else cost.masked_fill(~mask, BEYOND)).amin(axis)
             sides.append((nearest if mask is None else nearest.masked_fill(~mask.any(axis), -BEYOND)).amax(-1))
-        return torch.maximum(*sides)
+        return require_finite(torch.maximum(*sides), cost)
 
 
 class WeightedSum(Alignment):

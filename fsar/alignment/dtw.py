@@ -187,7 +187,8 @@ def _logarithmic(e: Tensor, u: int, corner: Tensor, gradient: bool) -> tuple[Ten
         onward = _log_add(_up(ahead[0]), ahead[0], _up(ahead[1]))
         after.append(torch.maximum(seed[k], onward))
         ahead = [(e[k] + after[-1]).clamp(min=FORBIDDEN), ahead[0]]
-    return log_z[0], (stacked + torch.stack(after[::-1])).exp()
+    # of costs beyond all measure the rounding alone may be large and positive
+    return log_z[0], (stacked + torch.stack(after[::-1])).clamp(max=0).exp()
 
 
 def _down(x: Tensor) -> Tensor:

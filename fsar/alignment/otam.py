@@ -185,7 +185,7 @@ def _logarithmic_path(e: Tensor, sums: list[Tensor], after: Tensor, columns: Ten
     nowhere = e.new_full((1, b), FORBIDDEN)
     path = [torch.zeros_like(after)] * u
     for m in range(u - 1, 0, -1):
-        path[m] = (sums[m] + after).exp()
+        path[m] = _probability(sums[m] + after)
         ahead = e[:, m] + after
         onward = _log_add(ahead, torch.cat([ahead[1:], nowhere]))
         if columns is not None:
@@ -197,8 +197,13 @@ def _logarithmic_path(e: Tensor, sums: list[Tensor], after: Tensor, columns: Ten
         for row in range(t - 2, -1, -1):
             below.append(_log_add(after[row], e[row + 1, 0] + below[-1]))
         after = torch.stack(below[::-1])
-    path[0] = (sums[0] + after).exp()
+    path[0] = _probability(sums[0] + after)
     return torch.stack(path, dim=1)
+
+
+def _probability(logarithm: Tensor) -> Tensor:
+    """Costs beyond all measure leave their digits' error in the logarithm, which would overflow."""
+    return logarithm.clamp(max=0).exp()
 
 
 def _log_add(a: Tensor, b: Tensor) -> Tensor:

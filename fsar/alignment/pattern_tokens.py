@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from fsar.alignment.base import Alignment, check_clips, full_precision, widen
 from fsar.alignment.cross_tuple import sinusoids
+from fsar.alignment.finite import check_clip_lengths
 
 
 class PatternTokens(Alignment):
@@ -61,6 +62,7 @@ class PatternTokens(Alignment):
         """
         check_clips(query, support)
         with full_precision(query):
+            check_clip_lengths(widen(query, query_mask), widen(support, support_mask))
             seen_query, seen_support = self._attend(query, query_mask), self._attend(support, support_mask)
             class_pos, class_neg = self._adapt(seen_support, 1), self._adapt(seen_support, -1)
             query_pos, query_neg = self._tokens(seen_query), self._tokens(-seen_query)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 os.environ.setdefault("NUMBA_NUM_THREADS", "1")  # before tslearn brings numba in
 ROOT = Path(__file__).resolve().parents[3]
+sys.path.append(str(Path(__file__).parent))  # for members.py
 
 
 def load_tool(name: str) -> ModuleType:

@@ -2,61 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import ModuleType
 
 import pytest
 import torch
+from members import MEMBERS, make
 
 import fsar.alignment
 from fsar.alignment import (
     DTW,
     OTAM,
-    TRX,
     Alignment,
     AlphaDistance,
-    BiMHM,
-    Chamfer,
-    CosineCost,
     CostAlignment,
-    FrameMean,
-    FrameToFrame,
-    Hausdorff,
-    MeanCost,
-    MeanHausdorff,
     OptimalTransport,
-    PatternTokens,
     SoftDTW,
-    SoftDTWDivergence,
-    SquaredEuclideanCost,
-    WeightedSum,
 )
 
-MEMBERS: dict[str, Callable[[], Alignment]] = {
-    "frame mean": FrameMean,
-    "frame mean, Euclidean": lambda: FrameMean(SquaredEuclideanCost()),
-    "frame to frame": FrameToFrame,
-    "mean cost": MeanCost,
-    "mean Hausdorff": MeanHausdorff,
-    "Bi-MHM": lambda: BiMHM(cost=CosineCost(epsilon=0.0)),
-    "Bi-MHM, soft": lambda: BiMHM(temperature=0.1),
-    "Chamfer": Chamfer,
-    "Hausdorff": Hausdorff,
-    "DTW": DTW,
-    "soft-DTW": lambda: SoftDTW(0.1, SquaredEuclideanCost()),
-    "soft-DTW divergence": SoftDTWDivergence,
-    "OTAM": OTAM,
-    "OTAM, one way": lambda: OTAM(0.1, bidirectional=False),
-    "OTAM, single boundary": lambda: OTAM(boundary="single", cost=SquaredEuclideanCost()),
-    "OTAM, cold": lambda: OTAM(temperature=0.01),
-    "transport": OptimalTransport,
-    "transport, ordered": lambda: OptimalTransport(0.5, order=1.0),
-    "transport, unbalanced": lambda: OptimalTransport(0.5, unbalanced=1.0),
-    "TRX": lambda: TRX(16, width=12),
-    "TEAM": lambda: PatternTokens(16, patterns=6),
-    "TS-FSAR": lambda: AlphaDistance(4, frames=5),
-    "weighted sum": lambda: WeightedSum([OTAM(), FrameMean()], [1.0, 0.5]),
-}
 SEES_NO_ORDER = {
     "frame mean",
     "frame mean, Euclidean",
@@ -80,11 +42,6 @@ PROPERTIES = (
     "precision",
     "padding",
 )
-
-
-def make(name: str) -> Alignment:
-    torch.manual_seed(0)
-    return MEMBERS[name]()
 
 
 @pytest.mark.parametrize("property_", PROPERTIES)
