@@ -226,7 +226,7 @@ def frozen_names(module: nn.Module) -> set[str]:
     for prefix, part in module.named_modules():
         own = list(part.parameters())
         if own and not any(p.requires_grad for p in own):
-            names |= {f"{prefix}.{name}" for name, _ in part.named_buffers()}
+            names |= {f"{prefix}.{name}".removeprefix(".") for name, _ in part.named_buffers()}
     return names
 
 

@@ -3,9 +3,11 @@ and a configuration that names both."""
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -34,13 +36,40 @@ def pytest_configure() -> None:
     torch.set_num_threads(1)
 
 
+SHARED = Path(os.environ.get("FSAR_SHARED") or Path(__file__).resolve().parents[2] / "shared")
+DATA = Path(__file__).resolve().parent / "data"
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of reference arrays and real clips beside the checkout; tests that need it skip without it."""
-    folder = Path(__file__).resolve().parents[2] / "shared"
-    if not (folder / "README.md").is_file():
-        pytest.skip(f"{folder} is not here: it holds reference arrays and clips that are not part of the project")
-    return folder
+    if not (SHARED / "README.md").is_file():
+        pytest.skip(f"{SHARED} is not here: it holds reference arrays and clips that are not part of the project")
+    return SHARED
+
+
+@functools.cache
+def read_arrays(name: str) -> dict[str, np.ndarray]:
+    """All of a file of reference arrays: in full where that is, else the cut of ``tests/data``."""
+    full, cut = SHARED / "reference" / f"{name}.npz", DATA / f"{name}.npz"
+    if not full.is_file() and not cut.is_file():
+        pytest.skip(f"{full} is not here, and too large for a cut of it in {DATA.name}/")
+    with np.load(full if full.is_file() else cut) as arrays:
+        return dict(arrays)
+
+
+@pytest.fixture(scope="session")
+def reference() -> Callable[..., dict[str, torch.Tensor]]:
+    """Stored outputs of released code: ``reference("otam", "case0")["cost"]``. A case that was not cut is skipped."""
+
+    def load(name: str, case: str = "") -> dict[str, torch.Tensor]:
+        prefix = f"{case}/" if case else ""
+        arrays = {k.removeprefix(prefix): x for k, x in read_arrays(name).items() if k.startswith(prefix)}
+        if not arrays:
+            pytest.skip(f"{case} of {name}.npz is not in the cut of it in {DATA.name}/, and {SHARED} is not here")
+        return {key: torch.from_numpy(x.copy()) for key, x in arrays.items()}
+
+    return load
 
 
 def write_clip(path: Path, seed: int, frames: int = 10, side: int = 32) -> None:

@@ -180,6 +180,13 @@ def test_epochs_renumber_training_episodes_only() -> None:
         assert list(fixed) == [7, 12]
 
 
+def test_each_rank_skips_the_first_of_its_own_items() -> None:
+    for rank, rest in enumerate([[4, 6, 8, 10, 12], [5, 7, 9, 11]]):
+        sampler = StridedSampler(range(13), rank, 2)
+        sampler.skip = 2
+        assert list(sampler) == rest
+
+
 def test_fewer_items_than_processes() -> None:
     with pytest.raises(ValueError, match=r"2 items .* cannot be shared by 3 processes"):
         StridedSampler(range(2), 0, 3)

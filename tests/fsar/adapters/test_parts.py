@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from torch.nn import functional as F
 
 from fsar.adapted import Adapted
 from fsar.adapters import LoRA, MAClipAdapter, TemporalShift
+from fsar.adapters.aim import AIMPart
 from fsar.adapters.base import Clip, Tower
 from fsar.adapters.d2st import SPATIAL, TEMPORAL, DeformableAttention
 from fsar.adapters.ma_clip import MAClipPart
@@ -30,10 +30,10 @@ def shaken(module: nn.Module) -> nn.Module:
     return module
 
 
-def test_temporal_shift_reproduces_the_released_code(shared: Path) -> None:
-    reference = np.load(shared / "reference" / "action_clip.npz")
-    tokens, shifted = (torch.from_numpy(reference[f"temporal_shift/{n}"]) for n in ("tokens_lnd", "shifted_lnd"))
-    ours = temporal_shift(tokens.transpose(0, 1), int(reference["temporal_shift/n_segment"]))
+def test_temporal_shift_reproduces_the_released_code(reference: Callable[..., dict[str, Tensor]]) -> None:
+    case = reference("action_clip", "temporal_shift")
+    tokens, shifted = case["tokens_lnd"], case["shifted_lnd"]
+    ours = temporal_shift(tokens.transpose(0, 1), int(case["n_segment"]))
     assert torch.equal(ours, shifted.transpose(0, 1))
 
 
@@ -55,6 +55,15 @@ def test_st_adapter_is_a_depthwise_conv3d() -> None:
     z = adapter.down(x[:, 1:]).unflatten(0, (2, 5)).unflatten(2, (2, 3)).permute(0, 4, 1, 2, 3)
     z = conv(z).permute(0, 2, 3, 4, 1).flatten(0, 1).flatten(1, 2)
     torch.testing.assert_close(adapter(x, 5), torch.cat([x[:, :1], x[:, 1:] + adapter.up(z)], dim=1))
+
+
+def test_aim_drops_the_branch_of_whole_clips_and_rescales_the_others() -> None:
+    part, branch = AIMPart(16, 4, 1.0, False, drop=0.75), torch.ones(1000 * 2, 3, 16)
+    kept = part.train().kept(branch, frames=2)[:, 0, 0].view(1000, 2)
+    assert set(kept.flatten().tolist()) == {0.0, 4.0}
+    assert torch.equal(kept[:, 0], kept[:, 1])
+    assert float(kept.mean()) == pytest.approx(1.0, abs=0.2)  # as without dropping; 0.05 is a standard deviation
+    assert torch.equal(part.eval().kept(branch, frames=2), branch)
 
 
 def test_lora_is_a_change_of_the_weights(tiny: Tiny) -> None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
-import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 os.environ.setdefault("NUMBA_NUM_THREADS", "1")  # before tslearn brings numba in
 ROOT = Path(__file__).resolve().parents[3]
@@ -35,17 +33,6 @@ def _one_thread() -> Iterator[None]:
     """numba, inside tslearn, sets the number of OpenMP threads, which are torch's too; put it back."""
     yield
     torch.set_num_threads(1)
-
-
-@pytest.fixture
-def reference(shared: Path) -> Callable[[str], dict[str, Tensor]]:
-    """The stored outputs of released code, ``reference("otam")["case0/cost"]``."""
-
-    def load(name: str) -> dict[str, Tensor]:
-        with np.load(shared / "reference" / f"{name}.npz") as arrays:
-            return {key: torch.from_numpy(arrays[key]) for key in arrays.files}
-
-    return load
 
 
 @pytest.fixture(scope="session")

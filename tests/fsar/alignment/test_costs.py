@@ -9,9 +9,9 @@ from fsar.alignment import CosineCost, PairwiseCost, SquaredEuclideanCost
 
 
 def test_published_cosine(reference) -> None:
-    arrays = reference("frame_cosine")
-    found = 1 - CosineCost()(arrays["case0/query"], arrays["case0/support"])
-    torch.testing.assert_close(found, arrays["case0/cosine_similarity"], rtol=1e-5, atol=1e-5)
+    arrays = reference("frame_cosine", "case0")
+    found = 1 - CosineCost()(arrays["query"], arrays["support"])
+    torch.testing.assert_close(found, arrays["cosine_similarity"], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("epsilon", [0.01, 0.0])

@@ -14,12 +14,12 @@ from fsar.alignment.cross_tuple import sinusoids
 
 @pytest.mark.parametrize("case", ["cardinality2_1shot", "cardinality2_5shot", "cardinality3_1shot"])
 def test_released_code(case: str, reference) -> None:
-    arrays = {k.removeprefix(f"{case}/"): v for k, v in reference("trx").items() if k.startswith(f"{case}/")}
+    arrays = reference("trx", case)
     metric = TRX(32, [int(arrays["cardinality"])], width=48).eval()
     weights = {k.removeprefix("weight/"): v for k, v in arrays.items() if k.startswith("weight/") and "norm_v" not in k}
     metric.transformers[0].load_state_dict(weights)
     by_class = arrays["support"][arrays["support_labels"].argsort(stable=True)]
-    found = metric(arrays["query"], rearrange(by_class, "(n k) u d -> n k u d", n=5))
+    found = metric(arrays["query"], rearrange(by_class, "(n k) u d -> n k u d", n=arrays["logits"].shape[1]))
     torch.testing.assert_close(found, arrays["logits"], rtol=1e-5, atol=1e-5)
 
 

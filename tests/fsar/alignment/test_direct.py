@@ -21,9 +21,9 @@ from fsar.alignment import (
 
 @pytest.mark.parametrize("case", ["case0", "case1", "case2"])
 def test_released_bi_mhm(case: str, reference) -> None:
-    arrays = reference("bi_mhm")
-    found = BiMHM().align(arrays[f"{case}/cost"])
-    torch.testing.assert_close(found, arrays[f"{case}/bidirectional_mean_hausdorff"], rtol=1e-5, atol=1e-5)
+    arrays = reference("bi_mhm", case)
+    found = BiMHM().align(arrays["cost"])
+    torch.testing.assert_close(found, arrays["bidirectional_mean_hausdorff"], rtol=1e-5, atol=1e-5)
 
 
 def rows(cost: Tensor) -> list[float]:

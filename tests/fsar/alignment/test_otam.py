@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from fsar.alignment import OTAM
+from fsar.alignment import OTAM, CosineCost
 from fsar.alignment import otam as otam_module
-from fsar.alignment.otam import otam
+from fsar.alignment.otam import _logarithmic, otam
 
 CASES = [f"case{i}" for i in range(7)]
 
@@ -47,7 +47,7 @@ def arithmetic(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("case", CASES)
 def test_released_code(case: str, arithmetic: str, reference) -> None:
-    arrays = {k.split("/")[1]: v for k, v in reference("otam").items() if k.startswith(f"{case}/")}
+    arrays = reference("otam", case)
     cost, temperature = arrays["cost"].requires_grad_(), float(arrays["gamma"])
     one_way = otam(cost, temperature, bidirectional=False)
     both = otam(cost, temperature)
@@ -119,6 +119,24 @@ def test_float32_agrees_with_float64_for_any_range(temperature: float, frames: i
     torch.testing.assert_close(value.double(), exact, rtol=1e-5, atol=1e-4)
     gradient, exact_gradient = (torch.autograd.grad(v.sum(), x)[0] for v, x in ((value, leaf), (exact, exact_leaf)))
     torch.testing.assert_close(gradient.double(), exact_gradient, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("frames", [40, 120, 300])
+def test_two_equal_clips_of_many_frames(frames: int) -> None:
+    """Costs are near 0, so the number of paths alone decides which arithmetic is wide enough."""
+    clip = torch.nn.functional.normalize(torch.randn(1, 1, 16), dim=-1).expand(1, frames, 16)
+    value, cost = OTAM()(clip, clip), CosineCost()(clip, clip)
+    one_way, _ = _logarithmic(cost[0].double().movedim(0, -1).mul(-2), None, None, False, True)
+    torch.testing.assert_close(value[0].double(), one_way, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize(("temperature", "lowest"), [(0.5, -3.0), (0.1, -3.0), (0.1, -20.0)])
+def test_negative_costs_do_not_overflow(temperature: float, lowest: float) -> None:
+    cost = torch.rand(1, 16, 16) * lowest
+    found, leaf = otam(cost, temperature), cost.clone().requires_grad_()
+    exact = published_loop(cost[0].double(), temperature) + published_loop(cost[0].double().mT, temperature)
+    torch.testing.assert_close(found[0].double(), exact, rtol=1e-5, atol=1e-4)
+    assert torch.autograd.grad(otam(leaf, temperature).sum(), leaf)[0].isfinite().all()
 
 
 def test_gradient_is_the_expected_alignment() -> None:

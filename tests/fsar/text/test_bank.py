@@ -57,6 +57,14 @@ def test_kinds(bank: TextBank) -> None:
     )
 
 
+def test_a_file_speaks_of_classes_by_their_whole_names(tmp_path: Path) -> None:
+    name = "Pushing [something]_here"
+    (tmp_path / "texts.json").write_text(json.dumps({name: ["An object is moved."], "Pushing something here": ["No."]}))
+    bank = TextBank(["{}"], str(tmp_path / "texts.json"), brackets="stripped")
+    assert bank.texts(name) == ["Pushing something here"]
+    assert bank.texts(name, ["description"]) == ["An object is moved."]
+
+
 def test_json_is_read_too(tmp_path: Path) -> None:
     (tmp_path / "texts.json").write_text(json.dumps({"pour": ["A liquid runs."]}))
     assert TextBank(descriptions=str(tmp_path / "texts.json")).texts("pour", ["description"]) == ["A liquid runs."]

@@ -48,7 +48,9 @@ def test_tpcm_written_out() -> None:
             a = (norm(q) @ w_q[rows].T) @ (norm(kv) @ w_k[rows].T).T / 8**0.5  # the input biases are zero at first
             heads.append(a.softmax(-1) @ (norm(kv) @ w_v[rows].T))
         hidden = q + attention.out_proj(torch.cat(heads, dim=-1))
-        expected = hidden + module.feed_forward(module.hidden_norm(hidden))
+        first, _, second = module.feed_forward
+        wide = first(module.hidden_norm(hidden))
+        expected = hidden + second(wide * (1 + torch.erf(wide / 2**0.5)) / 2)  # GELU
         torch.testing.assert_close(module(frames, words), expected)
 
 
@@ -82,6 +84,23 @@ def test_one_shot_prototypes_are_the_support_itself(tiny: Tiny, pixels: Pixels) 
         support = method.tpcm(method.encode(episode.support, words), words)
         query = method.tpcm(method.encode(episode.query))
         torch.testing.assert_close(method(episode, text).few_shot, method.alignment(query, support))
+
+
+def test_the_share_of_the_text_is_its_weight_unless_given(tiny: Tiny, pixels: Pixels) -> None:
+    episode, text = pixels(), torch.randn(6, 48)
+    with torch.no_grad():
+        default, same, none, few_shot = (
+            make(tiny, temperature=5.0, **options).eval()(episode, text)
+            for options in (
+                {"text_weight": 0.2},
+                {"text_weight": 0.7, "text_share": 0.2},
+                {"text_weight": 0.2, "text_share": 0.0},
+                {"text_weight": 0.0},
+            )
+        )
+    torch.testing.assert_close(default.probabilities, same.probabilities)
+    torch.testing.assert_close(none.probabilities, few_shot.few_shot.softmax(-1))
+    assert not torch.allclose(default.probabilities, none.probabilities, atol=1e-3)
 
 
 def test_loss_and_inference_mix_with_alpha(tiny: Tiny, pixels: Pixels) -> None:

@@ -1,0 +1,188 @@
+"""Cut stored outputs of released code down to what every clone carries.
+
+    python tests/data/cut_reference.py FOLDER_OF_FULL_ARRAYS [TARGET]
+
+A cut keeps whole outputs of the release: fewer cases, fewer queries, classes, clips or frames of a case, as far as the
+released code treats them independently of each other. Nothing is computed again, with one exception that
+:func:`thin_feed_forward` explains. Float32 stays float32.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Arrays = dict[str, Array]
+HERE = Path(__file__).resolve().parent
+
+
+def part(arrays: Arrays, case: str) -> Arrays:
+    """Arrays of a case under their short names."""
+    return {key.removeprefix(f"{case}/"): x for key, x in arrays.items() if key.startswith(f"{case}/")}
+
+
+def whole(arrays: Arrays, *cases: str) -> Arrays:
+    """Cases as they are."""
+    return {key: x for key, x in arrays.items() if key.split("/")[0] in cases}
+
+
+def named(case: str, arrays: Arrays) -> Arrays:
+    """Short names to those of the file."""
+    return {f"{case}/{key}": x for key, x in arrays.items()}
+
+
+def cut_pairs(arrays: Arrays) -> Arrays:
+    """The first query with the first two classes of every case: each pair of clips is aligned on its own."""
+    return {key: x[:1, :2] if x.ndim else x for key, x in arrays.items()}
+
+
+def cut_frame_cosine(arrays: Arrays) -> Arrays:
+    case = part(arrays, "case0")
+    kept = {"query": case["query"][:2], "support": case["support"][:3]}
+    return named("case0", {**kept, "cosine_similarity": case["cosine_similarity"][:2, :3]})
+
+
+def cut_trx_head(arrays: Arrays) -> Arrays:
+    """The smallest case, of three cardinalities; the norm that the release makes and never uses stays out."""
+    return {key: x for key, x in whole(arrays, "case3").items() if "norm_v" not in key}
+
+
+def cut_team(arrays: Arrays) -> Arrays:
+    """The smallest case, without gradients."""
+    return {key: x for key, x in whole(arrays, "case3").items() if "/grad_" not in key}
+
+
+def take_classes(case: Arrays, classes: int, queries: int) -> Arrays:
+    """The first labels of an episode, and the first queries of theirs. Outputs are those of these classes, as few-shot
+    logits are each class's own; probabilities need all classes."""
+    kept, rows = dict(case), case["support_labels"] < classes
+    mine = np.flatnonzero(case["query_labels"] < classes)[:queries]
+    for key in ("support", "support_labels", "support_classes"):
+        if key in case:
+            kept[key] = case[key][rows]
+    for key in ("query", "query_labels", "query_classes"):
+        if key in case:
+            kept[key] = case[key][mine]
+    kept["logits"] = case["logits"][mine, :classes]
+    return kept
+
+
+def cut_ape(arrays: Arrays) -> Arrays:
+    """Two cases with three of their seven queries; channels are chosen by the whole cache, which stays whole."""
+    by_query = ("query", "zero_shot_logits", "ape_logits", "tip_logits")
+    return {key: x[:3] if key.split("/")[1] in by_query else x for key, x in whole(arrays, "case0", "case1").items()}
+
+
+def cut_clip4clip(arrays: Arrays) -> Arrays:
+    """Mean pooling alone: the Transformer's weights are 400 kB."""
+    kept = ("frames", "frame_mask", "text", "logit_scale", "mean_pool_logits")
+    return named("case0", {key: x for key, x in part(arrays, "case0").items() if key in kept})
+
+
+def cut_action_clip(arrays: Arrays) -> Arrays:
+    """The heads but the Transformers, of 0.1 and 1.6 MB, on two clips; the loss; the temporal shift."""
+    kept = whole(arrays, "meanP", "Conv_1D", "LSTM", "kl_loss", "temporal_shift")
+    for head in ("meanP", "Conv_1D", "LSTM"):
+        for key in ("frames", "video"):
+            kept[f"{head}/{key}"] = kept[f"{head}/{key}"][:2]
+    for key in ("tokens_lnd", "shifted_lnd"):  # token, clip·frame, channel
+        kept[f"temporal_shift/{key}"] = kept[f"temporal_shift/{key}"][:3, :8]
+    unused = ("Conv_1D/weight/frame_position_embeddings.weight", "LSTM/weight/frame_position_embeddings.weight")
+    return {key: x for key, x in kept.items() if key not in unused}
+
+
+def cut_clip_fsar(arrays: Arrays) -> Arrays:
+    """One training and three test cases. The training case keeps all clips, which its losses are over."""
+    train = part(arrays, "train_1shot")
+    train = {key: x for key, x in train.items() if not key.startswith("grad_")}
+    kept = named("train_1shot", thin_feed_forward(train, hidden=128))
+    combined = take_classes(part(arrays, "test_1shot_combined_0.9"), classes=5, queries=2)
+    kept |= named("test_1shot_combined_0.9", thin_feed_forward(combined, hidden=64))
+    five = take_classes(part(arrays, "test_5shot"), classes=2, queries=2)
+    kept |= named("test_5shot", thin_feed_forward(five, hidden=112))
+    text_only = take_classes(part(arrays, "test_1shot_text_only"), classes=5, queries=5)
+    unused = {key: np.zeros_like(x) for key, x in text_only.items() if key.startswith("temporal/")}
+    return kept | named("test_1shot_text_only", text_only | unused)
+
+
+def thin_feed_forward(case: Arrays, hidden: int) -> Arrays:
+    """Keep the first hidden units of the feed-forward part, and zero the other 2048 - ``hidden``.
+
+    The output weights of the units that stay are solved anew (float64) so that every token that the case really sends
+    through has the same output as with all units: the release's logits then follow from them too, to rounding. The
+    gradients do not, so the cut holds none.
+    """
+    prefix = "temporal/layers.0."
+    x = {key.removeprefix(prefix): v.astype(np.float64) for key, v in case.items() if key.startswith(prefix)}
+    per_clip = np.argsort(case["support_labels"], kind="stable")
+    words = case["text"][case["support_classes"]][:, None]
+    support = np.concatenate([case["support"], words], axis=1)[per_clip].astype(np.float64)
+    tokens = np.concatenate([attend(x, support)[:, :-1].reshape(-1, 16), attend(x, case["query"]).reshape(-1, 16)])
+    before = gelu(tokens @ x["1.net.0.weight"].T + x["1.net.0.bias"])
+    solved = np.linalg.lstsq(before[:, :hidden], before @ x["1.net.3.weight"].T, rcond=None)[0]
+    x["1.net.0.weight"][hidden:], x["1.net.0.bias"][hidden:], x["1.net.3.weight"][:] = 0, 0, 0
+    x["1.net.3.weight"][:, :hidden] = solved.T
+    return case | {f"{prefix}{key}": v.astype(np.float32) for key, v in x.items()}
+
+
+def attend(weights: dict[str, NDArray[np.float64]], tokens: Array) -> NDArray[np.float64]:
+    """What enters the feed-forward part: ``x + W_o softmax(q kᵀ / sqrt 2) v`` with 8 heads of 2."""
+    x = tokens.astype(np.float64)
+    centred = x - x.mean(-1, keepdims=True)
+    normed = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5)
+    normed = normed * weights["0.norm.weight"] + weights["0.norm.bias"]
+    q, k, v = ((normed @ weights[f"0.fn.to_{n}.weight"].T).reshape(*x.shape[:2], 8, 2).swapaxes(1, 2) for n in "qkv")
+    scores = np.exp(q @ k.swapaxes(-1, -2) / np.sqrt(2))
+    mixed = (scores / scores.sum(-1, keepdims=True) @ v).swapaxes(1, 2).reshape(x.shape)
+    return x + mixed @ weights["0.fn.to_out.0.weight"].T + weights["0.fn.to_out.0.bias"]
+
+
+def gelu(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return torch.nn.functional.gelu(torch.from_numpy(x)).numpy()
+
+
+def cut_ts_fsar(arrays: Arrays) -> Arrays:
+    """Logits and losses of both training cases; tokens and descriptors of two frames."""
+    kept: Arrays = {}
+    for name in ("case0", "case1"):
+        case = part(arrays, name)
+        big = ("support", "query", "side_tokens_first", "descriptors", "class_tokens", "clip_features")
+        kept |= named(name, {k: x for k, x in case.items() if k not in big and not k.startswith("grad_weight")})
+    tokens, descriptors = arrays["case0/side_tokens_first"], arrays["case0/descriptors"]
+    return kept | {"case0/side_tokens_first": tokens[:2], "case0/descriptors": descriptors[:1, :2]}
+
+
+CUTS: dict[str, Callable[[Arrays], Arrays]] = {
+    "otam": cut_pairs,
+    "bi_mhm": cut_pairs,
+    "frame_cosine": cut_frame_cosine,
+    "trx_head": cut_trx_head,
+    "team": cut_team,
+    "clip_fsar": cut_clip_fsar,
+    "action_clip": cut_action_clip,
+    "clip4clip": cut_clip4clip,
+    "ape": cut_ape,
+    "ts_fsar": cut_ts_fsar,
+}
+
+
+def cut(folder: Path, name: str) -> Arrays:
+    """The cut of one file in the folder of full arrays."""
+    with np.load(folder / f"{name}.npz") as arrays:
+        return CUTS[name](dict(arrays))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) not in (2, 3):
+        sys.exit(f"usage: {sys.argv[0]} FOLDER_OF_FULL_ARRAYS [TARGET]")
+    target = Path(sys.argv[2]) if len(sys.argv) == 3 else HERE
+    for each in CUTS:
+        found: dict[str, Any] = cut(Path(sys.argv[1]), each)
+        np.savez_compressed(target / f"{each}.npz", **found)
