@@ -16,11 +16,11 @@ from episodes.dataset import index_episodes
 from episodes.episode import Episode, VideoBatch
 from episodes.sampler import EpisodeSampler
 from fsar import evaluation
-from fsar.alignment import OTAM, FrameMean
+from fsar.alignment import OTAM, Alignment, FrameMean
 from fsar.clip.frame_encoder import FrameEncoder
 from fsar.evaluation import VideoBank, feature_key, score_episodes
 from fsar.method import Method
-from fsar.methods import ClipFSAR, Prototype, ZeroShot
+from fsar.methods import ClipFSAR, MAClip, Prototype, ZeroShot
 from fsar.metrics import EpisodeAccuracy
 
 CLASSES, VIDEOS, FRAMES, CHANNELS, SIDE = 6, 48, 4, 16, 4
@@ -67,6 +67,16 @@ class OwnEncoding(Prototype):
         return 2 * self.encoder(clips)
 
 
+class BestShot(Alignment):
+    """The shot whose mean frame is the most alike: not that of the mean of the shots."""
+
+    merges_shots = True
+
+    def forward(self, query: Tensor, support: Tensor, *masks: Tensor | None) -> Tensor:
+        shots = support.mean(-2).unsqueeze(-4)  # (... 1 n k d)
+        return cosine_similarity(query.mean(-2)[..., None, None, :], shots, dim=-1).amax(-1)
+
+
 def encoder() -> FrameEncoder:
     text: Any = Text()
     return FrameEncoder(Counting(), CHANNELS, SIDE, (0.5,) * 3, (0.3,) * 3, text=text, identity="counting")
@@ -95,6 +105,9 @@ METHODS: dict[str, Any] = {
     "clip_fsar after": lambda: ClipFSAR(encoder(), OTAM(), merge="after"),
     "clip_fsar before": lambda: ClipFSAR(encoder(), OTAM(), merge="before", inference="combined"),
     "clip_fsar text": lambda: ClipFSAR(encoder(), OTAM(), inference="text"),
+    "clip_fsar best shot": lambda: ClipFSAR(encoder(), BestShot()),
+    "ma_clip best shot": lambda: MAClip(encoder(), BestShot(), text_weight=0.0),
+    "prototype best shot": lambda: Prototype(encoder(), BestShot()),
     "prototype": lambda: Prototype(encoder(), FrameMean()),
     "zero_shot": lambda: ZeroShot(encoder()),
     "two roles": lambda: TwoRoles(encoder(), OTAM()),

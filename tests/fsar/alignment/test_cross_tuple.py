@@ -26,7 +26,7 @@ def test_released_code(case: str, reference) -> None:
 @pytest.mark.parametrize("case", ["case0", "case1", "case2", "case3"])
 def test_released_head(case: str, reference) -> None:
     """All cardinalities together: logits of each and their mean, the loss, and the gradients of the features."""
-    arrays = {k.removeprefix(f"{case}/"): v for k, v in reference("trx_head").items() if k.startswith(f"{case}/")}
+    arrays = reference("trx_head", case)
     weights = {k.removeprefix("weight/"): v for k, v in arrays.items() if k.startswith("weight/") and "norm_v" not in k}
     positions = weights.pop("transformers.0.pe.pe")[0]
     weights = {k: v for k, v in weights.items() if not k.endswith("pe.pe")}

@@ -38,9 +38,6 @@ MAKERS: dict[str, Callable[[Tiny], Method]] = {
     "ts_fsar otam": lambda tiny: TSFSAR(tiny(), LADDER, train_classes=6, alignment=OTAM()),
     "clip_fsar aim": lambda tiny: ClipFSAR(Adapted(tiny(), AIM(drop_path=0)), OTAM()),
     "clip_fsar lora": lambda tiny: ClipFSAR(Adapted(tiny(), LoRA()), OTAM()),
-    "ma_clip trx": lambda tiny: MAClip(Adapted(tiny(), MAClipAdapter()), TRX(48, (2,), width=16)),
-    "clip_fsar trx": lambda tiny: ClipFSAR(tiny(), TRX(48, (2,), width=16)),
-    "prototype trx": lambda tiny: Prototype(tiny(), TRX(48, (2,), width=16)),
     "prototype evl": lambda tiny: Prototype(Beside(tiny(), EVL(layers=1, dropout=0)), OTAM()),
     "prototype ladder": lambda tiny: Prototype(Beside(tiny(), LADDER), BiMHM()),
 }
@@ -139,6 +136,11 @@ def test_only_what_the_paper_trains_is_trained(tiny: Tiny, name: str) -> None:
     names = [n for n, p in MAKERS[name](tiny).named_parameters() if p.requires_grad]
     assert names
     assert [n for n in names if not re.search(TRAINED[name], n)] == []
+
+
+def test_ma_clip_with_a_metric_that_compares_every_shot(tiny: Tiny, pixels: Pixels) -> None:
+    method = MAClip(Adapted(tiny(), MAClipAdapter()), TRX(48, width=16)).eval()
+    assert method(pixels(shots=2)).logits.shape == (6, 3)
 
 
 OTHERS: dict[str, Callable[[Tiny], Method]] = {
