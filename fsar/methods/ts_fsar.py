@@ -109,13 +109,20 @@ class TSFSAR(Method):
 
     def query_parts(self, features: Tensor) -> Parts:
         """Descriptors and class tokens of the frames; the pooled features of both text branches."""
-        descriptor, z, clip = features.split(self.sizes, dim=-1)
-        frames = features[..., : self.sizes[0] + self.sizes[1]]
-        frames = frames if isinstance(self.alignment, AlphaDistance) else descriptor
-        return {"frames": frames, "side": self.up(z).mean(-2), "clip": self.over_frames(clip).mean(-2)}
+        _, z, clip = features.split(self.sizes, dim=-1)
+        return {
+            "frames": self.select_frames(features),
+            "side": self.up(z).mean(-2),
+            "clip": self.over_frames(clip).mean(-2),
+        }
 
     def support_parts(self, features: Tensor, text: Tensor | None) -> Parts:
-        return self.query_parts(features) if self.training else {"frames": self.query_parts(features)["frames"]}
+        return self.query_parts(features) if self.training else {"frames": self.select_frames(features)}
+
+    def select_frames(self, features: Tensor) -> Tensor:
+        """Of the features, what the alignment reads: descriptors, and with them the class tokens for the paper's."""
+        descriptor, z, _ = self.sizes
+        return features[..., : descriptor + z if isinstance(self.alignment, AlphaDistance) else descriptor]
 
     def over_frames(self, clip: Tensor) -> Tensor:
         """CLIP's frame features that know each other, ``(... t d)`` to the same."""

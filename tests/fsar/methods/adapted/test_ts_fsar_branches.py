@@ -57,6 +57,17 @@ def test_text_logits_are_a_hundred_cosines(method: TSFSAR, pixels: Pixels) -> No
             torch.testing.assert_close(method(episode, text).probabilities, wanted, rtol=1e-3, atol=1e-4)
 
 
+def test_text_branches_of_supports_are_for_training_alone(method: TSFSAR, monkeypatch: pytest.MonkeyPatch) -> None:
+    features = torch.randn(2, 8, sum(method.sizes))
+    everything = method.train().support_parts(features, None)
+    assert set(everything) == {"frames", "side", "clip"}
+    for branch in ("up", "clip_attention"):
+        monkeypatch.setattr(getattr(method, branch), "forward", None)  # may not be called
+    (frames,) = method.eval().support_parts(features, None).values()
+    assert torch.equal(frames, everything["frames"])
+    assert torch.equal(frames, features[..., : sum(method.sizes[:2])])
+
+
 @pytest.mark.parametrize("case", ["case0", "case1"])
 def test_losses_reproduce_the_released_code(method: TSFSAR, reference: Reference, case: str) -> None:
     arrays = reference("ts_fsar", case)
