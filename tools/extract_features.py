@@ -10,9 +10,10 @@ tower reads (as much for each).
 Give it the same data and method files and options as the run that is to read the features, which are stored under a
 key of all that decides them. An interrupted extraction goes on when it is started again. ``--devices`` and
 ``--num_nodes`` spread it over devices and machines by Lightning's own engine; each process takes every n-th chunk of
-16 videos. Processes that were started separately on one store help each other as well, though they may do some chunks
-twice. ``--dtype float16`` is close to float32 for weights in float32; ``bfloat16`` is exact for an encoder with
-``precision: bf16``, and coarser for any other.
+16 videos. Of two extractions into one store the second waits for the first; where the second has several processes,
+which cannot wait that long for each other, it refuses. ``--verify`` reads back what is stored and encodes anew what is
+damaged or whose videos have changed. ``--dtype float16`` is close to float32 for weights in float32; ``bfloat16`` is
+exact for an encoder with ``precision: bf16``, and coarser for any other.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -30,8 +32,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from episodes.datamodule import EpisodicDataModule
-from episodes.features import FeatureStore, FeatureWriter
+from episodes.dataset import ClipDataset
+from episodes.features import FeatureStore, FeatureWriter, folder_name, mend, store_key
+from episodes.features.key import Key
 from episodes.features.precision import Precision
+from episodes.locks import held_alone
 from fsar.evaluation import feature_key, to_store
 from fsar.learner import Learner
 from fsar.terminal.failure import Options, one_message
@@ -65,6 +70,7 @@ class Extractor(LightningModule):
         splits: which of ``train``, ``val`` and ``test``; those without videos are left out.
         views: random views of every training video.
         dtype: of the stored features.
+        verify: read what is there, and make anew what is damaged or whose videos have changed.
     """
 
     def __init__(
@@ -75,11 +81,13 @@ class Extractor(LightningModule):
         splits: Sequence[str],
         views: int,
         dtype: Precision,
+        verify: bool = False,
     ) -> None:
         super().__init__()
         self.method = learner.method
         self.data = datamodule
         self.root, self.splits, self.views, self.dtype_on_disk = root, splits, views, dtype
+        self.verify, self.held = verify, ExitStack()
         self.writers: list[FeatureWriter] = []
         self.work: Work = []
         self.allow_zero_length_dataloader_with_multiple_devices = True  # little may be left to do
@@ -91,17 +99,35 @@ class Extractor(LightningModule):
         self.data.setup("test")
         key = feature_key(self.method)
         rank, world = self.trainer.global_rank, self.trainer.world_size
-        for name in self.splits:
-            if not len(self.data.load().split(name)):
-                continue
-            clips = self.data.clips(self.data.splits[name], name == "train", stored=True)
+        clips = {
+            name: self.data.clips(self.data.splits[name], name == "train", stored=True)
+            for name in self.splits
+            if len(self.data.load().split(name))
+        }
+        self._take(key, list(clips.values()))
+        for name, some in clips.items():
             views = self.views if name == "train" else 1
-            self.writers.append(FeatureWriter(self.root, clips, key, views, self.dtype_on_disk))
+            self.writers.append(FeatureWriter(self.root, some, key, views, self.dtype_on_disk))
         every = [(writer, chunk) for writer in self.writers for chunk in range(len(writer))]
         todo = {(writer, chunk) for writer in self.writers for chunk in writer.pending()}
         rank_zero_info(f"{len(todo)} chunks of videos to encode, {len(every) - len(todo)} are there already")
         # of all chunks, since what is left to do changes while the processes look
         self.work = [item for item in every[rank::world] if item in todo]
+
+    def _take(self, key: str | Key, clips: Sequence[ClipDataset]) -> None:
+        """The first process takes the locks of all stores, in one order for everybody, and mends them if asked to."""
+        refusal = ""
+        if self.trainer.is_global_zero:
+            try:
+                for some in sorted(clips, key=lambda some: folder_name(some.split, store_key(some, key))):
+                    folder = self.root / folder_name(some.split, store_key(some, key))
+                    self.held.enter_context(held_alone(folder, wait=self.trainer.world_size == 1))
+                    if self.verify and (count := mend(self.root, some, key)):
+                        rank_zero_info(f"{folder}: {count} chunks are damaged or have changed, and are made anew")
+            except OSError as error:
+                refusal = str(error)
+        if refusal := self.trainer.strategy.broadcast(refusal):  # all processes end, and none waits for the first
+            raise BlockingIOError(refusal)
 
     def predict_dataloader(self) -> DataLoader[tuple[int, Tensor]]:
         """This process's chunks, decoded by the data module's number of workers."""
@@ -122,6 +148,7 @@ class Extractor(LightningModule):
         if self.trainer.is_global_zero:
             for writer in self.writers:
                 writer.finish()
+        self.held.close()
         self.trainer.strategy.barrier()
 
     def stores(self) -> list[FeatureStore]:
@@ -137,7 +164,7 @@ def main(args: list[str] | None = None) -> None:
     parser.add_argument("--splits", nargs="+", choices=("train", "val", "test"), default=("train", "val", "test"))
     parser.add_argument("--views", type=int, default=1, help="random views of every training video")
     parser.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), default="float32")
-    parser.add_argument("--verify", action="store_true", help="read everything back and compare checksums")
+    parser.add_argument("--verify", action="store_true", help="read all back; make anew what is damaged or has changed")
     for name in ("accelerator", "devices", "num_nodes", "strategy"):
         parser.add_argument(f"--{name}", help=f"same as --trainer.{name}")
     own, rest = parser.parse_known_args(args)
@@ -147,10 +174,11 @@ def main(args: list[str] | None = None) -> None:
         if (value := getattr(own, name)) is not None:
             rest += [f"--trainer.{name}", value]
     cli = configured(rest)
-    extractor = Extractor(cli.model, cli.datamodule, own.store, own.splits, own.views, own.dtype)
+    extractor = Extractor(cli.model, cli.datamodule, own.store, own.splits, own.views, own.dtype, own.verify)
     start = time.perf_counter()
     warnings.filterwarnings("ignore", message="Total length of `DataLoader` across ranks is zero")
-    cli.trainer.predict(extractor, return_predictions=False)
+    with extractor.held:
+        cli.trainer.predict(extractor, return_predictions=False)
     if not cli.trainer.is_global_zero:
         return
     for store in extractor.stores():

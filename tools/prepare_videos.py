@@ -10,7 +10,7 @@ pack   some frames of each video, uncompressed, in one memory-mapped file: by fa
 
 The layout stays that of --root, so --out takes its place in every configuration; a pack is one file, which the
 published benchmarks read and ``episodes.splits.Folder`` does not. An interrupted run goes on where it stopped when it
-is started again.
+is started again; one that is started while another writes to the same --out waits for it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,10 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument("--fps", type=float, default=0.0, help="of folders of frames, which do not tell it")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--measure", type=int, nargs="?", const=20, metavar="N", help="measure all forms on N videos")
+    parser.add_argument("--verify", action="store_true", help="read a pack back; make anew the clips that are damaged")
     options = parser.parse_args(args)
+    if options.verify and options.form != "pack":
+        parser.error("--verify reads a pack back: give --form pack")
     if options.measure is None and not (options.out and options.form):
         parser.error("give --out and --form, or --measure to see what they cost")
     if options.workers < 1:
@@ -99,6 +102,7 @@ def run(options: argparse.Namespace, videos: list[str], wanted: Settings) -> int
             wanted,
             options.workers,
             lambda done, total: bar.update(task, completed=done),
+            options.verify,
         )
     print(f"{len(videos) - len(failed):,} of {len(videos):,} videos are in {options.out}")
     for video, cause in sorted(failed.items()):

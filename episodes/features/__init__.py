@@ -12,12 +12,28 @@ clips were measured; LMDB 0.13, safetensors 0.3, zarr 9) and all processes of a 
 Writing is safe against whatever may stop it. Work is cut into chunks of 16 videos; a chunk becomes a file in ``parts/``
 under a temporary name, is brought to disk, and only then gets its final name. What has its final name is complete, and
 another start goes on with the chunks that are missing. Two writers at once do no harm: each looks whether a chunk is
-there before it makes it, and when both make the same one, the first counts. At last the parts are joined, with a
-checksum of each; the joined file is renamed as well, and its existence means that the store is complete.
+there before it makes it. (``tools/extract_features.py`` lets the second wait, for both would do the same chunks.) At
+last the parts are joined, with a checksum of each video's features; the joined file is renamed as well, and its
+existence means that the store is complete.
+
+Nothing on disk is believed unseen. On opening, shape, dtype, counts and checksums of the small files are compared with
+one another, and every video with its size, time, and hash of head, middle and tail (the contents decide: where size and
+time are as before they are not read, and a copy with another time is the same video); features are compared with their
+checksum when they are first read. :func:`mend` takes out what is damaged, so that only that is encoded again.
 """
 
-from episodes.features.key import made_from, store_key
+from episodes.features.key import folder_name, made_from, store_key
+from episodes.features.mend import mend
 from episodes.features.store import FeatureStore, StoredClips, open_store
 from episodes.features.writer import FeatureWriter
 
-__all__ = ["FeatureStore", "FeatureWriter", "StoredClips", "made_from", "open_store", "store_key"]
+__all__ = [
+    "FeatureStore",
+    "FeatureWriter",
+    "StoredClips",
+    "folder_name",
+    "made_from",
+    "mend",
+    "open_store",
+    "store_key",
+]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,49 +11,87 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from episodes.dataset import ClipDataset
+from episodes.features.checks import (
+    EXTRACT,
+    FEATURES,
+    META,
+    check_files,
+    damaged,
+    finite,
+    open_features,
+    read_json,
+    refuse_changes,
+    sum_of,
+)
 from episodes.features.key import Key, differences, folder_name, store_key
 from episodes.features.precision import Precision, from_numpy
 from episodes.sampler import hash_words
 from episodes.splits import Split
 
 CHUNK = 16
-"""Videos that are encoded, written and checked together: what an interruption can cost each process."""
-
-EXTRACT = "`python tools/extract_features.py --store FOLDER` with the same -c files and options makes it."
+"""Videos that are encoded and written together: what an interruption can cost each process."""
 
 
 class FeatureStore:
-    """A complete store, open for reading.
+    """A complete store, open for reading. Shapes, dtype, counts and the presence of checksums are checked at once,
+    the features of a video and view when they are first read in a process.
 
     Args:
         folder: of the store, ``<root>/<split>-<key>``.
 
     Raises:
         FileNotFoundError: when it is not there, or was not finished.
+        ValueError: when its files are damaged.
     """
 
     def __init__(self, folder: Path) -> None:
-        if not (folder / "features.npy").is_file():
+        if not (folder / FEATURES).is_file():
             parts = len(list((folder / "parts").glob("[0-9]*.npy"))) if folder.is_dir() else 0
             state = f"is not finished ({parts} chunks of {CHUNK} videos are there)" if folder.is_dir() else "is missing"
             raise FileNotFoundError(f"the feature store {folder} {state}. {EXTRACT}")
         self.folder = folder
-        self.meta: dict[str, Any] = json.loads((folder / "meta.json").read_text())
+        self.meta, self.sums = check_files(folder)
         self.views: int = self.meta["views"]
         self.dtype: Precision = self.meta["dtype"]
+        self._unseen = np.full((len(self.meta["paths"]), self.views), self.sums is not None)
         self._features: NDArray[np.generic] | None = None
 
     @property
     def features(self) -> NDArray[np.generic]:
         """``(v m t *)``, memory-mapped; the bits of bfloat16 as uint16."""
         if self._features is None:
-            self._features = np.load(self.folder / "features.npy", mmap_mode="r")
+            self._features = open_features(self.folder)
         return self._features
 
     def take(self, videos: ArrayLike, views: ArrayLike = 0) -> Tensor:
         """Features ``(... t d)`` or tokens ``(... t p w)`` of videos ``(...)`` in views ``(...)``, as stored."""
         index: Any = (videos, views)  # two numbers give a view of the file, which np.array copies
-        return from_numpy(np.array(self.features[index]), self.dtype)
+        rows = np.array(self.features[index])
+        if self._unseen[index].any():
+            for video, view in np.broadcast(videos, views):
+                if self._unseen[video, view]:
+                    if what := self.fault(video, view):
+                        raise damaged(self.folder / FEATURES, what)
+                    self._unseen[video, view] = False
+        return from_numpy(rows, self.dtype)
+
+    def fault(self, video: int, view: int) -> str | None:
+        """What is wrong with the features of a video in a view, or None."""
+        rows = np.array(self.features[video, view])
+        what = None
+        if self.sums is not None and sum_of(rows) != self.sums[video, view]:
+            what = "does not hold what was written"
+        elif not finite(rows, self.dtype):
+            what = "holds NaN or infinity among the features"
+        return what and f"{what} of {self.meta['paths'][video]} (video {video}, view {view})"
+
+    def faults(self) -> dict[int, str]:
+        """``{video: what is wrong}``, from everything that is stored."""
+        found: dict[int, str] = {}
+        for video in range(len(self.meta["paths"])):
+            for what in filter(None, (self.fault(video, view) for view in range(self.views))):
+                found.setdefault(video, what)
+        return found
 
     def verify(self) -> None:
         """Read everything and compare it with the checksums.
@@ -63,14 +99,9 @@ class FeatureStore:
         Raises:
             ValueError: when bytes have changed or a feature is not finite; it names the videos.
         """
-        sums, paths = json.loads((self.folder / "checksums.json").read_text()), self.meta["paths"]
-        for number, start in enumerate(range(0, len(paths), CHUNK)):
-            rows = self.features[start : start + CHUNK]
-            if checksum(rows) != sums[number] or not from_numpy(np.array(rows), self.dtype).isfinite().all():
-                raise ValueError(
-                    f"{self.folder / 'features.npy'}: the features of videos {start} to {start + len(rows) - 1} "
-                    f"({paths[start]} and following) are not what was written. Remove the folder and extract again."
-                )
+        if faults := list(self.faults().values()):
+            more = f"; the same of {len(faults) - 1} more videos" if len(faults) > 1 else ""
+            raise damaged(self.folder / FEATURES, faults[0] + more)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_features": None}  # pickling a memory map would copy the file
@@ -117,33 +148,16 @@ def open_store(root: Path, clips: ClipDataset, encoder: str | Key) -> StoredClip
     if not folder.is_dir():
         raise FileNotFoundError(_stale(root, clips.split.name, key))
     store = FeatureStore(folder)
-    for video, size in enumerate(store.meta["sizes"]):
-        if (now := size_of(clips.split.path(video))) not in (None, size):
-            raise ValueError(
-                f"{clips.split.path(video)} has changed since its features were stored in {folder}: {size} bytes "
-                f"then, {now} now. Remove that folder and extract again."
-            )
+    refuse_changes(folder, store.meta, clips.split)
     return StoredClips(store, clips.split)
 
 
 def _stale(root: Path, split: str, key: dict[str, Any]) -> str:
     """Why there is no store for this key."""
-    stored = {meta.parent: json.loads(meta.read_text())["key"] for meta in sorted(root.glob(f"{split}-*/meta.json"))}
+    stored = {meta.parent: read_json(meta)["key"] for meta in sorted(root.glob(f"{split}-*/{META}"))}
     if not stored:
         return f"{root} holds no features of split {split}. {EXTRACT}"
     folder = min(stored, key=lambda folder: len(differences(stored[folder], key)))
     lines = "".join(f"\n  {line}" for line in differences(stored[folder], key))
     here = f"{root} holds no features of split {split} for this configuration. {folder} differs in{lines}\n"
     return f"{here}{EXTRACT} Without data.features (--data.features null) the videos are read."
-
-
-def checksum(rows: NDArray[np.generic]) -> str:
-    """sha256 of an array's bytes."""
-    return hashlib.sha256(np.ascontiguousarray(rows).tobytes()).hexdigest()
-
-
-def size_of(path: Path) -> int | None:
-    """Bytes of a file, number of entries of a folder of frames; None when it is not there."""
-    if path.is_dir():
-        return sum(1 for _ in path.iterdir())
-    return path.stat().st_size if path.is_file() else None

@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import socket
-from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from episodes.dataset import ClipDataset
+from episodes.features.checks import (
+    FEATURES,
+    KINDS,
+    META,
+    NO_ARRAY,
+    SUMS,
+    damaged,
+    facts_of,
+    read_json,
+    refuse_changes,
+    sum_of,
+)
+from episodes.features.identity import identify
 from episodes.features.key import Key, folder_name, store_key
 from episodes.features.precision import Precision, rounded, to_numpy
-from episodes.features.store import CHUNK, FeatureStore, checksum, size_of
+from episodes.features.store import CHUNK, FeatureStore
+from episodes.files import write_atomically
+from episodes.splits import Split
+
+PARTS = "parts"
+TOLD = {"key", "views", "dtype", "paths", "sizes"}
+"""What every ``meta.json`` tells; the former ones no more."""
 
 
 class FeatureWriter:
@@ -47,17 +64,23 @@ class FeatureWriter:
             )
         self.clips, self.views, self.dtype = clips, views, dtype
         self.folder = root / folder_name(clips.split, key)
-        self.parts = self.folder / "parts"
+        self.parts = self.folder / PARTS
         self.parts.mkdir(parents=True, exist_ok=True)
-        sizes = [size_of(clips.split.path(video)) for video in range(len(clips))]
-        meta = {"key": key, "views": views, "dtype": dtype, "paths": clips.split.paths, "sizes": sizes}
-        _create(self.folder / "meta.json", lambda file: file.write(json.dumps(meta, indent=1).encode()))
-        found = json.loads((self.folder / "meta.json").read_text())
+        meta = self.folder / META
+        if not meta.exists():
+            with write_atomically(meta) as part:
+                part.write_text(
+                    json.dumps({"key": key, "views": views, "dtype": dtype, **_videos(clips.split)}, indent=1)
+                )
+        found = read_json(meta)
+        if not TOLD <= found.keys() <= TOLD | {"times", "hashes"} or found["key"] != json.loads(json.dumps(key)):
+            raise damaged(meta, "is not what was written")
         if (found["views"], found["dtype"]) != (views, dtype):
             raise ValueError(
                 f"{self.folder} holds {found['views']} views in {found['dtype']}, but {views} in {dtype} were asked "
                 "for. Name another store folder, or remove this one."
             )
+        refuse_changes(self.folder, found, clips.split)
 
     def __len__(self) -> int:
         """Number of chunks."""
@@ -66,11 +89,11 @@ class FeatureWriter:
     @property
     def complete(self) -> bool:
         """Whether the store can be opened."""
-        return (self.folder / "features.npy").is_file()
+        return (self.folder / FEATURES).is_file()
 
     def written(self, chunk: int) -> bool:
         """Whether a chunk is there."""
-        return self._part(chunk).is_file() or self.complete
+        return part_of(self.folder, chunk).is_file() or self.complete
 
     def pending(self) -> list[int]:
         """Numbers of the chunks that nobody has written yet."""
@@ -105,7 +128,12 @@ class FeatureWriter:
                     f"features of {self.clips.split.path(video)} are not finite in {self.dtype}: check the encoder's "
                     "weights and precision, or store float32."
                 )
-        _create(self._part(chunk), lambda file: np.save(file, to_numpy(values)))
+        try:
+            if not self.written(chunk):
+                write_part(part_of(self.folder, chunk), to_numpy(values))
+        except FileNotFoundError:  # another writer has joined the parts meanwhile and cleared them away
+            if not self.complete:
+                raise
 
     def rounded(self, features: Tensor) -> Tensor:
         """Features in the store's precision on the CPU, for those who make a chunk bit by bit."""
@@ -116,6 +144,7 @@ class FeatureWriter:
 
         Raises:
             RuntimeError: when chunks are missing.
+            ValueError: when a chunk is not what was written; it is removed, so that it is made anew.
         """
         if missing := len(self.pending()):
             raise RuntimeError(f"{self.folder} lacks {missing} of {len(self)} chunks; start the extraction again.")
@@ -129,44 +158,63 @@ class FeatureWriter:
         return FeatureStore(self.folder)
 
     def _join(self) -> None:
-        first = np.load(self._part(0))
-        shape = (len(self.clips), *first.shape[1:])
-        sums: list[str] = []
-
-        def join(file: BinaryIO) -> None:
-            header = {"descr": first.dtype.str, "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, header)
-            for chunk in range(len(self)):
-                rows = np.load(self._part(chunk))
-                sums.append(checksum(rows))
-                file.write(rows.tobytes())
-
-        whole = _written(self.folder / "features.npy", join)
-        _written(self.folder / "checksums.json", lambda file: file.write(json.dumps(sums).encode())).replace(
-            self.folder / "checksums.json"
-        )
-        whole.replace(self.folder / "features.npy")
-
-    def _part(self, chunk: int) -> Path:
-        return self.parts / f"{chunk:06d}.npy"
-
-
-def _written(path: Path, write: Callable[[BinaryIO], object]) -> Path:
-    """A temporary file beside ``path`` with what ``write`` puts in, brought to disk."""
-    temporary = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}")
-    with temporary.open("wb") as file:
-        write(file)
-        file.flush()
-        os.fsync(file.fileno())
-    return temporary
+        sums: list[list[int]] = []
+        bad: list[Path] = []
+        shape: tuple[int, ...] = ()
+        with write_atomically(self.folder / FEATURES) as whole:
+            with whole.open("wb") as file:
+                for chunk in range(len(self)):
+                    rows = read_part(part := part_of(self.folder, chunk))
+                    if rows is None:
+                        bad.append(part)
+                        continue
+                    if not shape:
+                        shape = (len(self.clips), *rows.shape[1:])
+                        header = {"descr": rows.dtype.str, "fortran_order": False, "shape": shape}
+                        np.lib.format.write_array_header_1_0(file, header)
+                    sums += [[sum_of(view) for view in video] for video in rows]
+                    file.write(rows.tobytes())
+            for part in bad:
+                part.unlink()
+            if bad:
+                raise ValueError(
+                    f"{len(bad)} of {len(self)} chunks in {self.folder} are not what was written, {bad[0].name} first. "
+                    "They were removed: start the extraction again, which makes only them anew."
+                )
+            with write_atomically(self.folder / SUMS) as text:
+                facts = facts_of(KINDS[self.dtype], shape, sums, (self.folder / META).read_bytes())
+                text.write_text(json.dumps(facts), encoding="utf-8")
 
 
-def _create(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Make a file in one step; one that is there already stays as it is."""
-    temporary = _written(path, write)
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return
-    finally:
-        temporary.unlink()
+def part_of(folder: Path, chunk: int) -> Path:
+    """The file of a chunk in a store that is not finished."""
+    return folder / PARTS / f"{chunk:06d}.npy"
+
+
+def write_part(part: Path, rows: NDArray[np.generic]) -> None:
+    """Keep a chunk ``(b m *)``, with the crc32 of its bytes behind them, which readers of .npy do not mind."""
+    with write_atomically(part) as file, file.open("wb") as opened:
+        np.save(opened, rows)
+        opened.write(sum_of(rows).to_bytes(4, "big"))
+
+
+def read_part(part: Path) -> NDArray[np.generic] | None:
+    """A chunk, or None when it is not what was written."""
+    with part.open("rb") as file:
+        try:
+            rows: NDArray[np.generic] = np.load(file)
+        except NO_ARRAY:
+            return None
+        same = file.read() == sum_of(rows).to_bytes(4, "big")
+        return rows if same else None
+
+
+def _videos(split: Split) -> dict[str, Any]:
+    """Paths and identities of a split's videos."""
+    known = [identify(split.path(video)) for video in range(len(split))]
+    return {
+        "paths": split.paths,
+        "sizes": [one and one.size for one in known],
+        "times": [one and one.time for one in known],
+        "hashes": [one and one.hash for one in known],
+    }

@@ -10,14 +10,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from episodes.files import write_atomically
 from episodes.listing import VIDEO_SUFFIXES
+from episodes.locks import held_alone
 from episodes.prepare.packed import SUFFIX, PackWriter
 from episodes.prepare.write import frames_of, write_h264, write_jpegs
 from episodes.video import VideoError, probe
@@ -73,8 +74,10 @@ def prepare(
     settings: Settings,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
+    verify: bool = False,
 ) -> dict[str, str]:
-    """Prepares videos; what an earlier, interrupted call has made is kept.
+    """Prepares videos; what an earlier, interrupted call has made is kept. Of two processes that write to one place the
+    second waits for the first, and then finds made what both were to make.
 
     Args:
         root: the folder that the paths start from.
@@ -83,6 +86,7 @@ def prepare(
         settings: what to make of them.
         workers: processes.
         progress: called with (videos done, videos in all).
+        verify: read a packed store back and make anew the clips that are not what was written.
 
     Returns:
         ``{path: cause}`` of the videos that could not be read.
@@ -97,9 +101,9 @@ def prepare(
     if times > 1:
         both = ", ".join(video for video in videos if name_of(video) == name)
         raise ValueError(f"{both} would all become '{name}': leave out all but one.")
-    _record(out, settings)
     failed: dict[str, str] = {}
-    with PackWriter(out) if settings.form == "pack" else nullcontext() as store:
+    with PackWriter(out, verify) if settings.form == "pack" else held_alone(out) as store:
+        _record(out, settings)
         there = store.places if store else {}
         todo = [v for v in videos if name_of(v) not in there and (store or not target(out, v, settings.form).exists())]
         count = len(videos) - len(todo)
@@ -139,19 +143,20 @@ def prepare_one(video: str, root: Path, out: Path, settings: Settings) -> Clip |
     if settings.form == "pack":
         return Clip(parts.stack(), fps)
     goal.parent.mkdir(parents=True, exist_ok=True)
-    part = goal.with_name(f".part-{goal.name}")
     if settings.form == "jpeg":
-        shutil.rmtree(part, ignore_errors=True)
-        write_jpegs(part, parts, settings.quality)
-    else:
-        if not fps:
-            raise VideoError(source, "a folder of frames does not tell its frames per second: give them (--fps)")
+        folder = goal.with_name(f".part-{goal.name}")
+        shutil.rmtree(folder, ignore_errors=True)
+        write_jpegs(folder, parts, settings.quality)
+        os.replace(folder, goal)
+        return None
+    if not fps:
+        raise VideoError(source, "a folder of frames does not tell its frames per second: give them (--fps)")
+    with write_atomically(goal) as part:
         write_h264(part, parts, fps, settings.crf)
         if (made := probe(part).frames) != kept:
             raise VideoError(
                 source, f"{kept} frames went in, {made} came out: report this file, or choose another form"
             )
-    os.replace(part, goal)
     return None
 
 
@@ -192,10 +197,18 @@ def _run(videos: Sequence[str], attempt: Attempt, workers: int) -> Iterator[tupl
 
 def _record(out: Path, settings: Settings) -> None:
     """Writes down how ``out`` is made, and refuses to go on with one that was made otherwise."""
-    out.mkdir(parents=True, exist_ok=True)
     file, wanted = out / RECORD, asdict(settings)
-    if file.exists() and (found := json.loads(file.read_text(encoding="utf-8"))) != wanted:
-        raise ValueError(f"{out} was made with {found}, now {wanted} is asked for: use the same, or another folder.")
-    part = file.with_name(f".part-{RECORD}")
-    part.write_text(json.dumps(wanted) + "\n", encoding="utf-8")
-    os.replace(part, file)
+    if file.exists():
+        try:
+            found = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(
+                f"{file} is damaged ({error}), so that nobody knows how {out} was made. If it was "
+                f"with {wanted}, remove that file and start again; else name another folder."
+            ) from error
+        if found != wanted:
+            raise ValueError(
+                f"{out} was made with {found}, now {wanted} is asked for: use the same, or another folder."
+            )
+    with write_atomically(file) as part:
+        part.write_text(json.dumps(wanted) + "\n", encoding="utf-8")

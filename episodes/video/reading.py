@@ -105,7 +105,7 @@ def verify(path: str | Path) -> VideoInfo:
     """
     path, info = Path(path), probe(path)
     if packed.is_packed(path):
-        return info
+        return packed.verify(path)
     if path.is_dir():
         images.verify(path)
         return info

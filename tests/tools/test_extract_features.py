@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,8 +20,11 @@ import torch
 import yaml
 from lightning.pytorch import Trainer
 from PIL import Image
+from torch.multiprocessing import ProcessRaisedException
 
 from episodes.features import FeatureWriter
+from episodes.locks import held_alone
+from fsar import cli
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = [f"class_{label}" for label in range(9)]
@@ -119,6 +124,50 @@ def test_two_processes_store_what_one_stores(config: Path, store: Path, tmp_path
     options = ["--devices", "2", "--strategy", "ddp_fork", "--accelerator", "cpu"]
     tool.main(["--store", str(tmp_path), "-c", str(config), *options])
     assert contents(tmp_path) == contents(store)
+
+
+def test_two_extractions_at_once_store_what_one_stores(config: Path, store: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(ROOT / "tools/extract_features.py"), "--store", str(tmp_path), "-c", str(config)]
+    log = tmp_path.parent / "said.txt"
+    with ExitStack() as held, log.open("w") as said:
+        for folder in store.iterdir():
+            held.enter_context(held_alone(tmp_path / folder.name))  # so that both are there before either begins
+        pair = [subprocess.Popen(command, env=environment, stdout=said, stderr=said) for _ in range(2)]
+        while (text := log.read_text()).count("waiting until it has ended") < 2 and all(p.poll() is None for p in pair):
+            time.sleep(0.05)
+    assert [process.wait(timeout=300) for process in pair] == [0, 0], log.read_text()
+    assert f"is being written by process {os.getpid()} on " in text
+    assert contents(tmp_path) == contents(store)
+    assert "0 chunks of videos to encode, 9 are there already" in log.read_text()
+
+
+def test_several_processes_refuse_a_store_that_is_being_written(
+    config: Path, store: Path, tmp_path: Path, tool: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ["--devices", "2", "--strategy", "ddp_fork", "--accelerator", "cpu"]
+    monkeypatch.setattr(sys, "argv", ["extract_features", "--debug"])  # the message of a fork is a long one
+    refused = f"BlockingIOError: process {os.getpid()} on .* is writing .*: wait until it has ended"
+    last = tmp_path / max(folder.name for folder in store.iterdir())
+    with held_alone(last), pytest.raises(ProcessRaisedException, match=refused):
+        tool.main(["--store", str(tmp_path), "-c", str(config), *options])
+
+
+def test_only_damaged_features_are_encoded_again(config: Path, store: Path, tmp_path: Path, tool: ModuleType) -> None:
+    root = shutil.copytree(store, tmp_path / "copy")
+    file = next(root.glob("test-*/features.npy"))
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(SystemExit, match=r"is damaged: features\.npy does not hold what was written of class_8.13"):
+        cli.run(["test", "--run", str(tmp_path / "run"), "-c", str(config), "--data.features", str(root)])
+    written = []
+    write = FeatureWriter.write
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FeatureWriter, "write", lambda self, *args: (written.append(args[0]), write(self, *args)))
+        tool.main(["--store", str(root), "-c", str(config), "--verify"])
+    assert written == [2]
+    assert contents(root) == contents(store)
 
 
 def test_a_stale_store_is_refused(config: Path, store: Path, tools: Any) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -11,6 +14,7 @@ import numpy as np
 import pytest
 
 from episodes.benchmarks import Lists, definition, write_lists
+from episodes.locks import held_alone
 from episodes.prepare import packed
 from episodes.video import probe
 
@@ -87,6 +91,48 @@ def test_the_table_of_costs(tool: ModuleType, root: Path, capsys: pytest.Capture
         "jpeg, 12 frames",
         "pack, 12 frames",
     ]
+
+
+@pytest.mark.parametrize("form", ["pack", "h264", "jpeg"])
+def test_two_processes_make_what_one_makes(tool: ModuleType, root: Path, tmp_path: Path, form: str) -> None:
+    out, alone = (tmp_path / f"{name}.pack" if form == "pack" else tmp_path / name for name in ("two", "one"))
+    args = ["--root", str(root), "--form", form, "--workers", "1"]
+    command = [sys.executable, str(ROOT / "tools" / "prepare_videos.py"), *args, "--out", str(out)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    with held_alone(out):  # so that both are there before either begins
+        pair = [
+            subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            for _ in range(2)
+        ]
+        waiting = [process.stderr.readline() for process in pair if process.stderr]
+    said = [process.communicate(timeout=300) for process in pair]
+    assert [process.returncode for process in pair] == [0, 0], said
+    assert all(f"{out} is being written by process {os.getpid()} on " in line for line in waiting)
+    assert all("3 of 3 videos are in" in printed for printed, _ in said)
+    assert tool.main([*args, "--out", str(alone)]) == 0
+    made = [{path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()} for folder in (out, alone)]
+    assert made[0].keys() == made[1].keys()
+    assert all(path.read_bytes() == made[1][name].read_bytes() for name, path in made[0].items())
+
+
+def test_damaged_clips_of_a_pack_are_made_anew(
+    tool: ModuleType, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "o.pack"
+    args = ["--root", str(root), "--out", str(out), "--form", "pack", "--workers", "1"]
+    assert tool.main(args) == 0
+    expected = [packed.read(out / name, lambda frames, fps: range(frames)) for name in "123"]
+    with (out / packed.FRAMES).open("r+b") as file:
+        file.seek(expected[0].size + 100)
+        file.write(b"damage")
+    (root / "1.mp4").write_text("would fail if it were read again")
+    assert tool.main([*args, "--verify"]) == 0
+    assert packed.clips(out) == ["1", "3", "2"]
+    for name, pixels in zip("123", expected, strict=True):
+        assert np.array_equal(packed.read(out / name, lambda frames, fps: range(frames)), pixels)
+    with pytest.raises(SystemExit):
+        tool.main([*args[:-4], "--form", "jpeg", "--verify"])
+    assert "--verify reads a pack back: give --form pack" in capsys.readouterr().err
 
 
 def test_wrong_options(tool: ModuleType, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

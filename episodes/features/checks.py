@@ -1,0 +1,173 @@
+"""Is a feature store what was written? Its files are checked on opening, each feature when it is first read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+import zlib
+from pathlib import Path
+from tokenize import TokenError
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from episodes.features.identity import Identity, difference
+from episodes.features.precision import Precision
+from episodes.splits import Split
+
+FEATURES, META, SUMS = "features.npy", "meta.json", "checksums.json"
+OLD_CHUNK = 16
+"""Videos under one sha256 in the stores that were made before every feature had a checksum of its own."""
+KINDS: dict[Precision, str] = {"float32": "<f4", "float16": "<f2", "bfloat16": "<u2"}
+"""What a precision is called in a .npy file."""
+
+EXTRACT = "`python tools/extract_features.py --store FOLDER` with the same -c files and options makes it."
+NO_ARRAY = (ValueError, TypeError, SyntaxError, EOFError, OverflowError, MemoryError, TokenError)
+"""What reading a damaged .npy file raises."""
+
+
+def way_out(folder: Path) -> str:
+    """What the reader of a damaged or outdated store is told to do."""
+    return (
+        f"`python tools/extract_features.py --store {folder.parent} --verify` with the same -c files and options makes "
+        "anew what is damaged or has changed, and keeps the rest."
+    )
+
+
+def damaged(file: Path, what: str) -> ValueError:
+    """The one error of a damaged store."""
+    return ValueError(f"the feature store {file.parent} is damaged: {file.name} {what}. {way_out(file.parent)}")
+
+
+def sum_of(rows: NDArray[np.generic]) -> int:
+    """crc32 of an array's bytes."""
+    return zlib.crc32(np.ascontiguousarray(rows).data)
+
+
+def facts_of(dtype: str, shape: tuple[int, ...], sums: list[list[int]], meta: bytes) -> dict[str, Any]:
+    """What ``checksums.json`` holds, of features ``(v m t *)`` and the contents of ``meta.json``."""
+    return {"dtype": dtype, "shape": shape, "meta": hashlib.sha256(meta).hexdigest(), "crc32": sums}
+
+
+def read_json(file: Path) -> Any:
+    """What a JSON file of a store holds.
+
+    Raises:
+        ValueError: when it is missing or no JSON.
+    """
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise damaged(file, "is missing") from error
+    except ValueError as error:
+        raise damaged(file, f"is no JSON ({error})") from error
+
+
+def open_features(folder: Path) -> NDArray[np.generic]:
+    """The features ``(v m t *)``, memory-mapped.
+
+    Raises:
+        ValueError: when the file is no whole .npy file.
+    """
+    file = folder / FEATURES
+    try:
+        features: Any = np.load(file, mmap_mode="r")
+        size = features.offset + features.nbytes
+    except (*NO_ARRAY, AttributeError) as error:
+        raise damaged(file, f"is no array that can be mapped ({error})") from error
+    if (found := file.stat().st_size) != size:
+        raise damaged(file, f"should have {size} bytes and has {found}")
+    return features
+
+
+def check_files(folder: Path) -> tuple[dict[str, Any], NDArray[np.uint32] | None]:
+    """Compare the files of a store with one another.
+
+    Returns:
+        What ``meta.json`` says; and the checksums ``(v m)``, None in a store that was made before there were such.
+
+    Raises:
+        ValueError: when they do not fit; it names the file.
+    """
+    meta, sums, features = read_json(folder / META), read_json(folder / SUMS), open_features(folder)
+    try:
+        dtype, frames = KINDS[meta["dtype"]], meta["key"]["frames"]
+        begins, sizes = (len(meta["paths"]), meta["views"], frames), len(meta["sizes"])
+    except (KeyError, TypeError) as error:
+        raise damaged(folder / META, f"lacks {error} or tells it wrongly") from error
+    found = f"{features.dtype.str} {features.shape}"
+    if features.dtype.str != dtype or features.shape[:3] != begins or not features.flags.c_contiguous:
+        raise damaged(folder / FEATURES, f"holds {found}, but by {META} it begins {dtype} {begins}")
+    if sizes != len(meta["paths"]):
+        raise damaged(folder / META, f"names {len(meta['paths'])} videos and the sizes of {sizes}")
+    if isinstance(sums, list):
+        check_old(folder, meta, sums, features)
+        return meta, None
+    try:
+        stored = f"{sums['dtype']} {tuple(sums['shape'])}"
+        table, about = np.array(sums["crc32"], np.uint32), sums["meta"]
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise damaged(folder / SUMS, f"lacks checksums ({error})") from error
+    if stored != found:
+        raise damaged(folder / FEATURES, f"holds {found}, but by {SUMS} {stored}")
+    if table.shape != features.shape[:2]:
+        raise damaged(folder / SUMS, f"holds {table.shape} checksums instead of {features.shape[:2]}")
+    if hashlib.sha256((folder / META).read_bytes()).hexdigest() != about:
+        raise damaged(folder / META, "is not what was written")
+    return meta, table
+
+
+def check_old(folder: Path, meta: dict[str, Any], sums: list[str], features: NDArray[np.generic]) -> None:
+    """Read all of a store that has a sha256 for every 16 videos, and warn that this is done at every opening.
+
+    Raises:
+        ValueError: when they do not fit.
+    """
+    chunks = [features[start : start + OLD_CHUNK] for start in range(0, len(features), OLD_CHUNK)]
+    if len(chunks) != len(sums):
+        raise damaged(folder / SUMS, f"holds {len(sums)} checksums instead of {len(chunks)}")
+    for number, (rows, expected) in enumerate(zip(chunks, sums, strict=True)):
+        if hashlib.sha256(np.ascontiguousarray(rows).data).hexdigest() != expected or not finite(rows, meta["dtype"]):
+            named = f"{number * OLD_CHUNK} to {number * OLD_CHUNK + len(rows) - 1}"
+            first = meta["paths"][number * OLD_CHUNK]
+            raise damaged(
+                folder / FEATURES, f"does not hold what was written of videos {named} ({first} and following)"
+            )
+    warnings.warn(
+        f"{folder} was made before every feature had a checksum and every video a hash: all of it was read to check "
+        "it, and a video replaced by one of equal size is not noticed. `tools/extract_features.py --verify` brings it "
+        "up to date without encoding.",
+        stacklevel=2,
+    )
+
+
+def finite(rows: NDArray[Any], dtype: Precision) -> bool:
+    """Whether there is neither NaN nor infinity among features."""
+    if dtype == "bfloat16":  # an exponent of ones only
+        return not ((rows & np.uint16(0x7F80)) == 0x7F80).any()
+    return bool(np.isfinite(rows).all())
+
+
+def changes(meta: dict[str, Any], split: Split) -> dict[int, str]:
+    """``{video: what has changed}`` of a split's videos since their identities were stored."""
+    count = len(meta["sizes"])
+    times, hashes = meta.get("times", [None] * count), meta.get("hashes", [""] * count)
+    found = {}
+    for video, (size, time, known) in enumerate(zip(meta["sizes"], times, hashes, strict=True)):
+        if size is not None and (what := difference(split.path(video), Identity(size, time, known))):
+            found[video] = what
+    return found
+
+
+def refuse_changes(folder: Path, meta: dict[str, Any], split: Split) -> None:
+    """Refuse features of videos that are no longer the same.
+
+    Raises:
+        ValueError: naming the first of them.
+    """
+    for video, what in changes(meta, split).items():
+        raise ValueError(
+            f"{split.path(video)} has changed since its features were stored in {folder}: {what}. {way_out(folder)}"
+        )
