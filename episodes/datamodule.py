@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from lightning.fabric.utilities.data import suggested_max_num_workers
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_info
 
 from episodes.dataset import (
     ClipDataset,
@@ -22,6 +23,7 @@ from episodes.dataset import (
     needed_videos,
     readable,
     refuse_limits,
+    refuse_uneven,
 )
 from episodes.episode import Episode
 from episodes.features import StoredClips, made_from, open_store
@@ -140,6 +142,8 @@ class EpisodicDataModule(LightningDataModule):
             if self.benchmark is None:
                 raise ValueError("no benchmark: give one, such as class_path: episodes.splits.Folder and its root.")
             self._benchmark = self.benchmark.load()
+            for note in self._benchmark.notes:
+                rank_zero_info(f"{self._benchmark.name}: {note}")
         return self._benchmark
 
     def prepare_data(self) -> None:
@@ -155,12 +159,15 @@ class EpisodicDataModule(LightningDataModule):
         """
         module = getattr(self.trainer, "lightning_module", None)
         self.follow(getattr(module, "framing", self.framing))
-        for name in {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ()):
-            if name not in self.splits:
-                split = self.load().split(name)
-                if self.check_videos and (self.features is None or self.skip_unreadable):
-                    split, self.left_out[name] = readable(split, self.readers, *self._share, self.skip_unreadable)
-                self.splits[name] = split
+        names = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ())
+        new = {name: self.load().split(name) for name in names if name not in self.splits}
+        for name, split in new.items():
+            if split.class_names:
+                self.episode_sampler(name, split)  # too few classes or clips are told before any video is read
+        for name, split in new.items():
+            if self.check_videos and (self.features is None or self.skip_unreadable):
+                split, self.left_out[name] = readable(split, self.readers, *self._share, self.skip_unreadable)
+            self.splits[name] = split
         if self.trainer is not None and stage == "fit":
             self.trainer.num_sanity_val_steps = 0  # a few batches of videos are not enough for any episode
             if not self.has_validation:
@@ -175,9 +182,9 @@ class EpisodicDataModule(LightningDataModule):
         self.train_transform: Transform = train or framed(framing, "random")
         self.test_transform: Transform = test or framed(framing, "centre")
 
-    def episode_sampler(self, name: str) -> EpisodeSampler:
-        """The episodes of split ``train``, ``val`` or ``test``, after :meth:`setup`."""
-        split, training = self.splits[name], name == "train"
+    def episode_sampler(self, name: str, split: Split | None = None) -> EpisodeSampler:
+        """The episodes of split ``train``, ``val`` or ``test``, after :meth:`setup`; before it those of ``split``."""
+        split, training = self.splits[name] if split is None else split, name == "train"
         try:
             return EpisodeSampler(
                 split.labels,
@@ -220,12 +227,7 @@ class EpisodicDataModule(LightningDataModule):
         """Batches of training episodes of pixels, numbered by epoch."""
         refuse_limits(self.trainer)
         count, (rank, world) = self.counts["train"], self._share
-        step = world * self.episodes_per_batch
-        if count < step or count % step:
-            raise ValueError(
-                f"train_episodes={count} cannot be shared evenly by {world} processes with episodes_per_batch="
-                f"{self.episodes_per_batch}; give a multiple of {step}, such as {max(count // step, 1) * step}."
-            )
+        refuse_uneven(count, world, self.episodes_per_batch)
         return EpisodeLoader(
             EpisodeDataset(self._source("train"), self.episode_sampler("train")),
             batch_size=self.episodes_per_batch,

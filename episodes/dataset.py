@@ -233,6 +233,16 @@ class EpisodeLoader(ClipLoader):
         self._resume = (state["epoch"], state["batches"])
 
 
+def refuse_uneven(episodes: int, world: int, per_batch: int) -> None:
+    """Raises ValueError for training episodes of an epoch that processes cannot share evenly in whole batches."""
+    step = world * per_batch
+    if episodes < step or episodes % step:
+        raise ValueError(
+            f"train_episodes={episodes} cannot be shared evenly by {world} processes with episodes_per_batch="
+            f"{per_batch}; give a multiple of {step}, such as {max(episodes // step, 1) * step}."
+        )
+
+
 def refuse_limits(trainer: Any) -> None:
     """Cutting a loader short would take videos away from episodes that need them.
 

@@ -10,9 +10,22 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
-from episodes.listing import class_folders, find_clips, is_frame_folder, require
+from episodes.listing import (
+    Name,
+    Twice,
+    class_folders,
+    find_clips,
+    is_frame_folder,
+    normal,
+    refuse_links,
+    require,
+    resolve,
+    resolve_names,
+    settle,
+    tell_left_out,
+)
 
 
 @dataclass(frozen=True)
@@ -66,7 +79,7 @@ class Split:
 
     def fingerprint(self) -> str:
         """sha256 hex over names, paths and labels; where the files lie (``root``) does not matter."""
-        facts = [self.name, self.class_names, self.paths, self.labels, self.opposites]
+        facts = [self.name, self.class_names, [normal(path) for path in self.paths], self.labels, self.opposites]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
@@ -80,6 +93,7 @@ class Benchmark:
         val: of the classes that checkpoints are chosen on.
         test: of the classes that are reported.
         facts: what else the record of a result must say, such as the lists' hash and how many videos were there.
+        notes: lines that are shown when work begins, such as what was left out.
 
     Raises:
         ValueError: when a class or a video stands in two splits.
@@ -90,21 +104,10 @@ class Benchmark:
     val: Split
     test: Split
     facts: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for a, b in combinations((self.train, self.val, self.test), 2):
-            names = {name.casefold() for name in a.class_names}
-            self._refuse_shared("class", a, b, [name for name in b.class_names if name.casefold() in names])
-            files = {a.path(i) for i in range(len(a))}
-            self._refuse_shared("video", a, b, [b.paths[i] for i in range(len(b)) if b.path(i) in files])
-
-    def _refuse_shared(self, what: str, a: Split, b: Split, shared: list[str]) -> None:
-        if shared:
-            more = f" and {len(shared) - 3} more" if len(shared) > 3 else ""
-            raise ValueError(
-                f"benchmark {self.name}: {what} {', '.join(map(repr, shared[:3]))}{more} stands in {a.name} and in "
-                f"{b.name}. Few-shot splits must share no {what}; take it out of one of them."
-            )
+        refuse_shared(self.name, (self.train, self.val, self.test))
 
     def split(self, name: str) -> Split:
         """The split called ``train``, ``val`` or ``test``."""
@@ -123,15 +126,34 @@ class BenchmarkSource(Protocol):
         """The benchmark; makes or finds the files when it has to. Gives the same answer every time."""
 
 
-Classes = list[str] | dict[str, list[str]]
+def refuse_shared(name: str, splits: Sequence[Split]) -> None:
+    """Raises ValueError for a class or a video that stands in two splits of the benchmark called ``name``."""
+    for a, b in combinations(splits, 2):
+        classes, files = {name.casefold() for name in a.class_names}, {a.path(i) for i in range(len(a))}
+        found = {
+            "class": [name for name in b.class_names if name.casefold() in classes],
+            "video": [b.paths[i] for i in range(len(b)) if b.path(i) in files],
+        }
+        for what, shared in found.items():
+            if shared:
+                more = f" and {len(shared) - 3} more" if len(shared) > 3 else ""
+                raise ValueError(
+                    f"benchmark {name}: {what} {', '.join(map(repr, shared[:3]))}{more} stands in {a.name} and in "
+                    f"{b.name}. Few-shot splits must share no {what}; take it out of one of them."
+                )
+
+
+Classes = list[Name] | dict[Name, list[Name]]
+Folders = list[str] | dict[str, list[Name]]  # the same by the names on disk
+_WAY_OUT = "Delete one of each, or set data.benchmark.twice: drop leaves them out, keep takes them all."
 
 
 class Folder:
     """Your own clips: ``root/<class>/<clip>`` is a dataset.
 
     A clip is a video file or a folder of frames (images). Classes go to the splits by three explicit lists, or by a
-    seeded random division of all of them. Files that are no videos are passed over and counted in :attr:`ignored`;
-    hidden files (``.name``) are not looked at.
+    seeded random division of all of them. Files that are no clips are left out, said in one line and recorded in
+    results; hidden files (``.name``) and those of the system (``Thumbs.db``, ``__MACOSX``) are not looked at.
 
     Args:
         root: the folder that holds one folder per class.
@@ -142,9 +164,13 @@ class Folder:
         seed: divides the classes at random instead of by lists; the same seed gives the same division everywhere.
         fractions: shares of train, val and test classes when divided at random; they add up to 1.
         name: of the benchmark in results; the folder's name when left out.
+        twice: what becomes of clips that lie there twice. "tell": copies in one class are told and taken; a copy in
+            another class, and a video beside its own frames, are refused. "drop": one of a class is taken, and none of
+            those in two classes. "keep": all are taken. Results list them.
 
     Raises:
-        ValueError: when lists and seed contradict each other, classes are listed twice or have no clips.
+        ValueError: when lists and seed contradict each other, classes are listed twice or have no clips, or clips are
+            there twice.
         FileNotFoundError: when a folder or a clip is missing; the message names the closest one there is.
     """
 
@@ -154,10 +180,11 @@ class Folder:
         train: Classes | None = None,
         val: Classes | None = None,
         test: Classes | None = None,
-        class_names: dict[str, str] | None = None,
+        class_names: dict[Name, Name] | None = None,
         seed: int | None = None,
         fractions: tuple[float, float, float] = (0.6, 0.2, 0.2),
         name: str | None = None,
+        twice: Twice = "tell",
     ) -> None:
         lists = {"train": train, "val": val, "test": test}
         missing = [key for key, value in lists.items() if value is None]
@@ -170,25 +197,39 @@ class Folder:
             raise ValueError("Folder: give either lists of classes or a seed, not both.")
         if min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
             raise ValueError(f"Folder: fractions must be three shares that add up to 1, found {fractions}.")
+        if twice not in get_args(Twice):
+            raise ValueError(f"Folder: twice must be one of {', '.join(get_args(Twice))}; found {twice!r}.")
         self.root, self.class_names, self.seed, self.fractions = Path(root), class_names or {}, seed, fractions
         self.lists: dict[str, Classes] = {key: value for key, value in lists.items() if value is not None}
-        self.name = name or self.root.resolve().name
-        self.ignored: dict[str, int] = {}
+        self.name, self.twice = name or self.root.resolve().name, twice
 
     def load(self) -> Benchmark:
         """Reads the folders; the order of classes is that of the lists, or alphabetical, and clips are sorted."""
         folders = class_folders(self.root)
-        require(self.class_names, folders, "class folder (named in class_names)", self.root)
-        lists = self.lists or self._divided(folders)
-        listed = [folder for classes in lists.values() for folder in classes]
-        require(listed, folders, "class folder", self.root)
-        train, val, test = (
-            read_split(key, self.root, lists[key], self.class_names, self.ignored) for key in ("train", "val", "test")
-        )
-        return Benchmark(self.name, train, val, test)
+        names = resolve_names(self.class_names, folders, "class_names", self.root)
+        lists = self._listed(folders) if self.lists else self._divided(folders)
+        refuse_links(self.root, list(dict.fromkeys(folder for classes in lists.values() for folder in classes)))
+        left_out: dict[str, list[str]] = {}
+        splits = [read_split(key, self.root, lists[key], names, left_out) for key in ("train", "val", "test")]
+        refuse_shared(self.name, splits)  # before what is listed twice is told as a copy
+        twins, notes = settle_splits(splits, self.twice, _WAY_OUT)
+        train, val, test = [split.without(twins) if self.twice == "drop" else split for split in splits]
+        facts = {"files_left_out": {folder: len(others) for folder, others in left_out.items()}, "clips_twice": twins}
+        return Benchmark(self.name, train, val, test, facts, (*tell_left_out(left_out), *notes))
 
-    def _divided(self, folders: Sequence[str]) -> dict[str, Classes]:
-        order = sorted(folders, key=lambda folder: hashlib.sha256(f"{self.seed}/{folder}".encode()).digest())
+    def _listed(self, folders: Sequence[str]) -> dict[str, Folders]:
+        """The lists, with the folders' names as they are on disk."""
+        listed = [name for classes in self.lists.values() for name in classes]
+        found = iter(resolve(listed, folders, "class folder", self.root))
+        return {
+            key: {next(found): clips for clips in classes.values()}
+            if isinstance(classes, dict)
+            else [next(found) for _ in classes]
+            for key, classes in self.lists.items()
+        }
+
+    def _divided(self, folders: Sequence[str]) -> dict[str, Folders]:
+        order = sorted(folders, key=lambda folder: hashlib.sha256(f"{self.seed}/{normal(folder)}".encode()).digest())
         first, second = (round(len(order) * sum(self.fractions[:i])) for i in (1, 2))
         parts = {"train": order[:first], "val": order[first:second], "test": order[second:]}
         for (key, part), share in zip(parts.items(), self.fractions, strict=True):
@@ -197,21 +238,28 @@ class Folder:
                     f"Folder: {len(folders)} classes in {self.root} are too few to divide by fractions "
                     f"{self.fractions}: {key} gets none. Change fractions, or list the classes."
                 )
-        return {key: sorted(part) for key, part in parts.items()}
+        return {key: sorted(part, key=normal) for key, part in parts.items()}
+
+
+def settle_splits(splits: Sequence[Split], twice: Twice, way_out: str) -> tuple[dict[str, str], list[str]]:
+    """:func:`episodes.listing.settle` of the clips of all splits, named by their paths."""
+    names = [path for split in splits for path in split.paths]
+    classes = [split.class_names[label] for split in splits for label in split.labels]
+    return settle([split.path(i) for split in splits for i in range(len(split))], names, classes, twice, way_out)
 
 
 def read_split(
     name: str,
     root: Path,
-    classes: Classes,
+    classes: Folders,
     class_names: Mapping[str, str] | None = None,
-    ignored: dict[str, int] | None = None,
+    left_out: dict[str, list[str]] | None = None,
 ) -> Split:
     """The clips of some class folders as a split; see :class:`Folder` for the arguments."""
-    ignored = {} if ignored is None else ignored
-    names = {folder: folder.replace("_", " ") for folder in classes} | dict(class_names or {})
+    left_out = {} if left_out is None else left_out
+    names = {folder: normal(folder).replace("_", " ") for folder in classes} | dict(class_names or {})
     found = {
-        folder: find_clips(root / folder, classes[folder] if isinstance(classes, dict) else None, ignored)
+        folder: find_clips(root / folder, classes[folder] if isinstance(classes, dict) else None, left_out)
         for folder in classes
     }
     return Split(
@@ -223,15 +271,29 @@ def read_split(
     )
 
 
-def support_split(folder: Path) -> Split:
-    """Labelled clips, one folder per class, that unknown clips are compared with."""
-    return read_split("support", folder, class_folders(folder))
+def support_split(root: Path, class_names: Mapping[str, str] | None = None, notes: list[str] | None = None) -> Split:
+    """Labelled clips, one folder per class, that unknown clips are compared with; see :class:`Folder`.
+
+    ``notes`` gets lines on what was left out and what is there twice.
+
+    Raises:
+        ValueError: for a class without clips, or a clip in two classes or beside its own frames.
+    """
+    folders, left_out = class_folders(root), dict[str, list[str]]()
+    refuse_links(root, folders)
+    split = read_split("support", root, folders, class_names, left_out)
+    _, lines = settle_splits([split], "tell", "Delete one of each.")
+    if notes is not None:
+        notes += [*tell_left_out(left_out), *lines]
+    return split
 
 
-def query_split(path: Path, class_names: tuple[str, ...]) -> Split:
-    """Clips to name: one video, one folder of frames, or a folder of such. Their labels mean nothing (all zero)."""
+def query_split(path: Path, class_names: tuple[str, ...], notes: list[str] | None = None) -> Split:
+    """Clips to name: one video, one folder of frames, or a folder of such; their labels mean nothing. See above."""
     if not path.exists():
         require([path.name], [entry.name for entry in path.parent.glob("*")], "file or folder", path.parent)
-    several = path.is_dir() and not is_frame_folder(path)
-    root, clips = (path, find_clips(path, None, {})) if several else (path.parent, [path.name])
+    several, left_out = path.is_dir() and not is_frame_folder(path), dict[str, list[str]]()
+    root, clips = (path, find_clips(path, None, left_out)) if several else (path.parent, [path.name])
+    if notes is not None:
+        notes += tell_left_out(left_out)
     return Split("query", class_names, tuple(clips), (0,) * len(clips), root)

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from episodes.listing import class_folders, require
-from episodes.splits import query_split, read_split
+from episodes.listing import class_folders, resolve_names
+from episodes.splits import query_split, support_split
 from episodes.video import limits
 from fsar.answer import AlignmentMap, Answer
 from fsar.predictor import named
@@ -38,8 +38,11 @@ def run(args: list[str]) -> None:
     with one_message(own.debug):
         if own.max_pixels is not None:
             os.environ[limits.VARIABLE] = str(own.max_pixels)
-        support = read_support(own.support, own.classes)
-        queries = query_split(own.query, tuple(support))
+        notes: list[str] = []
+        support = read_support(own.support, own.classes, notes)
+        queries = query_split(own.query, tuple(support), notes)
+        for note in notes:
+            print(note, file=sys.stderr)
         unreadable: dict[str, str] = {}
         predictor = named(own.run, own.config, own.encoder, own.checkpoint, overrides, own.device)
         predictor.seconds = own.seconds
@@ -47,7 +50,7 @@ def run(args: list[str]) -> None:
         answers = predictor.predict(support, clips, unreadable, progress=not own.json)
         if own.json:
             counts = {name: len(clips) for name, clips in support.items()}
-            print(json.dumps(report(answers, counts, unreadable), indent=1))
+            print(json.dumps(report(answers, counts, unreadable, notes), indent=1))
         else:
             print("\n\n".join(describe(answer) for answer in answers))
             if answers:
@@ -89,27 +92,28 @@ def read(args: list[str]) -> tuple[argparse.Namespace, list[str]]:
     return own, rest
 
 
-def read_support(folder: Path, classes: Path | None = None) -> dict[str, list[Path]]:
+def read_support(folder: Path, classes: Path | None = None, notes: list[str] | None = None) -> dict[str, list[Path]]:
     """``{class name: clips}`` of a folder of class folders.
 
     Args:
         folder: with one folder per class.
-        classes: YAML of ``folder: name`` lines; ``classes.yaml`` in the folder when there is one.
+        classes: YAML of ``folder: name`` lines, all taken as text; ``classes.yaml`` in the folder when there is one.
+        notes: gets lines on what was left out and what is there twice.
 
     Raises:
         FileNotFoundError: for a folder or file that is not there, or a name in it that is no class folder.
         ValueError: for a class without clips, a YAML file of another form, or two classes of one name.
     """
     folders = class_folders(folder)
-    names: Any = {}
+    names: dict[str, str] = {}
     if classes is None and (folder / "classes.yaml").is_file():
         classes = folder / "classes.yaml"
     if classes is not None:
-        names = read_yaml(classes) or {}
-        if not isinstance(names, dict) or not all(isinstance(name, str) for pair in names.items() for name in pair):
-            raise ValueError(f"{classes} must hold lines `folder: name`, both text; quote names such as 'yes' or '1'.")
-        require(names, folders, f"class folder (named in {classes})", folder)
-    split = read_split("support", folder, folders, names)
+        content = read_yaml(classes, texts=True) or {}
+        if not isinstance(content, dict) or not all(isinstance(name, str) for name in content.values()):
+            raise ValueError(f"{classes} must hold lines `folder: name`, both text.")
+        names = resolve_names(content, folders, str(classes), folder)
+    split = support_split(folder, names, notes)
     support: dict[str, list[Path]] = {name: [] for name in split.class_names}
     for path, label in zip(split.paths, split.labels, strict=True):
         support[split.class_names[label]].append(folder / path)
@@ -135,12 +139,15 @@ def matched(found: AlignmentMap) -> str:
     return f"{found.metric} matches frames {' '.join(pairs)}"
 
 
-def report(answers: Sequence[Answer], support: dict[str, int], unreadable: dict[str, str]) -> dict[str, Any]:
-    """All answers, for JSON: clips per class, answers, the threshold, and what could not be read."""
+def report(
+    answers: Sequence[Answer], support: dict[str, int], unreadable: dict[str, str], notes: Sequence[str] = ()
+) -> dict[str, Any]:
+    """All answers, for JSON: clips per class, answers, the threshold, what could not be read, and what was left out."""
     threshold = answers[0].threshold if answers else None
     return {
         "support": support,
         "answers": [answer.record() for answer in answers],
         "threshold": threshold and {"value": threshold.value, "explanation": threshold.explain()},
         "unreadable": unreadable,
+        "notes": list(notes),
     }

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from episodes.benchmarks.definitions import Dataset
 from episodes.benchmarks.lists import video_id, youtube_id
-from episodes.listing import VIDEO_SUFFIXES
+from episodes.listing import is_passed_over, is_video
 from episodes.prepare import packed
 from episodes.video.images import SUFFIXES
 
@@ -99,11 +99,11 @@ def walk(root: Path) -> Iterator[str]:
             for entry in entries:
                 ending = os.path.splitext(entry.name)[1].lower()
                 path = f"{folder}/{entry.name}" if folder else entry.name
-                if entry.name.startswith("."):
+                if is_passed_over(entry.name):
                     continue
                 if entry.is_dir():
                     inside.append(path)
-                elif ending in VIDEO_SUFFIXES:
+                elif is_video(entry.path):
                     videos.append(path)
                 images |= ending in SUFFIXES
         if images and folder and not inside and not videos:

@@ -48,7 +48,7 @@ def check_file(path: Path) -> None:
             file.seek(0)
             motion_jpeg = path.suffix.lower() in {".mjpeg", ".mjpg"}  # begins like one JPEG
             head = file.read(HEAD)
-            if not motion_jpeg and (kind := _other_kind(head)):
+            if not motion_jpeg and (kind := other_kind(head)):
                 raise VideoError(path, f"not a video, whatever its name says, but {kind}")
             if head.startswith(b"GIF8") and len(head) > 10:  # its decoder alone knows the size, and takes the memory
                 check_pixels(path, *struct.unpack("<HH", head[6:10]))
@@ -63,7 +63,7 @@ def check_file(path: Path) -> None:
         raise VideoError(path, f"cannot be opened: {error.strerror or error}") from error
 
 
-def _other_kind(head: bytes) -> str:
+def other_kind(head: bytes) -> str:
     """What a file is that begins so, where that is plainly no video; else "".
 
     FFmpeg goes by content, not by name. Pictures it serves as videos of one frame, and lists of files, whatever they

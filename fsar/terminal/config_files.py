@@ -39,8 +39,8 @@ def check_files(args: Sequence[str]) -> None:
             raise ValueError(f"-c {name}: expected sections such as trainer:, data: and model:, found {found}.")
 
 
-def read_yaml(path: Path) -> Any:
-    """What a YAML file says.
+def read_yaml(path: Path, texts: bool = False) -> Any:
+    """What a YAML file says; with ``texts`` every value is the text that stands there, such as ``007`` and ``yes``.
 
     Raises:
         ValueError: when it is not YAML, or holds a key twice, of which the second would win.
@@ -55,7 +55,7 @@ def read_yaml(path: Path) -> Any:
         raise ValueError(f"{path}: not YAML, line {line}: {error.problem}.") from None
     for key, line in twice(node):
         raise ValueError(f"{path}: {key} stands there twice, again in line {line}: keep one of them.")
-    return yaml.safe_load(text)
+    return yaml.load(text, yaml.BaseLoader if texts else yaml.SafeLoader)
 
 
 def twice(node: yaml.Node | None, prefix: str = "") -> Iterator[tuple[str, int]]:

@@ -41,7 +41,10 @@ def test_folder_by_lists(root: Path) -> None:
     assert benchmark.train.labels == (0, 0, 0, 1, 1, 1)
     assert benchmark.train.path(0) == root / "jump_rope" / "a.AVI"
     assert benchmark.split("test").class_names == ("a person swims",)
-    assert source.ignored == {"jump_rope": 2, "walk": 2, "run": 2, "swim": 2}
+    assert benchmark.facts["files_left_out"] == {"jump_rope": 2, "walk": 2, "run": 2, "swim": 2}
+    assert benchmark.notes == (
+        "left out: 8 entries that are no clips (jump_rope/notes.txt, jump_rope/nothing, walk/notes.txt, ...)",
+    )
 
 
 def test_folder_with_listed_clips_and_no_validation(root: Path) -> None:

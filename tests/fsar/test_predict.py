@@ -133,7 +133,7 @@ def test_wrong_options(options: list[str], message: str, capsys: pytest.CaptureF
     ("content", "message"),
     [
         ("class_9: x", r"no class folder \(named in .*classes\.yaml\) 'class_9'; did you mean"),
-        ("class_0: 3", "lines `folder: name`"),
+        ("class_0: [3]", "lines `folder: name`"),
         ("[a, b]", "lines `folder: name`"),
         ("class_0: class 1", "class name 'class 1' occurs 2 times"),
     ],
