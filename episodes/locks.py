@@ -8,7 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -63,7 +63,8 @@ def held_alone(folder: Path, wait: bool = True) -> Iterator[None]:
 
 
 def _who(holder: Path) -> str:
-    try:
-        return holder.read_text(encoding="utf-8")
-    except FileNotFoundError:  # it has taken the lock this moment
-        return "another process"
+    for _ in range(5):
+        with suppress(FileNotFoundError):
+            return holder.read_text(encoding="utf-8")
+        time.sleep(POLL)  # it has taken the lock this moment
+    return "another process"

@@ -17,7 +17,7 @@ PIECE = 64 * 1024
 class Identity(NamedTuple):
     """What tells one video from another.
 
-    Args:
+    Attributes:
         size: bytes of a file, number of entries of a folder of frames, frames of a packed clip.
         time: of its last change, in nanoseconds; of a folder the last of its own and its first, middle and last
             entries'; of a packed clip, whose files change with every clip that is added, a checksum of its frames.
