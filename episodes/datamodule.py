@@ -157,13 +157,11 @@ class EpisodicDataModule(LightningDataModule):
         Raises:
             VideoError: when some cannot be read and ``skip_unreadable`` is false.
         """
-        module = getattr(self.trainer, "lightning_module", None)
-        self.follow(getattr(module, "framing", self.framing))
+        self.follow(getattr(getattr(self.trainer, "lightning_module", None), "framing", self.framing))
         names = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ())
         new = {name: self.load().split(name) for name in names if name not in self.splits}
-        for name, split in new.items():
-            if split.class_names:
-                self.episode_sampler(name, split)  # too few classes or clips are told before any video is read
+        for name in (name for name, split in new.items() if split.class_names):
+            self.episode_sampler(name, new[name])  # too few classes or clips are told before any video is read
         for name, split in new.items():
             if self.check_videos and (self.features is None or self.skip_unreadable):
                 split, self.left_out[name] = readable(split, self.readers, *self._share, self.skip_unreadable)

@@ -129,10 +129,10 @@ class BenchmarkSource(Protocol):
 def refuse_shared(name: str, splits: Sequence[Split]) -> None:
     """Raises ValueError for a class or a video that stands in two splits of the benchmark called ``name``."""
     for a, b in combinations(splits, 2):
-        classes, files = {name.casefold() for name in a.class_names}, {a.path(i) for i in range(len(a))}
+        classes, files = {name.casefold() for name in a.class_names}, {f"{a.root}/{path}" for path in a.paths}
         found = {
             "class": [name for name in b.class_names if name.casefold() in classes],
-            "video": [b.paths[i] for i in range(len(b)) if b.path(i) in files],
+            "video": [path for path in b.paths if f"{b.root}/{path}" in files],
         }
         for what, shared in found.items():
             if shared:

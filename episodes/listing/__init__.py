@@ -11,19 +11,22 @@ from episodes.listing.folders import (
 )
 from episodes.listing.kinds import VIDEO_SUFFIXES, is_passed_over, is_video, looks_like_video
 from episodes.listing.names import Name, normal, require, resolve, resolve_names
-from episodes.listing.twice import Pair, Twice, describe_pairs, find_equal, find_pairs, settle
+from episodes.listing.survey import Surveyed, survey
+from episodes.listing.twice import Pair, Twice, describe_pairs, find_equal, find_pairs, have_one_name, settle
 
 __all__ = [
     "VIDEO_SUFFIXES",
     "Listing",
     "Name",
     "Pair",
+    "Surveyed",
     "Twice",
     "class_folders",
     "describe_pairs",
     "find_clips",
     "find_equal",
     "find_pairs",
+    "have_one_name",
     "is_frame_folder",
     "is_passed_over",
     "is_video",
@@ -35,5 +38,6 @@ __all__ = [
     "resolve",
     "resolve_names",
     "settle",
+    "survey",
     "tell_left_out",
 ]

@@ -81,12 +81,13 @@ def is_passed_over(name: str) -> bool:
 
 def suffix_of(name: str) -> str:
     """The last suffix, in small letters."""
-    return os.path.splitext(name)[1].lower()
+    stem, dot, end = name.rpartition(".")
+    return f".{end.lower()}" if stem and dot else ""
 
 
 def is_video(path: str | os.PathLike[str]) -> bool:
     """Is this file, which is no folder, a video? It is opened only where its suffix does not say."""
-    suffix = suffix_of(os.fspath(path))
+    suffix = suffix_of(os.path.basename(path))
     if suffix in (".ts", ".mts"):
         return not other_kind(_head(path))
     if suffix in VIDEO_SUFFIXES or suffix in OTHER_SUFFIXES:

@@ -128,6 +128,11 @@ def _spread(count: int, places: int) -> list[int]:
     return [i * (count - 1) // (places - 1) for i in range(places)]
 
 
+def have_one_name(first: Path, second: Path) -> bool:
+    """``a.mp4``, ``a.avi`` and a folder ``a``, in one folder."""
+    return first.parent == second.parent and _stem(first.name) == _stem(second.name)
+
+
 def _same_names(paths: Sequence[Path]) -> list[tuple[int, int]]:
     names: dict[Hashable, list[int]] = defaultdict(list)
     for number, path in enumerate(paths):

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from episodes.video.info import VideoError, VideoInfo, mark_told, tell_once
+from episodes.video.likeness import draw, pack, spread
 from episodes.video.names import LEFT_OUT
 from episodes.video.reading import probe, read_frames, verify
 
@@ -37,23 +38,28 @@ class ClipCheck:
         path: the file or folder, as it was given.
         info: what it holds, when it can be read.
         cause: why it cannot be read, else "".
+        sketch: small pictures as text, see :func:`episodes.video.likeness.unpack`, when they were asked for.
     """
 
     path: str
     info: VideoInfo | None
     cause: str
+    sketch: str = ""
 
 
-def check_clip(path: str | Path, quick: bool = False) -> ClipCheck:
+def check_clip(path: str | Path, quick: bool = False, sketch: bool = False) -> ClipCheck:
     """Try one video, here and now, without a time limit.
 
     Args:
         path: file or folder of images.
-        quick: read only the first, the middle and the last frame instead of decoding all.
+        quick: read only a few frames, first and last among them, instead of decoding all.
+        sketch: make small pictures of some frames, to compare it with others.
     """
     mark_told([path])  # the answer says it
     try:
         info = probe(path) if quick else verify(path)
+        if sketch:
+            return ClipCheck(str(path), info, "", pack(draw(read_frames(path, spread(info.frames)))))
         if quick:
             read_frames(path, np.unique([0, info.frames // 2, info.frames - 1]))
     except VideoError as error:
@@ -62,7 +68,7 @@ def check_clip(path: str | Path, quick: bool = False) -> ClipCheck:
 
 
 def check_videos(
-    paths: Iterable[str | Path], workers: int = 1, quick: bool = False, seconds: float = 60.0
+    paths: Iterable[str | Path], workers: int = 1, quick: bool = False, seconds: float = 60.0, sketch: bool = False
 ) -> Iterator[ClipCheck]:
     """Try many videos in parallel; results come as they are ready, not in order.
 
@@ -71,13 +77,14 @@ def check_videos(
         workers: how many processes work at a time.
         quick: see :func:`check_clip`.
         seconds: time limit for one file.
+        sketch: see :func:`check_clip`.
 
     Raises:
         ValueError: when ``workers`` or ``seconds`` is not positive.
     """
     if workers < 1 or seconds <= 0:
         raise ValueError(f"check_videos needs workers >= 1 and seconds > 0, found {workers=}, {seconds=}.")
-    team = [_Worker(quick, seconds) for _ in range(workers)]
+    team = [_Worker(quick, seconds, sketch) for _ in range(workers)]
     idle: SimpleQueue[_Worker] = SimpleQueue()
     for worker in team:
         idle.put(worker)
@@ -127,8 +134,8 @@ def find_unreadable(
 class _Worker:
     """A process that is asked about one file after another; a new one takes its place when it dies."""
 
-    def __init__(self, quick: bool, seconds: float) -> None:
-        self.quick, self.seconds = quick, seconds
+    def __init__(self, quick: bool, seconds: float, sketch: bool = False) -> None:
+        self.how, self.seconds = {"quick": quick, "sketch": sketch}, seconds
         self.lock = Lock()
         self.process: subprocess.Popen[str] | None = None
         self.stopped = False
@@ -137,7 +144,7 @@ class _Worker:
         process = self._running()
         timer = Timer(self.seconds, process.kill)
         timer.start()
-        answer = _ask(process, {"path": path, "quick": self.quick})
+        answer = _ask(process, {"path": path, **self.how})
         in_time = timer.is_alive()
         timer.cancel()
         if answer is None:
@@ -147,7 +154,7 @@ class _Worker:
             cause = "it crashes the decoder" if in_time else f"not read within {self.seconds:g} seconds"
             return ClipCheck(path, None, f"{cause}: replace, re-encode or leave it out")
         info = answer["info"]
-        return ClipCheck(path, VideoInfo(**info) if info else None, answer["cause"])
+        return ClipCheck(path, VideoInfo(**info) if info else None, answer["cause"], answer["sketch"])
 
     def _running(self) -> subprocess.Popen[str]:
         with self.lock:
