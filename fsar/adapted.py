@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from fsar.adapters.base import Adapter, Clip, FramePositions, Part, Tower
+from fsar.adapters.base import Adapter, Clip, FramePositions, Part, StageAdapter, Tower
 from fsar.clip.frame_encoder import FrameEncoder, FrameTokens
 
 
@@ -78,21 +78,24 @@ class AdaptedBlock(nn.Module):
 
 
 class Adapted(FrameEncoder):
-    """A CLIP ViT with an adapter inside its tower. The clips' number of frames is read off their shape.
+    """A tower with an adapter inside: a CLIP ViT, or a ResNet. The clips' number of frames is read off their shape.
 
     Args:
-        encoder: an open_clip ViT, such as ``fsar.clip.ClipEncoder``; it is taken over, not copied.
-        adapter: what to put into the blocks.
+        encoder: an open_clip ViT, such as ``fsar.clip.ClipEncoder``, or for a ``StageAdapter`` a ResNet, such as
+            ``fsar.clip.ImageEncoder`` with "resnet50"; it is taken over, not copied.
+        adapter: what to put into the blocks, or after the stages.
         last: adapt this many last blocks only; all when not given. The blocks below build no graph, and frame
             embeddings are added where the adapted ones begin. (An adapter that trains the tower's class embedding
             still needs the graph of all.)
         project: ``false`` drops CLIP's projection: the features are the normalised class token, of the tower's width,
             and the text tower goes with it, since it no longer shares their space.
         checkpointing: keep no activations inside the blocks and compute them again in the backward pass.
+        output: "frames", features of every frame; "video", one vector a clip: the closing norm (and the projection) of
+            the class token's mean over the frames, as ST-Adapter was released.
 
     Raises:
-        ValueError: a tower that is no open_clip ViT of plain blocks with a class token; an adapter that trains weights
-            of the tower while they are held in bfloat16.
+        ValueError: a tower that the adapter does not fit: an open_clip ViT of plain blocks with a class token, or a
+            ResNet of four stages; an adapter that trains weights of the tower while they are held in bfloat16.
     """
 
     def __init__(
@@ -102,36 +105,41 @@ class Adapted(FrameEncoder):
         last: int | None = None,
         project: bool = True,
         checkpointing: bool = False,
+        output: Literal["frames", "video"] = "frames",
     ) -> None:
-        visual, tower = vit_of(encoder, type(adapter).__name__)
-        if last is not None and not 1 <= last <= tower.layers:
-            raise ValueError(f"Adapted: last={last}, but the tower has {tower.layers} blocks; leave it out for all.")
-        context = Context(checkpointing or visual.transformer.grad_checkpointing)
-        visual.set_grad_checkpointing(False)  # AdaptedBlock does it, with the clips at hand
-        first = 0 if last is None else tower.layers - last
-        for index, block in enumerate(visual.transformer.resblocks):
-            part = adapter.part(index, tower) if index >= first else None
-            visual.transformer.resblocks[index] = AdaptedBlock(block, part, context)
-        if not project:
-            visual.proj = None
+        context = Context(checkpointing)
+        visual: Any = encoder.visual
+        first, width = 0, encoder.channels
+        if isinstance(adapter, StageAdapter):
+            if last is not None or not project or output != "frames":
+                raise ValueError(f"{type(adapter).__name__} stands in a ResNet: leave out last, project and output.")
+            adapt_stages(encoder, adapter, context)
+        else:
+            first, width = adapt_blocks(encoder, adapter, last, context)
+            if not project:
+                visual.proj = None
         unfreeze(visual, adapter)
-        if adapter.frames:
-            visual.frame_positions = FramePositions(adapter.frames, tower.width)
         super().__init__(
             visual,
-            channels=encoder.channels if project else tower.width,
+            channels=encoder.channels if project else width,
             image_size=encoder.image_size,
             mean=encoder.mean,
             std=encoder.std,
             text=encoder.text if project else None,
             tune="full",  # what is trained was settled above and by the encoder
             frames_per_chunk=sys.maxsize,  # clips stay whole; see _split
-            identity=f"{encoder.identity} + {type(adapter).__name__} {sorted(vars(adapter).items())}",
+            identity=f"{encoder.identity} + {type(adapter).__name__} {sorted(vars(adapter).items())}"
+            + (", one vector a clip" if output == "video" else ""),
             framing=encoder.framing,
         )
         if adapter.frames:
+            visual.frame_positions = FramePositions(adapter.frames, width)
             place = visual.transformer.resblocks[first] if first else visual.ln_pre
             place.register_forward_pre_hook(self._add_positions)
+        if output == "video":
+            visual.ln_post.register_forward_pre_hook(self._over_frames)
+        self.output = output
+        self.flipped = getattr(encoder, "channel_order", "rgb") == "bgr"
         self.first = first
         self.lower_identity = encoder.lower_identity
         self.context = context
@@ -147,7 +155,7 @@ class Adapted(FrameEncoder):
         """
         if self.kept_layers:
             return self.above(self.below(clips), text)
-        return self._whole_clips(super().forward, clips, 3, text)
+        return self._of_clips(self._whole_clips(super().forward, clips, 3, text))
 
     def tokens(self, clips: Tensor, layers: tuple[int, ...] = (-1,), text: Tensor | None = None) -> FrameTokens:  # type: ignore[override]
         """Features and tokens of every frame, see :meth:`fsar.clip.FrameEncoder.tokens`."""
@@ -161,6 +169,10 @@ class Adapted(FrameEncoder):
             for state in zip(*(f.layers for f in found), strict=True)
         )
         return FrameTokens(torch.cat([f.features for f in found]).reshape(*lead, -1), states)
+
+    def normalise(self, frames: Tensor) -> Tensor:
+        """See :meth:`fsar.clip.FrameEncoder.normalise`; in the order of colours that the encoder had."""
+        return super().normalise(frames.flip(-3) if self.flipped else frames)
 
     @property
     def kept_layers(self) -> tuple[int, ...]:
@@ -176,7 +188,11 @@ class Adapted(FrameEncoder):
     def above(self, states: Tensor, text: Tensor | None = None) -> Tensor:
         """The adapted blocks and what follows, see :meth:`fsar.clip.FrameEncoder.above`; ``text`` as in
         :meth:`forward`."""
-        return self._whole_clips(super().above, states, 2, text)
+        return self._of_clips(self._whole_clips(super().above, states, 2, text))
+
+    def _of_clips(self, features: Tensor) -> Tensor:
+        """``(... t d)`` as asked for: with ``output="video"`` all frames have the clip's, and one is kept."""
+        return features[..., :1, :] if self.output == "video" else features
 
     def _whole_clips(
         self, encode: Callable[[Tensor], Tensor], clips: Tensor, axes: int, text: Tensor | None = None
@@ -208,6 +224,39 @@ class Adapted(FrameEncoder):
         positions: FramePositions = self.visual.frame_positions  # type: ignore[assignment]
         moved: Tensor = positions(inputs[0], self.context.now())
         return moved
+
+    def _over_frames(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+        """What enters the closing norm, each frame's replaced by the mean over its clip."""
+        frames = inputs[0].unflatten(0, (-1, self.context.now().frames))
+        return frames.mean(1, keepdim=True).expand_as(frames).flatten(0, 1)
+
+
+def adapt_blocks(encoder: FrameEncoder, adapter: Adapter, last: int | None, context: Context) -> tuple[int, int]:
+    """Puts an adapter's parts into the last blocks of a ViT; gives the first of them and the tokens' channels."""
+    visual, tower = vit_of(encoder, type(adapter).__name__)
+    if last is not None and not 1 <= last <= tower.layers:
+        raise ValueError(f"Adapted: last={last}, but the tower has {tower.layers} blocks; leave it out for all.")
+    context.checkpointing |= visual.transformer.grad_checkpointing
+    visual.set_grad_checkpointing(False)  # AdaptedBlock does it, with the clips at hand
+    first = 0 if last is None else tower.layers - last
+    for index, block in enumerate(visual.transformer.resblocks):
+        part = adapter.part(index, tower) if index >= first else None
+        visual.transformer.resblocks[index] = AdaptedBlock(block, part, context)
+    return first, tower.width
+
+
+def adapt_stages(encoder: FrameEncoder, adapter: StageAdapter, context: Context) -> None:
+    """Puts an adapter's parts after the four stages of a ResNet, of torchvision, timm or open_clip."""
+    visual: Any = encoder.visual
+    for index, name in enumerate(("layer1", "layer2", "layer3", "layer4")):
+        norms = [m for m in getattr(visual, name, nn.Module()).modules() if isinstance(m, nn.BatchNorm2d)]
+        if not norms or isinstance(getattr(visual, name), AdaptedBlock):
+            raise ValueError(
+                f"{type(adapter).__name__} needs a ResNet (resnet18, resnet50, RN50...) that has no adapter yet, found "
+                f"{encoder.identity}."
+            )
+        part = adapter.stage_part(index, norms[-1].num_features)
+        setattr(visual, name, AdaptedBlock(getattr(visual, name), part, context))
 
 
 def vit_of(encoder: FrameEncoder, wanted_by: str) -> tuple[Any, Tower]:
@@ -242,6 +291,6 @@ def unfreeze(visual: nn.Module, adapter: Adapter) -> None:
         if weight.dtype == torch.bfloat16:
             raise ValueError(
                 f"{type(adapter).__name__} trains the tower's {name}, which precision='bf16' holds too coarsely to "
-                "step in: use precision='fp32', or tell the adapter not to train it."
+                "step in: use precision='fp32', or tell the adapter not to train it (tune_norm or tune_ends: false)."
             )
         weight.requires_grad_(True)

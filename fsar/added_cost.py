@@ -35,7 +35,7 @@ def added_cost(encoder: FrameEncoder, frames: int = 8) -> Cost:
     Nothing is computed: the operations are counted on shapes. A class text, when an adapter reads it, is left out.
 
     Args:
-        encoder: with a ViT of open_clip, as it is, adapted, or with a network beside it.
+        encoder: with a ViT of open_clip, as it is, adapted, or with a network beside it; or an adapted ResNet.
         frames: ``t`` of the clip that is counted, where the encoder was not made for one number.
     """
     frames = (encoder.side.frames if isinstance(encoder, Beside) else None) or frames
@@ -45,8 +45,8 @@ def added_cost(encoder: FrameEncoder, frames: int = 8) -> Cost:
     context, adapted = Context(False), [m for m in visual.modules() if isinstance(m, AdaptedBlock)]
     for block in adapted:
         block.context = context
-    for place in (visual.ln_pre, *visual.transformer.resblocks):
-        place._forward_pre_hooks.clear()  # frame embeddings
+    for module in visual.modules():
+        module._forward_pre_hooks.clear()  # frame embeddings, and the mean over the frames
     with context.of(Clip(frames)):
         whole = _operations(visual, pixels)
         for block in adapted:

@@ -18,6 +18,10 @@ class WarmupSteps(LambdaLR):
         start: factor of the base learning rate at step 0 of the warm-up.
         milestones: steps at which the rate is multiplied by ``gamma``.
         gamma: the factor.
+        factors: of the base learning rate from each milestone on, instead of the powers of ``gamma``.
+
+    Raises:
+        ValueError: another number of factors than of milestones.
     """
 
     def __init__(
@@ -27,12 +31,19 @@ class WarmupSteps(LambdaLR):
         start: float = 0.1,
         milestones: Sequence[int] = (),
         gamma: float = 0.1,
+        factors: Sequence[float] | None = None,
     ) -> None:
         steps = sorted(milestones)
+        after = [gamma ** (i + 1) for i in range(len(steps))] if factors is None else list(factors)
+        if len(after) != len(steps):
+            raise ValueError(
+                f"WarmupSteps: {len(after)} factors for {len(steps)} milestones; give one for each, or leave factors "
+                "out for powers of gamma."
+            )
 
         def factor(step: int) -> float:
             if step < warmup:
                 return start + (1 - start) * step / warmup
-            return gamma ** bisect_right(steps, step)
+            return [1.0, *after][bisect_right(steps, step)]
 
         super().__init__(optimizer, factor)

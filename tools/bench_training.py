@@ -55,7 +55,8 @@ def candidates(make: Make) -> dict[str, Callable[[], Method]]:
     """What is measured, by row of the table; made one at a time, since each holds a whole tower."""
 
     def aim(last: int | None = None, checkpointing: bool = False, **options: object) -> ClipFSAR:
-        return ClipFSAR(Adapted(make(**options), AIM(), last, checkpointing=checkpointing), OTAM())
+        adapter = AIM(tune_norm=options.get("precision") != "bf16")
+        return ClipFSAR(Adapted(make(**options), adapter, last, checkpointing=checkpointing), OTAM())
 
     return {
         "frozen, head alone (CLIP-FSAR)": lambda: ClipFSAR(make(), OTAM()),

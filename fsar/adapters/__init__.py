@@ -1,8 +1,8 @@
 """Adapters inside a frozen ViT, and networks beside it; one paper one file. See docs/adapters.md."""
 
 from fsar.adapters.aim import AIM
-from fsar.adapters.base import Adapter, Clip, Part, Side, SideNetwork, Tower
-from fsar.adapters.d2st import D2STAdapter
+from fsar.adapters.base import Adapter, Clip, Part, Side, SideNetwork, StageAdapter, Tower
+from fsar.adapters.d2st import D2STAdapter, D2STResNetAdapter
 from fsar.adapters.evl import EVL
 from fsar.adapters.ladder import Ladder
 from fsar.adapters.lora import LoRA
@@ -16,6 +16,7 @@ __all__ = [
     "Adapter",
     "Clip",
     "D2STAdapter",
+    "D2STResNetAdapter",
     "Ladder",
     "LoRA",
     "MAClipAdapter",
@@ -23,6 +24,7 @@ __all__ = [
     "STAdapter",
     "Side",
     "SideNetwork",
+    "StageAdapter",
     "TemporalShift",
     "Tower",
 ]

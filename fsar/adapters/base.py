@@ -70,6 +70,14 @@ class Adapter:
         raise NotImplementedError(f"{type(self).__name__} must define part(index, tower).")
 
 
+class StageAdapter(Adapter):
+    """A recipe for the parts of a ResNet's four stages: the block that a part is handed is a stage, ``x`` its maps."""
+
+    def stage_part(self, index: int, channels: int) -> Part:
+        """The part of stage ``index``, counted from 0, whose maps have so many channels."""
+        raise NotImplementedError(f"{type(self).__name__} must define stage_part(index, channels).")
+
+
 class SideNetwork(nn.Module):
     """A network beside a frozen tower; ``layers`` are the states it reads, as in ``FrameEncoder.tokens``."""
 

@@ -11,11 +11,19 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fsar.adapters.base import Adapter, Block, Clip, LayerNorm, Linear, Part, Tower
+from fsar.adapters.base import Adapter, Block, Clip, LayerNorm, Linear, Part, StageAdapter, Tower
 
 Size = tuple[int, int, int]
 SPATIAL: tuple[Size, Size] = ((4, 5, 5), (4, 3, 3))  # kernel and stride over (t h w)
 TEMPORAL: tuple[Size, Size] = ((1, 7, 7), (1, 7, 7))
+_WIDE: tuple[tuple[Size, Size], tuple[Size, Size]] = (((4, 7, 7), (4, 7, 7)), ((1, 14, 14), (1, 14, 14)))
+STAGES: tuple[tuple[int, tuple[Size, Size], tuple[Size, Size]], ...] = (
+    (1, *_WIDE),
+    (2, *_WIDE),
+    (4, SPATIAL, TEMPORAL),
+    (8, ((4, 4, 4), (4, 3, 3)), TEMPORAL),
+)
+"""Groups, spatial and temporal kernels and strides of a ResNet's four stages, as released."""
 
 
 class D2STAdapter(Adapter):
@@ -49,30 +57,75 @@ class D2STAdapter(Adapter):
         return D2STPart(tower.width, hidden, self.groups, tower.grid)
 
 
-class D2STPart(Part):
-    """What :class:`D2STAdapter` adds to one block."""
+class Pathways(Part):
+    """The bottleneck of a D2ST-Adapter, whatever it stands in: where tokens are, the spatial and the temporal path."""
 
-    def __init__(self, width: int, hidden: int, groups: int, grid: tuple[int, int]) -> None:
+    def __init__(self, width: int, hidden: int, groups: int, spatial: tuple[Size, Size], temporal: tuple[Size, Size]):
         super().__init__()
-        self.grid = grid
         self.down, self.up = Linear(width, hidden), Linear(hidden, width)
         self.position = nn.Conv3d(hidden, hidden, 3, padding=1, groups=hidden)
         self.norm_spatial, self.norm_temporal = LayerNorm(hidden), LayerNorm(hidden)
-        self.spatial = DeformableAttention(hidden, groups, *SPATIAL)
-        self.temporal = DeformableAttention(hidden, groups, *TEMPORAL)
+        self.spatial = DeformableAttention(hidden, groups, *spatial)
+        self.temporal = DeformableAttention(hidden, groups, *temporal)
         nn.init.zeros_(self.up.weight)
         nn.init.zeros_(self.up.bias)
+
+    def mixed(self, z: Tensor, grid: tuple[int, int]) -> Tensor:
+        """``(b t l c)``, the patches last, to ``y`` of the same shape."""
+        others = z.shape[2] - grid[0] * grid[1]
+        moved = as_tokens(_conv(self.position, as_maps(z, grid)))
+        z = torch.cat([z[:, :, :others], z[:, :, others:] + moved], dim=2)
+        spatial = z + self.spatial(self.norm_spatial(z), grid)
+        temporal = z + self.temporal(self.norm_temporal(z), grid)
+        return F.gelu((spatial + temporal) / 2)
+
+
+class D2STPart(Pathways):
+    """What :class:`D2STAdapter` adds to one block."""
+
+    def __init__(self, width: int, hidden: int, groups: int, grid: tuple[int, int]) -> None:
+        super().__init__(width, hidden, groups, SPATIAL, TEMPORAL)
+        self.grid = grid
 
     def forward(self, block: Block, x: Tensor, clip: Clip) -> Tensor:
         """See :meth:`fsar.adapters.base.Part.forward`."""
         x = block(x)
         z = F.gelu(self.down(x)).unflatten(0, (-1, clip.frames))  # (b t 1+p c)
-        maps = as_maps(z, self.grid)
-        z = torch.cat([z[:, :, :1], z[:, :, 1:] + as_tokens(_conv(self.position, maps))], dim=2)
-        spatial = z + self.spatial(self.norm_spatial(z), self.grid)
-        temporal = z + self.temporal(self.norm_temporal(z), self.grid)
-        y = F.gelu((spatial + temporal) / 2).flatten(0, 1)
-        return x + F.gelu(self.up(y))
+        return x + F.gelu(self.up(self.mixed(z, self.grid).flatten(0, 1)))
+
+
+class D2STResNetAdapter(StageAdapter):
+    """The form for a ResNet, after each of its four stages; zero at first, so that the network is its own at first.
+
+    As :class:`D2STAdapter`, but on maps, without a class token, without the GELU after ``W_d`` and after ``W_u``, with
+    1, 2, 4 and 8 groups and with kernels that suit maps of 56, 28, 14 and 7 pixels (:data:`STAGES`).
+
+    Args:
+        ratio: channels of the bottleneck, as a part of the stage's.
+
+    5,683,776 trained weights in a ResNet-50. Needs 4 frames, and 224 pixels or nearly.
+    """
+
+    def __init__(self, ratio: float = 0.25) -> None:
+        self.ratio = ratio
+
+    def stage_part(self, index: int, channels: int) -> Part:
+        groups, spatial, temporal = STAGES[index]
+        hidden = int(channels * self.ratio)
+        if hidden % groups:
+            raise ValueError(f"D2STResNetAdapter: {groups} groups must divide the {hidden} channels of the bottleneck.")
+        return D2STStagePart(channels, hidden, groups, spatial, temporal)
+
+
+class D2STStagePart(Pathways):
+    """What :class:`D2STResNetAdapter` adds to one stage."""
+
+    def forward(self, block: Block, x: Tensor, clip: Clip) -> Tensor:
+        """See :meth:`fsar.adapters.base.Part.forward`; maps ``(b·t c h w)`` in and out."""
+        maps = block(x)
+        z = self.down(rearrange(maps, "(b t) c h w -> b t (h w) c", t=clip.frames))
+        y = self.up(self.mixed(z, maps.shape[-2:]))
+        return maps + rearrange(y, "b t (h w) c -> (b t) c h w", h=maps.shape[-2])
 
 
 class DeformableAttention(nn.Module):
@@ -96,7 +149,7 @@ class DeformableAttention(nn.Module):
         self.offset = Linear(each, 3, bias=False)
 
     def forward(self, z: Tensor, grid: tuple[int, int]) -> Tensor:
-        """``(b t 1+p c)`` to the same.
+        """``(b t l c)``, the patches last, to the same.
 
         Raises:
             ValueError: clips shorter, or a grid smaller, than the kernel.
@@ -105,7 +158,8 @@ class DeformableAttention(nn.Module):
         if any(size < k for size, k in zip(volume, self.kernel, strict=True)):
             raise ValueError(
                 f"D2ST-Adapter: the offset convolution needs {self.kernel} (frames, patches in height and width) at "
-                f"least, the clips have {volume}. Use 4 frames and a grid of 7 x 7 patches or more."
+                f"least, the clips have {volume}. Use 4 frames and a grid of 7 x 7 patches or more in a ViT, images of "
+                "224 pixels in a ResNet."
             )
         q = self.query(z)
         points = self.points(as_maps(q, grid))  # (b·g T H W 3)
@@ -138,8 +192,9 @@ class DeformableAttention(nn.Module):
 
 
 def as_maps(z: Tensor, grid: tuple[int, int]) -> Tensor:
-    """The patches of ``(b t 1+p c)`` as ``(b c t h w)``."""
-    return rearrange(z[:, :, 1:], "b t (h w) c -> b c t h w", h=grid[0], w=grid[1])
+    """The patches of ``(b t l c)``, which come last, as ``(b c t h w)``."""
+    patches = z[:, :, z.shape[2] - grid[0] * grid[1] :]
+    return rearrange(patches, "b t (h w) c -> b c t h w", h=grid[0], w=grid[1])
 
 
 def as_tokens(maps: Tensor) -> Tensor:

@@ -28,8 +28,8 @@ class Ladder(Side):
         width: channels of the side network.
         heads: of its attention.
         temporal: blocks, counted from 0, that attend over the frames of each token instead of the tokens of a frame.
-        init: "default", or "pca": every weight of the side blocks starts as the tower's own, its inputs reduced to
-            their principal components and its rows cut off, biases and norms resampled, as published.
+        init: "default", or "pca": every weight of the side blocks starts as the tower's own, reduced by
+            :func:`pruned`, biases and norms resampled, as published.
 
     12,053,004 trained weights beside ViT-B at the defaults. Any number of frames.
     """
@@ -115,40 +115,51 @@ class SideBlock(nn.Module):
 @torch.no_grad()
 def start_from(side: SideBlock, block: Block) -> None:
     """Gives a side block the pruned weights of a block of the tower ("pruned CLIP")."""
-    attention, mlp = block.attn, block.mlp
-    width = side.out.out_features
-    thirds = zip(attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3), strict=True)
-    weights, biases = zip(*((pruned(w, width, width), resampled(b, width)) for w, b in thirds), strict=True)
-    side.qkv.weight.copy_(torch.cat(weights))
-    side.qkv.bias.copy_(torch.cat(biases))
-    for ours, theirs in ((side.out, attention.out_proj), (side.fc, mlp.c_fc), (side.proj, mlp.c_proj)):
+    start_attention(side.qkv.weight, side.qkv.bias, side.out, block)
+    for ours, theirs in ((side.fc, block.mlp.c_fc), (side.proj, block.mlp.c_proj)):
         ours.weight.copy_(pruned(theirs.weight, *ours.weight.shape))
         ours.bias.copy_(resampled(theirs.bias, len(ours.bias)))
     for norm, source in ((side.norm_1, block.ln_1), (side.norm_2, block.ln_2)):
-        norm.weight.copy_(resampled(source.weight, width))
-        norm.bias.copy_(resampled(source.bias, width))
+        norm.weight.copy_(resampled(source.weight, len(norm.weight)))
+        norm.bias.copy_(resampled(source.bias, len(norm.bias)))
+
+
+@torch.no_grad()
+def start_attention(weight: Tensor, bias: Tensor, out: nn.Linear, block: Block) -> None:
+    """Gives an attention's ``(3c c)`` weight and ``(3c)`` bias of q, k and v, and its ``out``, those of a block."""
+    width = out.out_features
+    for ours, theirs in zip(weight.chunk(3), block.attn.in_proj_weight.chunk(3), strict=True):
+        ours.copy_(pruned(theirs, width, width))
+    for ours, theirs in zip(bias.chunk(3), block.attn.in_proj_bias.chunk(3), strict=True):
+        ours.copy_(resampled(theirs, width))
+    out.weight.copy_(pruned(block.attn.out_proj.weight, width, width))
+    out.bias.copy_(resampled(block.attn.out_proj.bias, width))
 
 
 def pruned(weight: Tensor, rows: int, columns: int) -> Tensor:
-    """``(o i)`` to ``(rows columns)``: the rows' coordinates on their principal axes, and the first of the rows.
+    """``(o i)`` to ``(rows columns)``, as published: one side by principal components, the other cut off.
 
-    There are no more axes than rows or columns; what is left of the columns is zero.
+    With at least as many rows as columns, the rows' coordinates on their ``columns`` strongest principal axes, and the
+    first of the rows; otherwise the same of the transposed weight, which reduces the outputs and cuts the inputs.
+    The release takes scikit-learn's randomised solver at the size of ViT-B, so that no two of its runs start alike;
+    here it is always the exact one, with scikit-learn's choice of signs.
     """
     if rows > weight.shape[0] or columns > weight.shape[1]:
         raise ValueError(
             f"init='pca' cannot make {rows} x {columns} weights out of {tuple(weight.shape)}: give the ladder a "
             "smaller width, or init='default'."
         )
-    weight = weight.float()
-    centred = weight - weight.mean(0)
-    if weight.shape[1] <= weight.shape[0]:
-        axes = torch.linalg.eigh(centred.mT @ centred).eigenvectors.flip(-1)  # the strongest first
-    else:
-        axes = centred.mT @ torch.linalg.eigh(centred @ centred.mT).eigenvectors.flip(-1)
-        length = axes.norm(dim=0)
-        axes = axes / length.where(length > 1e-4 * length.max(), torch.inf)  # an axis of no length is none
-    coordinates = weight[:rows] @ axes[:, :columns]
-    return F.pad(coordinates, (0, columns - coordinates.shape[1]))
+    if rows < columns:
+        return principal(weight.mT, rows).mT[:, :columns]
+    return principal(weight, columns)[:rows]
+
+
+def principal(rows: Tensor, components: int) -> Tensor:
+    """``(r c)`` to the coordinates ``(r components)`` of its centred rows on their strongest principal axes."""
+    centred = rows.double() - rows.double().mean(0)
+    axes = torch.linalg.eigh(centred.mT @ centred).eigenvectors.flip(-1)[:, :components]  # the strongest first
+    largest = axes.gather(0, axes.abs().argmax(0, keepdim=True))
+    return (centred @ (axes * largest.sign())).float()
 
 
 def resampled(vector: Tensor, size: int) -> Tensor:

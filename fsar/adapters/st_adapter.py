@@ -15,37 +15,45 @@ from fsar.adapters.base import Adapter, Block, Clip, Linear, Part, Tower, attend
 
 
 class STAdapter(Adapter):
-    """``X[:, 1:] <- X[:, 1:] + W2 conv_t(W1 X[:, 1:] + b1) + b2`` before the attention; the class token is left alone.
+    """``X[:, 1:] <- X[:, 1:] + W2 conv_t(W1 X[:, 1:] + b1) + b2`` inside every block; the class token is left alone.
 
     The convolution is depthwise over three frames with zeros beyond the clip's ends, and zero at first, so that the
     tower is CLIP at first and only the convolution gets a gradient in the first step.
 
     Args:
         hidden: channels of the bottleneck; 384 for a width of 768 in the paper. By default half the width.
-        before_mlp: a second adapter before the feed-forward part, as published for SSv2.
+        before_attention: an adapter before the attention, as in the paper's figure.
+        before_mlp: an adapter before the feed-forward part. The released SSv2 model ("24x384") has both, the released
+            Kinetics model ("12x384") this one alone. In the last block it cannot reach the class token: those 592,512
+            weights of ViT-B get no gradient, here as there.
 
-    7,110,144 trained weights in ViT-B, 14,220,288 with ``before_mlp``. Any number of frames.
+    7,110,144 trained weights in ViT-B with one of them, 14,220,288 with both. Any number of frames. The released
+    models average the class token over the frames before the closing norm: ``Adapted(..., output="video")``.
     """
 
-    def __init__(self, hidden: int | None = None, before_mlp: bool = False) -> None:
+    def __init__(self, hidden: int | None = None, before_attention: bool = True, before_mlp: bool = False) -> None:
+        if not before_attention and not before_mlp:
+            raise ValueError("STAdapter: set before_attention, before_mlp or both; with neither there is no adapter.")
         self.hidden = hidden
+        self.before_attention = before_attention
         self.before_mlp = before_mlp
 
     def part(self, index: int, tower: Tower) -> Part:
-        return STPart(tower.width, self.hidden or tower.width // 2, self.before_mlp)
+        return STPart(tower.width, self.hidden or tower.width // 2, self.before_attention, self.before_mlp)
 
 
 class STPart(Part):
     """What :class:`STAdapter` adds to one block."""
 
-    def __init__(self, width: int, hidden: int, before_mlp: bool) -> None:
+    def __init__(self, width: int, hidden: int, before_attention: bool, before_mlp: bool) -> None:
         super().__init__()
-        self.attention = FrameConvolution(width, hidden)
+        self.attention = FrameConvolution(width, hidden) if before_attention else None
         self.mlp = FrameConvolution(width, hidden) if before_mlp else None
 
     def forward(self, block: Block, x: Tensor, clip: Clip) -> Tensor:
         """See :meth:`fsar.adapters.base.Part.forward`."""
-        x = self.attention(x, clip.frames)
+        if self.attention is not None:
+            x = self.attention(x, clip.frames)
         x = x + attend(block, x)
         if self.mlp is not None:
             x = self.mlp(x, clip.frames)

@@ -8,8 +8,8 @@ With z the side network's class token of a frame, v the α-distance covariance o
 :mod:`fsar.alignment.covariance`), f CLIP's frame feature, e the text of a class::
 
     metric      logits_c = Σ_tu B(t,u) cos(v_Q,t, mean over shots of v_S,u),  B = W (mean z of support + of query)
-    side text   100 cos(mean_t W_up LN z, e_C)
-    clip text   100 cos(mean_t g, e_C),  g = (2 - ρ) f + ρ attention(LN f) over the frames
+    side text   γ cos(mean_t W_up LN z, e_C)
+    clip text   γ cos(mean_t g, e_C),  g = (2 - ρ) f + ρ attention(LN f) over the frames
     loss        CE(metric) + a CE(V mean_t v) + b CE(side text) + κ [KL_T(V mean_t v ‖ clip text) + CE(clip text)]
     inference   p_metric^f1 · p_clip^f2 · p_side^f3
 """
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from episodes.episode import Episode
-from fsar.adapters.ladder import Ladder, LadderNetwork
+from fsar.adapters.ladder import Ladder, LadderNetwork, start_attention
 from fsar.alignment.base import Alignment
 from fsar.alignment.covariance import AlphaDistance, alpha_covariance
 from fsar.beside import Beside
@@ -48,7 +48,8 @@ class TSFSAR(Method):
 
     Args:
         encoder: an image-text encoder with a frozen ViT.
-        side: the network beside it.
+        side: the network beside it; with ``init="pca"`` the attention over CLIP's frames starts from the tower's last
+            block too.
         frames: ``t`` of the clips; the matching weights are made for it.
         alpha: exponent of the squared distances in the descriptor.
         alignment: compares descriptors instead of the task-specific matching, for an ablation.
@@ -59,7 +60,10 @@ class TSFSAR(Method):
         side_weight: b.
         guidance_weight: κ.
         text_residual: ρ; 1.6 for SSv2 and 0.4 for the others as released.
-        guidance_temperature: T.
+        guidance_temperature: T; 4 for SSv2 and 10 for the others as released.
+        text_scale: γ; 100 for SSv2-Full in 1-shot and 50 everywhere else as released.
+        class_dropout: of the descriptors that the classifier sees; 0 for SSv2-Full and 0.6 or 0.7 for the others as
+            released.
         detach_teacher: keep the guidance from moving the clip branch; the release does not.
         fusion: exponents f1, f2, f3. The released ones were chosen on the test classes: choose them on the
             validation classes.
@@ -81,10 +85,13 @@ class TSFSAR(Method):
         guidance_weight: float = 0.1,
         text_residual: float = 1.6,
         guidance_temperature: float = 4.0,
+        text_scale: float = 100.0,
+        class_dropout: float = 0.0,
         detach_teacher: bool = False,
         fusion: tuple[float, float, float] = (0.4, 0.2, 0.4),
     ) -> None:
-        beside = DescriptorEncoder(encoder, Ladder() if side is None else side, alpha)
+        side = Ladder() if side is None else side
+        beside = DescriptorEncoder(encoder, side, alpha)
         super().__init__(beside)
         width, channels = beside.width, beside.clip_channels
         self.sizes = [width * (width + 1) // 2, width, channels]
@@ -93,12 +100,17 @@ class TSFSAR(Method):
         self.up = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, channels, bias=False))
         self.clip_norm = nn.LayerNorm(channels)
         self.clip_attention = nn.MultiheadAttention(channels, 8, batch_first=True)
+        if side.init == "pca":
+            attention = self.clip_attention
+            start_attention(attention.in_proj_weight, attention.in_proj_bias, attention.out_proj, beside.blocks[-1])
+        self.class_dropout = nn.Dropout(class_dropout)
         self.classifier = nn.Linear(self.sizes[0], train_classes, bias=False)
         self.class_weight = class_weight
         self.side_weight = side_weight
         self.guidance_weight = guidance_weight
         self.text_residual = text_residual
         self.guidance_temperature = guidance_temperature
+        self.text_scale = text_scale
         self.detach_teacher = detach_teacher
         self.fusion = fusion
 
@@ -142,14 +154,17 @@ class TSFSAR(Method):
                 name: torch.cat([support[name], query[name]], dim=query[name].dim() - 2) for name in ("side", "clip")
             }
             videos = [x["frames"][..., : self.sizes[0]].mean(-2) for x in (support, query)]
-            by_class = over_classes(self.classifier, torch.cat(videos, dim=-2), episode)
-            side, clip = (100 * normalize(x, dim=-1) @ text.mT for x in clips.values())
+            by_class = over_classes(self.classifier, self.class_dropout(torch.cat(videos, dim=-2)), episode)
+            side, clip = (self.by_text(x, text) for x in clips.values())
             return TSScores(metric, metric, by_class, side_text=side, clip_text=clip)
-        class_text = text[episode.classes].mT
-        branches = [metric, *(100 * normalize(query[name], dim=-1) @ class_text for name in ("clip", "side"))]
+        branches = [metric, *(self.by_text(query[name], text[episode.classes]) for name in ("clip", "side"))]
         fused = [f * x.log_softmax(-1) for f, x in zip(self.fusion, branches, strict=True)]
         logits = torch.stack(fused).sum(0)
         return Scores(logits, metric)
+
+    def by_text(self, clips: Tensor, text: Tensor) -> Tensor:
+        """``γ cos`` of clips ``(... q d)`` with unit texts ``(... n d)``, ``(... q n)``."""
+        return self.text_scale * normalize(clips, dim=-1) @ text.mT
 
     def loss(self, scores: Scores, episode: Episode) -> dict[str, Tensor]:
         metric = cross_entropy(scores.few_shot, episode.query_labels)

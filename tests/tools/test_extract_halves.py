@@ -166,7 +166,7 @@ def test_a_store_is_named_by_the_frozen_half_alone(make: Make) -> None:
         with torch.no_grad():
             method.encoder.visual.get_parameter(f"transformer.resblocks.{block}.block.mlp.c_fc.bias").add_(1)
         assert (feature_key(method) != keys["ma_clip"]) == below
-    others = [make(tune=1, mean=(0.4, 0.4, 0.4)), Adapted(make(precision="bf16"), AIM(frames=FRAMES), last=1)]
+    others = [make(tune=1, mean=(0.4, 0.4, 0.4)), Adapted(make(precision="bf16"), STAdapter(), last=1)]
     assert keys["ma_clip"] not in [feature_key(Prototype(encoder, OTAM())) for encoder in others]
 
 
@@ -239,7 +239,8 @@ def configuration(videos: Path, model: Path) -> dict[str, Any]:
     part = lambda path, **arguments: {"class_path": path, "init_args": arguments}  # noqa: E731
     same = part("episodes.transforms.ClipTransform", size=32, resize_to=32)
     clip = part("fsar.clip.ClipEncoder", model=str(model), pretrained=None, precision="bf16")
-    encoder = part("fsar.adapted.Adapted", encoder=clip, adapter=part("fsar.adapters.AIM", frames=FRAMES), last=1)
+    adapter = part("fsar.adapters.AIM", frames=FRAMES, tune_norm=False)
+    encoder = part("fsar.adapted.Adapted", encoder=clip, adapter=adapter, last=1)
     splits = {"train": CLASSES[:3], "val": CLASSES[3:6], "test": CLASSES[6:]}
     return {
         "seed_everything": 0,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
 from fsar.adapters import EVL, Ladder, Side
@@ -97,16 +98,17 @@ def test_ladder_gates_start_at_one_half(tiny: Tiny) -> None:
 
 
 def test_pruned_clip_keeps_the_strongest_directions_and_the_first_rows(tiny: Tiny) -> None:
-    weight = torch.randn(40, 6) @ torch.randn(6, 20)  # rank 6: all of it lies in 6 axes, its mean included
-    small = pruned(weight, 30, 7)
-    torch.testing.assert_close(small @ small.T, (weight @ weight.T)[:30, :30], rtol=1e-3, atol=1e-3)
-    wide = pruned(weight.T, 15, 20)
-    torch.testing.assert_close(wide @ wide.T, (weight.T @ weight)[:15, :15], rtol=1e-3, atol=1e-3)
-    assert not pruned(torch.randn(10, 30), 5, 20)[:, 10:].any()
+    weight = torch.randn(40, 20)
+    for rows, columns, whole in ((30, 7, weight), (7, 15, weight.T)):  # cut to 30 outputs; to 15 inputs
+        expected = PCA(min(rows, columns)).fit_transform(whole.numpy())
+        expected = expected[:rows] if rows >= columns else expected.T[:, :columns]
+        found = pruned(weight if rows >= columns else whole.T, rows, columns)
+        torch.testing.assert_close(found, torch.from_numpy(expected), rtol=1e-3, atol=1e-4)
     assert resampled(torch.linspace(0, 1, 64), 32).diff().gt(0).all()
     encoder = Beside(tiny(), MAKERS["ladder pca"]())
     attention, block = encoder.blocks[0].attn, encoder.side.blocks[0]
     torch.testing.assert_close(block.qkv.weight[:32], pruned(attention.in_proj_weight[:64], 32, 32))
+    assert not torch.equal(block.qkv.weight[:32], block.qkv.weight[32:64])
     assert isinstance(block, SideBlock)
     with pytest.raises(ValueError, match="smaller width"):
         Beside(tiny(), Ladder(width=128, init="pca", temporal=()))

@@ -126,7 +126,7 @@ TRAINED = {
     "ma_clip": r"\.adapter\.|^tpcm\.",
     "d2st": r"\.adapter\.|frame_positions|class_embedding|ln_post|^classifier\.",
     "ts_fsar": r"^encoder\.side\.|^alignment\.|^up\.|^clip_norm|^clip_attention|^classifier\.",
-    "clip_fsar aim": r"\.adapter\.|frame_positions|^temporal\.|^scale$",
+    "clip_fsar aim": r"\.adapter\.|frame_positions|ln_post|^temporal\.|^scale$",
     "prototype evl": r"^encoder\.side\.",
 }
 
@@ -151,7 +151,15 @@ OTHERS: dict[str, Callable[[Tiny], Method]] = {
     "cocoop": lambda tiny: CoCoOp(tiny()),
     "clip4clip": lambda tiny: Clip4Clip(tiny(), "lstm"),
 }
-TRAIN_THE_TOWER = {"ma_clip resnet", "action_clip", "action_clip text", "d2st", "d2st plain", "clip_fsar full"}
+TRAIN_THE_TOWER = {
+    "ma_clip resnet",
+    "action_clip",
+    "action_clip text",
+    "d2st",
+    "d2st plain",
+    "clip_fsar aim",
+    "clip_fsar full",
+}
 
 
 @pytest.mark.parametrize("name", {**MAKERS, **OTHERS})

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from episodes.episode import Episode
 from fsar.adapted import Adapted
 from fsar.adapters import D2STAdapter, Ladder
+from fsar.adapters.ladder import pruned, resampled
 from fsar.alignment import BiMHM, CosineCost, alpha_covariance
 from fsar.clip import ClipEncoder
 from fsar.evaluation import feature_key
@@ -81,6 +82,33 @@ def test_ts_fsar_teacher_can_be_held_still(tiny: Tiny) -> None:
         method, teacher = ts_fsar(tiny, detach_teacher=detach), torch.randn(4, 6, requires_grad=True)
         method.guidance(torch.randn(4, 6, requires_grad=True), teacher).backward()
         assert (teacher.grad is None) == detach
+
+
+def test_ts_fsar_scale_of_the_texts_and_dropout_of_the_classifier(tiny: Tiny, pixels: Pixels) -> None:
+    episode, found = pixels(), []
+    for options in ({}, {"text_scale": 50.0}, {"class_dropout": 0.7}):
+        method = ts_fsar(tiny, **options).train()
+        torch.manual_seed(3)
+        found.append(method(episode))
+    plain, halved, dropped = found
+    for branch in ("side_text", "clip_text"):
+        torch.testing.assert_close(getattr(halved, branch), getattr(plain, branch) / 2)
+        torch.testing.assert_close(getattr(dropped, branch), getattr(plain, branch))
+    torch.testing.assert_close(halved.class_logits, plain.class_logits)
+    torch.testing.assert_close(dropped.few_shot, plain.few_shot)
+    assert not torch.allclose(dropped.class_logits, plain.class_logits, rtol=0.1)
+    with torch.no_grad():
+        plain, dropped = (ts_fsar(tiny, class_dropout=p).eval()(episode).logits for p in (0.0, 0.7))
+    torch.testing.assert_close(dropped, plain)  # in training only
+
+
+def test_ts_fsar_starts_its_attention_from_the_last_block_with_pca(tiny: Tiny) -> None:
+    method = TSFSAR(tiny(), Ladder(width=16, heads=2, temporal=(1,), init="pca"))
+    block, attention = method.encoder.blocks[-1], method.clip_attention
+    torch.testing.assert_close(attention.in_proj_weight[:48], pruned(block.attn.in_proj_weight[:64], 48, 48))
+    torch.testing.assert_close(attention.out_proj.weight, pruned(block.attn.out_proj.weight, 48, 48))
+    torch.testing.assert_close(attention.in_proj_bias[48:96], resampled(block.attn.in_proj_bias[64:128], 48))
+    assert not torch.allclose(ts_fsar(tiny).clip_attention.in_proj_weight, attention.in_proj_weight, atol=1e-2)
 
 
 def test_what_is_stored_for_ts_fsar_is_the_tower_alone(tiny: Tiny) -> None:

@@ -1,0 +1,184 @@
+"""D2ST-Adapter and TS-FSAR, from pixels to losses and gradients, against arrays of their released code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from episodes.episode import Episode
+from fsar.adapted import Adapted
+from fsar.adapters import D2STAdapter, Ladder
+from fsar.alignment import BiMHM, CosineCost, alpha_covariance
+from fsar.methods import D2ST, TSFSAR
+
+ROUNDING = 5e-5  # what is left between gradients of a whole method, in float32 on both sides
+OWN = ("ts_dcm", "side_", "Adapter", "up_l", "model.Linear")  # of the names in TS-FSAR, what is not CLIP's
+D2ST_NAMES = (
+    (r"\.Adapter\.", ".adapter."),
+    (r"pos_embed", "position"),
+    (r"\.s_ln", ".norm_spatial"),
+    (r"\.t_ln", ".norm_temporal"),
+    (r"\.s_attn", ".spatial"),
+    (r"\.t_attn", ".temporal"),
+    (r"conv_offset\.0", "offset_conv"),
+    (r"conv_offset\.1\.norm", "offset_norm"),
+    (r"conv_offset\.3", "offset"),
+    (r"proj_q", "query"),
+    (r"proj_k", "key"),
+    (r"proj_v", "value"),
+    (r"proj_out", "out"),
+    (r"^(?!classification)", "encoder.visual."),
+    (r"^classification_layer", "classifier"),
+)
+TS_FSAR_NAMES = (
+    (r"^ts_dcm\.generator", "alignment.weights"),
+    (r"^model\.Linear", "classifier"),
+    (r"^model\.up_ln", "up.0"),
+    (r"^model\.up_linear", "up.1"),
+    (r"^model\.Adapter\.norm1", "clip_norm"),
+    (r"^model\.Adapter\.attn\.([qkv])_linear\.(\w+)", r"clip_attention.in_proj_\2#\1"),
+    (r"^model\.Adapter\.attn\.proj", "clip_attention.out_proj"),
+    (r"^model\.side_gate_params\.(\d)", r"encoder.side.gates#\1"),
+    (r"^model\.side_downsample", "encoder.side.downs"),
+    (r"^model\.side_LN", "encoder.side.norms"),
+    (r"^model\.side_transformer\.(\d)\.norm", r"encoder.side.blocks.\1.norm_"),
+    (r"^model\.side_transformer\.(\d)\.attn\.([qkv])_linear\.(\w+)", r"encoder.side.blocks.\1.qkv.\3#\2"),
+    (r"^model\.side_transformer\.(\d)\.attn\.proj", r"encoder.side.blocks.\1.out"),
+    (r"^model\.side_transformer\.(\d)\.mlp\.fc1", r"encoder.side.blocks.\1.fc"),
+    (r"^model\.side_transformer\.(\d)\.mlp\.fc2", r"encoder.side.blocks.\1.proj"),
+)
+
+
+@pytest.mark.parametrize("case", ["model_1shot", "model_2shot"])
+def test_d2st(released: Any, case: str) -> None:
+    arrays = released.arrays("d2st")
+    encoder = Adapted(released.tower(28, 64, 2), D2STAdapter(), project=False)
+    alignment = BiMHM(cost=CosineCost(0))
+    method = D2ST(encoder, alignment, class_weight=float(arrays(f"{case}/class_weight")), train_classes=12)
+    names = (*released.ADAPTED, *D2ST_NAMES)
+    released.give(method, arrays.under("model/weight/"), names)
+    episode = Episode(
+        arrays(f"{case}/support_images"),
+        arrays(f"{case}/query_images"),
+        arrays(f"{case}/support_labels"),
+        arrays(f"{case}/query_labels"),
+        classes_of(arrays, case),
+        tuple(f"class {i}" for i in range(12)),
+        torch.tensor(0),
+    )
+    assert torch.equal(episode.query_classes, arrays(f"{case}/query_classes"))
+    assert torch.equal(episode.support_classes, arrays(f"{case}/support_classes"))
+    for role in ("support", "query"):
+        released.agree(encoder(getattr(episode, role)), arrays(f"{case}/{role}_features"))
+    scores = method.train()(episode)
+    losses = method.loss(scores, episode)
+    released.agree(scores.few_shot, arrays(f"{case}/logits"), 2e-5)  # sums of 1 - cosine, where cosines are near 1
+    released.agree(scores.class_logits, arrays(f"{case}/class_logits"))
+    for name in ("few_shot_loss", "class_loss", "loss"):
+        released.agree(losses[name], arrays(f"{case}/{name}"))
+    losses["loss"].backward()
+    released.check_gradients(method, arrays.under(f"{case}/grad_weight/"), names, ROUNDING)
+
+
+def classes_of(arrays: Callable[[str], torch.Tensor], case: str) -> torch.Tensor:
+    """The episode's classes, which the reference tells by the clips."""
+    labels, classes = arrays(f"{case}/support_labels"), arrays(f"{case}/support_classes")
+    found = torch.zeros(int(labels.max()) + 1, dtype=torch.int64)
+    found[labels] = classes
+    return found
+
+
+def ts_fsar(released: Any, case: str) -> tuple[TSFSAR, Episode, Any]:
+    arrays = released.arrays("ts_fsar")
+    _, by_class, side, guidance = arrays(f"{case}/weights").tolist()
+    frames = arrays(f"{case}/support").shape[1]
+    method = TSFSAR(
+        released.tower(16, 64, 3),
+        Ladder(width=32, heads=2, temporal=(1,)),
+        frames=frames,
+        train_classes=7,
+        class_weight=by_class,
+        side_weight=side,
+        guidance_weight=guidance,
+        text_residual=float(arrays(f"{case}/text_residual")),
+        guidance_temperature=float(arrays(f"{case}/temperature")),
+        fusion=tuple(arrays(f"{case}/fusion").tolist()),
+    )
+    weights = arrays.under("weight/")
+    weights |= arrays.under(f"{case}/weight/")  # another generator where the number of frames is another
+    own = {n: x for n, x in weights.items() if any(part in n for part in OWN)}
+    tower = {n.removeprefix("model."): x for n, x in weights.items() if n not in own}
+    released.give(method.encoder.visual, tower, released.HUGGING_FACE)
+    state = {n: x for n, x in method.state_dict().items() if not n.startswith(("encoder.visual", "encoder.text"))}
+    given = set()
+    for released_name, value in own.items():
+        name, place = released.place(state, released_name, TS_FSAR_NAMES)
+        place.copy_(value)
+        given.add(name)
+    assert given == set(state)
+    text = arrays(f"{case}/text")
+    method.class_text = lambda names: text  # type: ignore[method-assign]
+    episode = Episode(
+        arrays(f"{case}/support"),
+        arrays(f"{case}/query"),
+        arrays(f"{case}/support_labels"),
+        arrays(f"{case}/query_labels"),
+        arrays(f"{case}/classes"),
+        tuple(f"class {i}" for i in range(7)),
+        torch.tensor(0),
+    )
+    return method, episode, arrays
+
+
+@pytest.mark.parametrize("case", ["case0", "case1"])
+def test_ts_fsar_in_training(released: Any, case: str) -> None:
+    method, episode, arrays = ts_fsar(released, case)
+    scores = method.train()(episode)
+    losses = method.loss(scores, episode)
+    released.agree(scores.few_shot, arrays(f"{case}/metric_logits"))
+    released.agree(scores.class_logits, arrays(f"{case}/class_logits"))
+    released.agree(scores.side_text, arrays(f"{case}/side_text_logits"))
+    released.agree(scores.clip_text, arrays(f"{case}/clip_text_logits"))
+    for ours, theirs in (("few_shot_loss", "metric"), ("class_loss", "class"), ("side_loss", "side_text")):
+        released.agree(losses[ours], arrays(f"{case}/{theirs}_loss"))
+    released.agree(losses["guidance"], arrays(f"{case}/kl_loss") + arrays(f"{case}/clip_text_loss"))
+    released.agree(losses["loss"], arrays(f"{case}/loss"))
+    losses["loss"].backward()
+    released.check_gradients(method, arrays.under(f"{case}/grad_weight/"), TS_FSAR_NAMES, ROUNDING)
+
+
+@pytest.mark.parametrize("case", ["case2", "case3"])
+def test_ts_fsar_in_evaluation(released: Any, case: str) -> None:
+    method, episode, arrays = ts_fsar(released, case)
+    with torch.no_grad():
+        scores = method.eval()(episode)
+    released.agree(scores.few_shot, arrays(f"{case}/metric_logits"))
+    released.agree(scores.logits.exp(), arrays(f"{case}/fused"))
+
+
+@pytest.mark.parametrize("case", ["case0", "case3"])
+def test_ts_fsar_tokens_and_descriptors(released: Any, case: str) -> None:
+    method, episode, arrays = ts_fsar(released, case)
+    clips = torch.cat([episode.support, episode.query])
+    with torch.no_grad():
+        descriptors, class_tokens, clip = method.encoder(clips).split(method.sizes, dim=-1)
+        tokens = method.encoder.side.tokens(method.encoder.tokens(clips[:1], (0, 1, 2, 3)).layers)
+    released.agree(tokens[0], arrays(f"{case}/side_tokens_first"))
+    released.agree(descriptors[:2], arrays(f"{case}/descriptors"))
+    released.agree(class_tokens, arrays(f"{case}/class_tokens"))
+    released.agree(clip, arrays(f"{case}/clip_features"))
+
+
+@pytest.mark.parametrize("case", ["alpha0", "alpha1", "alpha2"])
+def test_alpha_distance_covariance(released: Any, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reference's patches are weighted already: here with weights of 1."""
+    arrays = released.arrays("ts_fsar")
+    monkeypatch.setattr(torch.nn.functional, "cosine_similarity", lambda z, y, dim: torch.ones(y.shape[:-1]))
+    weighted = arrays(f"{case}/weighted_patches").requires_grad_()
+    descriptor = alpha_covariance(weighted[..., 0], weighted.mT, float(arrays(f"{case}/alpha")))
+    released.agree(descriptor, arrays(f"{case}/descriptor"))
+    (descriptor * arrays(f"{case}/upstream")).sum().backward()
+    released.agree(weighted.grad, arrays(f"{case}/grad"))
