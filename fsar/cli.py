@@ -35,7 +35,7 @@ from fsar.results import time_shares, write_results
 from fsar.sharing import read_checkpoint
 from fsar.sharing.whole import write_whole
 from fsar.terminal import usage
-from fsar.terminal.config_files import check_files
+from fsar.terminal.config_files import check_files, refuse_twice
 from fsar.terminal.failure import one_message
 from fsar.terminal.processes import end_with_parent
 
@@ -86,9 +86,14 @@ def expand(args: list[str]) -> list[str]:
 
     ``--model.alignment X`` means ``--model.method.alignment X``. For validate and test, ``--run FOLDER`` brings
     in the folder's config.yaml, beneath every option given, and its best checkpoint.
+
+    Raises:
+        ValueError: for an option that is given twice.
+        FileNotFoundError: for a run without a configuration.
     """
     out = [part for a in args for part in (a.split("=", 1) if a.startswith("--run=") else [a])]
     out = long_names(out)
+    refuse_twice(out)
     check_files(out)
     configured = {"-c", "--config", METHOD_KEY} & {a.split("=")[0] for a in out}
     if not configured and any(re.match(r"--model\.method\..*help", a) for a in out):

@@ -31,7 +31,7 @@ from fsar.learner import Learner, check_checkpoint
 from fsar.methods import Prototype
 from fsar.pixels import check_framing
 from fsar.sharing import open_run
-from fsar.terminal.config_files import check_files
+from fsar.terminal.config_files import check_files, refuse_twice
 from fsar.terminal.usage import Parser, plain
 from fsar.threshold import Threshold, calibrate
 
@@ -253,6 +253,8 @@ def configure(args: Sequence[str], device: str = "auto") -> Predictor:
     Raises:
         ValueError: for an option or file that cannot be understood; for a device that is not there.
     """
+    args = long_names(args)
+    refuse_twice(args)
     check_files(args)
     parser = Parser(exit_on_error=False)
     parser.add_argument("-c", "--config", action="config")
@@ -262,7 +264,7 @@ def configure(args: Sequence[str], device: str = "auto") -> Predictor:
         parser.add_argument(f"--{key}", default=None)
     place = device_of(device)
     try:
-        parsed = parser.parse_args(long_names(args))
+        parsed = parser.parse_args(args)
     except ArgumentError as error:
         options = {option for action in parser._actions for option in action.option_strings}
         raise ValueError(plain(str(error), args, options)) from None

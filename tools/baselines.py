@@ -52,7 +52,7 @@ from fsar.methods import (
     ZeroShot,
 )
 from fsar.methods.clip_family.tuning import Grid, published_grid, tune
-from fsar.terminal.config_files import check_files
+from fsar.terminal.config_files import check_files, refuse_twice
 from fsar.terminal.failure import one_message
 from fsar.terminal.usage import Parser
 from fsar.text import TextBank
@@ -266,7 +266,9 @@ def main(args: list[str] | None = None) -> None:
     parser.add_argument("--methods", type=str, nargs="+", default=None, help="names of those to score; all by default")
     parser.add_argument("--seed", type=int, default=0, help="of the weights that are learned")
     parser.add_argument("--out", type=Path | None, default=None, help="JSON of all accuracies by episode")
-    check_files(sys.argv[1:] if args is None else args)
+    words = sys.argv[1:] if args is None else args
+    refuse_twice(words)
+    check_files(words)
     found: Any = parser.parse_args(args)
     parts: Any = parser.instantiate(found)
     torch.manual_seed(found.seed)

@@ -1,10 +1,10 @@
-"""The configuration files of a command line: what is wrong with them, and which one a key comes from."""
+"""The options and configuration files of a command line: what is wrong with them, and which file a key comes from."""
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,34 @@ def config_files(args: Sequence[str]) -> list[str]:
     named = [b for a, b in pairwise(args) if a in ("-c", "--config")]
     named += [word.partition("=")[2] for word in args if word.startswith(("-c=", "--config="))]
     return [name for name in named if not name.lstrip().startswith(("{", "["))]
+
+
+def refuse_twice(args: Sequence[str], repeatable: Collection[str] = ()) -> None:
+    """Look for an option that a command line holds twice, of which the second would win.
+
+    ``-c`` adds a file each time and ``--key+=`` an entry to a list, with what is said of that entry after it.
+    ``--a.init_args.b`` and ``--a.b`` are one option, ``--a`` and ``--a.class_path`` too.
+
+    Args:
+        args: the words, shorthands spelt out.
+        repeatable: further options that may stand there several times.
+
+    Raises:
+        ValueError: naming both.
+    """
+    seen: dict[str, str] = {}
+    for word, after in zip(args, [*args, "--"][1:], strict=True):
+        option, equals, _ = word.partition("=")
+        if not re.match("--[A-Za-z]", option) or option in {"--config", "--help", *repeatable}:
+            continue
+        key = option.replace(".init_args", "").removesuffix(".class_path")
+        if key.endswith("+"):
+            seen = {name: said for name, said in seen.items() if not name.startswith(f"{key[:-1]}.")}
+            continue
+        said = word if equals or after.startswith("--") else f"{option} {after}"
+        if key in seen:
+            raise ValueError(f"{option} is given twice, as {seen[key]} and as {said}: keep one of them.")
+        seen[key] = said
 
 
 def check_files(args: Sequence[str]) -> None:

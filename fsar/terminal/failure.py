@@ -11,7 +11,9 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
+
+from fsar.terminal.config_files import refuse_twice
 
 LINES = 8
 READABLE = (ValueError, OSError, ImportError, FloatingPointError, NotImplementedError)
@@ -71,6 +73,15 @@ class Options(argparse.ArgumentParser):
         plain = argparse.RawDescriptionHelpFormatter
         super().__init__(prog, description=description, epilog=epilog, formatter_class=plain, allow_abbrev=False)
         self.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """As any parser does; but an option that stands there twice is refused, unless it adds up."""
+        adds = (action for action in self._actions if action.nargs == 0 or isinstance(action, argparse._AppendAction))
+        try:
+            refuse_twice(sys.argv[1:] if args is None else args, [o for action in adds for o in action.option_strings])
+        except ValueError as error:
+            self.error(str(error))
+        return super().parse_known_args(args, namespace)
 
     def own_and_others(self, args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         """What is ours, and the ``--model.X`` and ``--data.X`` that are handed on; any other option is refused."""

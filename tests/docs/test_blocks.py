@@ -189,11 +189,24 @@ def run_fsar(args: list[str], parser: Any, run: bool) -> None:
         brief = [*few(parser.parse_args(expanded)[args[0]]), *BRIEF]
         if not run:
             return
-        args += brief
+        args = instead(args, brief)
         if args[0] == "fit" and "--run" in args and "--ckpt_path" not in args:
             shutil.rmtree(args[args.index("--run") + 1], ignore_errors=True)
     finish(lambda: fsar(args))
     os.environ.pop(cli.RUN_VARIABLE, None)
+
+
+def instead(args: list[str], brief: list[str]) -> list[str]:
+    """The words with the options ``--key=value`` of ``brief`` at their end, and only there."""
+    set_again = {option.split("=")[0] for option in brief}
+    return [
+        *(
+            word
+            for before, word in zip(["", *args], args, strict=False)
+            if word.split("=")[0] not in set_again and before not in set_again
+        ),
+        *brief,
+    ]
 
 
 def few(config: Any) -> list[str]:
@@ -210,7 +223,7 @@ def run_tool(tool: str, args: list[str], parser: Any, run: bool) -> None:
         patch.setattr(sys, "argv", [tool, *args])
         brief = read_program(lambda: runpy.run_path(tool, run_name="__main__"), parser)
         if run and Path(tool).stem in QUICK:
-            patch.setattr(sys, "argv", [tool, *args, *brief])
+            patch.setattr(sys, "argv", [tool, *instead(args, brief)])
             finish(lambda: runpy.run_path(tool, run_name="__main__"))
 
 
