@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from torch import Tensor
 from fsar.alignment import Alignment, CostAlignment
 
 QUERIES, WAYS, SHOTS = 3, 4, 2
+SCALE = 1e-5  # what an epsilon against division by 0, such as 1e-6, may make of another scale
 
 
 class Broken(Exception):
@@ -179,6 +181,33 @@ def gradients(subject: Subject) -> str:
     return ""
 
 
+def parameters(subject: Subject) -> str:
+    """every parameter gets a gradient, and the right one"""
+    metric = copy.deepcopy(subject.metric).double().eval()
+    trained = {name: p for name, p in metric.named_parameters() if p.requires_grad}
+    if not trained:
+        return "has none"
+    clips = subject.pair(t=None if not subject.lengths else 4)
+    value = metric(*clips)
+    weights = torch.randn(value.shape, dtype=value.dtype)  # a plain sum can be blind to what moves similarities apart
+    demand(value.requires_grad, "the similarity does not depend on any; is it cut off by .item(), .detach() or numpy?")
+    found = torch.autograd.grad((value * weights).sum(), list(trained.values()), allow_unused=True)
+    unused = [name for name, gradient in zip(trained, found, strict=True) if gradient is None]
+    words = "unused, or cut off by .item(), .detach() or numpy; use it, delete it, or set requires_grad=False."
+    demand(not unused, f"no gradient reaches {', '.join(unused)}: {words}")
+
+    def at(*values: Tensor) -> Any:
+        return torch.func.functional_call(metric, dict(zip(trained, values, strict=True)), clips)
+
+    derivative(
+        at,
+        tuple(p.detach().clone().requires_grad_() for p in trained.values()),
+        "forward(query, support) by its parameters",
+    )
+    still = [name for name, gradient in zip(trained, found, strict=True) if not gradient.any()]
+    return f"the gradient is 0 for {', '.join(still)}" if still else ""
+
+
 def derivative(function: Callable[..., Tensor], leaves: tuple[Tensor, ...], name: str) -> None:
     """Raise :class:`Broken` unless the gradient agrees with finite differences."""
     try:
@@ -238,13 +267,24 @@ def report(subject: Subject) -> str:
     if not subject.metric.merges_shots and subject.lengths:
         swapped = subject.score(support, query).mT
         seen.append("symmetric: " + ("yes" if same(swapped, value, 1e-6) else "no"))
-    seen.append(
-        "scale of the features: " + ("unseen" if same(subject.score(query * 3, support * 3), value) else "seen")
-    )
+    scaled = subject.score(query * 3, support * 3)
+    seen.append("scale of the features: " + ("unseen" if same(scaled, value, SCALE) else "seen"))
     return "; ".join(seen)
 
 
-PROPERTIES = (shapes, lengths, independence, permutation, extremes, costs, gradients, precision, padding, report)
+PROPERTIES = (
+    shapes,
+    lengths,
+    independence,
+    permutation,
+    extremes,
+    costs,
+    gradients,
+    parameters,
+    precision,
+    padding,
+    report,
+)
 
 
 def check(subject: Subject, say: Callable[[str], None] = print) -> int:

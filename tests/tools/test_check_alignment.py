@@ -54,6 +54,24 @@ class IgnoresPadding(CostAlignment):
     def align(self, cost, mask=None):
         return cost.mean((-2, -1))
 
+class CutOff(CostAlignment):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(()))
+        self.factor = torch.nn.Parameter(torch.ones(()))
+        self.unused = torch.nn.Linear(2, 2)
+    def align(self, cost, mask=None):
+        mean = cost.mean((-2, -1)) if mask is None else cost.sum((-2, -1)) / mask.sum((-2, -1))
+        return mean * self.weight.item() * self.factor
+
+class WrongByItsParameter(CutOff):
+    def __init__(self) -> None:
+        super().__init__()
+        del self.weight, self.unused
+    def align(self, cost, mask=None):
+        mean = cost.mean((-2, -1)) if mask is None else cost.sum((-2, -1)) / mask.sum((-2, -1))
+        return mean * Wrong.apply(self.factor + 1)
+
 class HalfPrecision(Alignment):
     def forward(self, query, support, query_mask=None, support_mask=None):
         return query.mean(-2) @ support.mean(-2).mT
@@ -84,6 +102,8 @@ def test_a_good_metric_passes_with_its_arguments(tmp_path: Path) -> None:
         ("WrongGradient", "the gradient is not the derivative"),
         ("IgnoresPadding", "scores differently than unpadded"),
         ("HalfPrecision", "bfloat16 features"),
+        ("CutOff", "no gradient reaches weight, unused.weight, unused.bias: unused, or cut off by .item()"),
+        ("WrongByItsParameter", "by its parameters: the gradient is not the derivative"),
     ],
 )
 def test_a_bad_metric_is_told_what_is_wrong(
@@ -127,3 +147,14 @@ def test_what_cannot_be_built_is_said(
         check_alignment.main()
     assert stopped.value.code == 2
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("epsilon", "word"), [(0.0, "unseen"), (1e-8, "unseen"), (1e-6, "unseen"), (0.01, "seen")])
+def test_a_tiny_epsilon_is_no_scale(epsilon: float, word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    from alignment_properties import Subject, report
+
+    from fsar.alignment import OTAM, BiMHM, CosineCost, FrameMean
+
+    for metric in (FrameMean(CosineCost(epsilon)), BiMHM(cost=CosineCost(epsilon)), OTAM(cost=CosineCost(epsilon))):
+        assert f"scale of the features: {word}" in report(Subject(metric)).split("; ")

@@ -39,6 +39,7 @@ PROPERTIES = (
     "extremes",
     "costs",
     "gradients",
+    "parameters",
     "precision",
     "padding",
 )
