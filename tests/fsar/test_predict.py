@@ -158,3 +158,34 @@ def test_bounds_on_reading(
         with pytest.raises(SystemExit) as caught:
             main(["predict", "-c", str(config), *options, *bound])
         assert message in str(caught.value) + capsys.readouterr().err
+
+
+def test_what_is_left_out_is_said(
+    config: Path, clips: Path, support: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    queries = tmp_path / "queries"
+    queries.mkdir()
+    for name in ("a.mp4", "b.MTS", "c.ts", "d.h264", "e.unknown", "f"):
+        shutil.copy(clips / "class_1" / "4.mp4", queries / name)
+    (queries / "cover.jpg").touch()
+    (support / "__MACOSX").mkdir()
+    (support / "class_1" / "notes.txt").touch()
+    main(["predict", "-c", str(config), "--support", str(support), "--query", str(queries), "--json"])
+    said = capsys.readouterr()
+    found = json.loads(said.out)
+    assert [Path(answer["clip"]).name for answer in found["answers"]] == [
+        "a.mp4", "b.MTS", "c.ts", "d.h264", "e.unknown", "f"
+    ]  # fmt: skip
+    lines = [
+        "left out: 1 entry that is no clip (class_1/notes.txt)",
+        "left out: 1 entry that is no clip (queries/cover.jpg)",
+    ]
+    assert found["notes"] == lines
+    assert all(line in said.err for line in lines)
+
+
+def test_numbers_and_truth_values_are_texts_in_classes_yaml(support: Path) -> None:
+    (support / "class_0").rename(support / "007")
+    (support / "class_1").rename(support / "yes")
+    (support / "classes.yaml").write_text("007: 1\nyes: no\n")
+    assert set(read_support(support)) == {"1", "no", "class 2"}
