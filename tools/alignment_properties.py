@@ -199,11 +199,7 @@ def parameters(subject: Subject) -> str:
     def at(*values: Tensor) -> Any:
         return torch.func.functional_call(metric, dict(zip(trained, values, strict=True)), clips)
 
-    derivative(
-        at,
-        tuple(p.detach().clone().requires_grad_() for p in trained.values()),
-        "forward(query, support) by its parameters",
-    )
+    derivative(at, tuple(p.detach().clone().requires_grad_() for p in trained.values()), "forward by its parameters")
     still = [name for name, gradient in zip(trained, found, strict=True) if not gradient.any()]
     return f"the gradient is 0 for {', '.join(still)}" if still else ""
 
