@@ -5,7 +5,7 @@ BIN := .venv/bin
 .PHONY: demo test lint docs bench
 
 demo: .venv/installed
-	$(BIN)/python tools/demo.py
+	$(BIN)/fsar demo
 
 test: .venv/installed
 	$(BIN)/python -m pytest -n 2

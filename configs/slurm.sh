@@ -21,7 +21,7 @@ PARALLEL=(--trainer.accelerator gpu --trainer.strategy ddp --trainer.devices "$S
 METHOD=(-c configs/data/ssv2_small.yaml -c configs/method/clip_fsar.yaml)
 
 # A frozen encoder: encode every video once, one share per process, then train and test on the stored features.
-#   srun python tools/extract_features.py --store runs/features "${METHOD[@]}" "${PARALLEL[@]}"
+#   srun fsar extract --store runs/features "${METHOD[@]}" "${PARALLEL[@]}"
 #   and below: --data.features runs/features
 # An extraction or a job that was interrupted goes on when it is submitted again.
 

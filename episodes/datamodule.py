@@ -64,7 +64,7 @@ class EpisodicDataModule(LightningDataModule):
             per clip; no flip.
         test_transform: by default likewise, then the centre crop.
         reader: how videos are decoded: auto (exact on every file), pyav, decord or torchcodec.
-        features: folder that tools/extract_features.py filled for this configuration, read instead of the videos: the
+        features: folder that fsar extract filled for this configuration, read instead of the videos: the
             features of a frozen encoder, or what the frozen blocks of an encoder gave of which the last are trained.
         check_videos: look at every video of the splits before the start, and refuse to start on a broken one.
         skip_unreadable: leave broken videos out and list them, instead of refusing to start.

@@ -112,7 +112,7 @@ def readable(
     if not broken:
         return split, {}
     listed = [f"\n  {path}: {cause}" for path, cause in sorted(broken.items())]
-    more = f"\n  and {len(listed) - LISTED} more; tools/check_videos.py lists them all" if len(listed) > LISTED else ""
+    more = f"\n  and {len(listed) - LISTED} more; fsar check-videos lists them all" if len(listed) > LISTED else ""
     message = f"{len(broken)} of the {len(split)} videos of split {split.name} cannot be read:"
     message += "".join(listed[:LISTED]) + more
     if not skip:

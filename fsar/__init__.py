@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fsar.predictor import Predictor, bare, load
+    from fsar.inference.predictor import Predictor, bare, load
 
 __version__ = "0.1.0"
 __all__ = ["Predictor", "bare", "load"]
@@ -17,7 +17,7 @@ __all__ = ["Predictor", "bare", "load"]
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from fsar import predictor
+        from fsar.inference import predictor
 
         return getattr(predictor, name)
     raise AttributeError(f"module 'fsar' has no attribute {name!r}")

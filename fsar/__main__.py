@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
-HELP = """usage: fsar {fit,validate,test,predict} [-c FILE ...] [--run FOLDER] [--key value ...]
+from fsar.commands import COMMANDS, list_commands, suggest_command
+
+HELP = f"""usage: fsar COMMAND [-c FILE ...] [--run FOLDER] [--key value ...]
 
 Few-shot video action recognition.
 
-  fit       train a method on episodes of the training classes; the best checkpoint is chosen on validation classes
-  validate  accuracy on the validation classes
-  test      accuracy on the test classes, with its 95 % interval
-  predict   name the clips of --query from the labelled clips of --support (one folder per class)
-
-  -c FILE       a YAML file; several are laid over each other: trainer, data, method
+{list_commands()}
+  -c FILE       a YAML file, or the name of a shipped one; several are laid over each other: trainer, data, method
   --run FOLDER  the run folder (default: runs/<date>_<time>). For the others its config.yaml and best checkpoint
                 are used unless others are named.
   --debug       show the traceback of an error
-  --completion  print a script that completes options in bash and zsh
+  --completion  print a script that completes commands and options in bash and zsh
 
 examples:
   fsar fit  --run runs/demo -c configs/trainer.yaml -c configs/data/shapes_motion.yaml -c configs/method/clip_fsar.yaml
@@ -25,30 +24,30 @@ examples:
   fsar fit  -c configs/method/clip_fsar.yaml --model.alignment.help OTAM
   fsar predict --run runs/demo --support my_classes --query clip.mp4
 
-`fsar SUBCOMMAND --help` lists every option; `fsar SUBCOMMAND ... --print_config` prints the configuration.
+`fsar COMMAND --help` lists its options; `fsar fit ... --print_config` prints the configuration.
 """
 
 
-def main(args: list[str] | None = None) -> None:
-    """Entry point. Help is answered before anything heavy is imported."""
+def main(args: list[str] | None = None) -> int | None:
+    """Entry point; gives the exit status. Help is answered before anything heavy is imported."""
     args = sys.argv[1:] if args is None else args
     if not args or args[0] in ("-h", "--help"):
         print(HELP, end="")
-        return
-    if args[0] == "--version":
+    elif args[0] == "--version":
         from fsar import __version__
 
         print(__version__)
-        return
-    if args[0] == "predict":
-        from fsar import predict
-
-        predict.run(args[1:])
-        return
-    from fsar.cli import run
-
-    run(args)
+    elif args[0] == "--completion":
+        import_module("fsar.commands.train.fit").main(args)
+    elif command := COMMANDS.get(args[0]):
+        module = import_module(f"fsar.commands.{command.module}")
+        status = module.main(args if command.named else args[1:])
+        return status if isinstance(status, int) else None
+    else:
+        hint = suggest_command(args[0]) or "; `fsar --help` lists them."
+        sys.exit(f"fsar: there is no command {args[0]}{hint}")
+    return None
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

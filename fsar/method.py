@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from episodes.episode import Episode
-from fsar.clip.encoder import FrameEncoder
+from fsar.encoders.clip import FrameEncoder
 
 Parts = dict[str, Tensor]
 """Named tensors of some clips, each ``(... v *)`` with the clip axis at the same place."""
@@ -70,7 +70,7 @@ class Method(nn.Module):
         if self.uses_text and encoder.text is None:
             raise ValueError(
                 f"{type(self).__name__} reads class names, but the encoder {type(encoder).__name__} has no text "
-                "tower. Use an image-text encoder such as fsar.clip.ClipEncoder, or a method that is vision-only."
+                "tower. Use an image-text encoder such as fsar.encoders.ClipEncoder, or a method that is vision-only."
             )
         self.encoder = encoder
 
@@ -117,7 +117,7 @@ class Method(nn.Module):
         return (
             f"{type(self).__name__} encodes a support clip together with the name of its class, so features of the "
             "video alone do not serve it. Leave out data.features and work from pixels; or adapt the last blocks only "
-            "(last of fsar.adapted.Adapted), so that what enters the first of them can be stored."
+            "(last of fsar.encoders.Adapted), so that what enters the first of them can be stored."
         )
 
     def class_text(self, names: Sequence[str]) -> Tensor | None:
@@ -172,7 +172,7 @@ class Method(nn.Module):
             bad = scores.logits.isnan().flatten(-2).any(-1).reshape(-1, *episode.number.shape).any(0)
             raise FloatingPointError(
                 f"{maker} gave NaN in episode {episode.number[bad].flatten().tolist()[0]}. If the alignment is your "
-                "own, try tools/check_alignment.py on it; if the weights are NaN, use an earlier checkpoint."
+                "own, try fsar check-alignment on it; if the weights are NaN, use an earlier checkpoint."
             )
         return scores
 

@@ -145,7 +145,7 @@ def config(clips: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFacto
             "method": {
                 "class_path": "fsar.methods.ClipFSAR",
                 "init_args": {
-                    "encoder": {"class_path": "fsar.clip.ClipEncoder", "init_args": encoder},
+                    "encoder": {"class_path": "fsar.encoders.ClipEncoder", "init_args": encoder},
                     "alignment": {"class_path": "fsar.alignment.OTAM"},
                 },
             },

@@ -21,7 +21,7 @@ SHORT = {
     "test": "fsar test --run trained",
     "predict": "fsar predict --run trained",
 }
-SCRIPTS = {"fsar": "fsar.__main__", "fsar-demo": "fsar.web"}
+SCRIPTS = {"fsar": "fsar.__main__", "fsar-demo": "fsar.web.app"}
 LINES, CHARACTERS = 7, 420
 METRICS = """
 from fsar.alignment import Alignment, CostAlignment
@@ -64,7 +64,8 @@ def run(command: str) -> str | int | None:
     program, *args = shlex.split(command)
     sys.argv = [program, *args]
     try:
-        return importlib.import_module(SCRIPTS.get(program, program)).main()
+        main = importlib.import_module(SCRIPTS[program]).main
+        return main()
     except SystemExit as end:
         return end.code
 
@@ -76,11 +77,10 @@ def world(config: Path, clips: Path, tmp_path_factory: pytest.TempPathFactory) -
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(sys, "argv", [])
-        patch.syspath_prepend(str(ROOT / "tools"))
         for name, text in {**CONFIGS, "run.yaml": config.read_text(), "wrong_metrics.py": METRICS}.items():
             Path(name).write_text(text)
         assert run("fsar fit --debug --run trained -c run.yaml") is None
-        assert run("extract_features --store store --splits test -c run.yaml --model.method Prototype") is None
+        assert not run("fsar extract --store store --splits test -c run.yaml --model.method Prototype")
         shutil.copytree("trained", "unfinished", ignore=shutil.ignore_patterns("checkpoints"))
         wrong_clips(clips)
         wrong_weights()
@@ -110,7 +110,7 @@ def wrong_clips(clips: Path) -> None:
 
 
 def wrong_weights() -> None:
-    tiny = (ROOT / "fsar" / "clip" / "tiny" / "fsar-tiny.safetensors").read_bytes()
+    tiny = (ROOT / "fsar" / "encoders" / "tiny" / "fsar-tiny.safetensors").read_bytes()
     Path("cut.safetensors").write_bytes(tiny[: len(tiny) // 2])
     best = Path("trained/checkpoints/best.ckpt").read_bytes()
     Path("cut.ckpt").write_bytes(best[: len(best) // 2])
@@ -126,7 +126,6 @@ def inside(world: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(sys, "argv", [])
     monkeypatch.delenv("FSAR_RUN", raising=False)
     monkeypatch.syspath_prepend(str(world))
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
     return world
 
 
@@ -168,9 +167,9 @@ def test_there_are_enough_of_them_and_none_twice() -> None:
     ("command", "status", "lines"),
     [
         ("-m fsar test --run nowhere", 1, 2),
-        (f"{ROOT}/tools/compare_runs.py nowhere", 1, 2),
-        (f"{ROOT}/tools/compare_runs.py nowhere --debug", 1, None),
-        (f"{ROOT}/tools/compare_runs.py", 2, 2),
+        ("-m fsar compare nowhere", 1, 2),
+        ("-m fsar compare nowhere --debug", 1, None),
+        ("-m fsar compare", 2, 2),
     ],
 )
 def test_as_a_process_of_its_own(command: str, status: int, lines: int | None, tmp_path: Path) -> None:

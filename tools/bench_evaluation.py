@@ -27,9 +27,9 @@ from episodes.dataset import index_episodes
 from episodes.episode import Episode, VideoBatch
 from episodes.sampler import EpisodeSampler
 from fsar.alignment import OTAM, CostAlignment
-from fsar.clip.encoder import ClipEncoder
-from fsar.clip.frame_encoder import FrameEncoder
-from fsar.evaluation import VideoBank, score_episodes
+from fsar.encoders.clip import ClipEncoder
+from fsar.encoders.frame import FrameEncoder
+from fsar.evaluation.bank import VideoBank, score_episodes
 from fsar.methods import ClipFSAR
 from fsar.terminal.failure import Options, one_message
 

@@ -35,13 +35,13 @@ from episodes.features import FeatureWriter, StoredClips
 from episodes.frames import SegmentRandom
 from episodes.splits import Split
 from episodes.transforms import ClipTransform
-from fsar.adapted import Adapted
 from fsar.adapters import AIM, EVL, D2STAdapter, LoRA, MAClipAdapter, STAdapter
 from fsar.alignment import OTAM, BiMHM
-from fsar.beside import Beside
-from fsar.clip import ClipEncoder, FrameEncoder
-from fsar.clip.architecture import architecture, config_of
-from fsar.evaluation import feature_key, to_store
+from fsar.encoders import ClipEncoder, FrameEncoder
+from fsar.encoders.adapted import Adapted
+from fsar.encoders.architecture import architecture, config_of
+from fsar.encoders.beside import Beside
+from fsar.evaluation.bank import feature_key, to_store
 from fsar.method import Method
 from fsar.methods import D2ST, TSFSAR, ClipFSAR, MAClip, Prototype
 from fsar.terminal.failure import Options, one_message
@@ -193,7 +193,7 @@ def write_videos(folder: Path, count: int) -> Split:
 
 
 def store(method: Method, clips: ClipDataset, root: Path) -> StoredClips:
-    """Extracts the clips as tools/extract_features.py does, in 16 bits; what is there already stays."""
+    """Extracts the clips as fsar extract does, in 16 bits; what is there already stays."""
     exact = next(method.encoder.visual.parameters()).dtype == torch.bfloat16
     writer = FeatureWriter(root, clips, feature_key(method, training=True), 1, "bfloat16" if exact else "float16")
     device = next(method.parameters()).device

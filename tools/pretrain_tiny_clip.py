@@ -1,7 +1,7 @@
 """Trains the tiny CLIP that ships with the package, on captioned still pictures from the world of Shapes.
 
-    python tools/pretrain_tiny_clip.py                  trains, writes fsar/clip/tiny/fsar-tiny.safetensors, measures
-    python tools/pretrain_tiny_clip.py --evaluate       measures the file that is there
+    python tools/pretrain_tiny_clip.py               trains, writes fsar/encoders/tiny/fsar-tiny.safetensors, measures
+    python tools/pretrain_tiny_clip.py --evaluate    measures the file that is there
 
 It is a toy: open_clip's architecture, tokenizer and loss (Radford et al. 2021, https://arxiv.org/abs/2103.00020), but
 0.28 million parameters beside the token table, 64-pixel pictures, and a world of twelve shapes, ten colours and twelve
@@ -37,7 +37,7 @@ from episodes.shapes.scenes import SCENES
 from fsar.alignment import OTAM, Alignment, FrameMean
 from fsar.terminal.failure import Options, one_message
 
-TINY = Path(__file__).resolve().parents[1] / "fsar" / "clip" / "tiny"
+TINY = Path(__file__).resolve().parents[1] / "fsar" / "encoders" / "tiny"
 CAPTIONS = 4  # for each picture, one of which is drawn each time
 
 

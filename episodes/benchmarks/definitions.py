@@ -1,7 +1,7 @@
 """What is known of the published benchmarks: their classes in order, how many videos, and where the lists are.
 
 The facts stand in the YAML files beside this one. Which videos belong to a class does not: those lists are fetched by
-``tools/get_splits.py`` and checked against what stands here.
+``fsar splits`` and checked against what stands here.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from pathlib import Path
 from episodes.benchmarks.definitions import Dataset
 from episodes.benchmarks.lists import video_id, youtube_id
 from episodes.listing import is_passed_over, is_video
-from episodes.prepare import packed
+from episodes.video import packed
 from episodes.video.images import SUFFIXES
 
 EXAMPLES = {

@@ -103,7 +103,7 @@ def read_lists(paths: Path | Sequence[Path], definition: Definition, allow_chang
     if changes and not allow_changed:
         raise ValueError(
             f"the lists of {definition.name} are not the published ones: {'; '.join(changes)}. Get those with "
-            f"`python tools/get_splits.py --benchmark {definition.name}`, or accept these with allow_changed "
+            f"`fsar splits --benchmark {definition.name}`, or accept these with allow_changed "
             "(--allow-changed), which results will record."
         )
     return Lists(definition, classes, videos, tuple(changes))
@@ -183,7 +183,7 @@ def find_lists(paths: Path | Sequence[Path], definition: Definition) -> list[tup
     there = f"found {', '.join(sorted(by_name)[:3])}" if by_name else "found no file"
     raise FileNotFoundError(
         f"no lists of {definition.name} in {', '.join(map(str, given))}: looked for {definition.name}.csv, or for "
-        f"{choices}; {there}. Get them with `python tools/get_splits.py --benchmark {definition.name}`."
+        f"{choices}; {there}. Get them with `fsar splits --benchmark {definition.name}`."
     )
 
 

@@ -19,7 +19,7 @@ class Published:
         name: ssv2_full (67,013 training videos), ssv2_full_77500, ssv2_small, kinetics100 (lists of CMN and TRX),
             kinetics100_clipfsar, ucf101 (ARN), ucf101_xian or hmdb51.
         root: the folder of the data set; videos, folders of frames and packed stores are found however deep they lie.
-        lists: the folder (or the CSV) that tools/get_splits.py wrote; or a folder with the three published files.
+        lists: the folder (or the CSV) that fsar splits wrote; or a folder with the three published files.
         names: what a text encoder reads: ``clean``, or ``published``, the spelling that released CLIP-FSAR uses
             ("draw_sword", "Blow DryHair", "[something]").
         allow_missing: run although videos are missing; how many were there is recorded with every result.
@@ -55,7 +55,7 @@ class Published:
         if missing and not self.allow_missing:
             raise FileNotFoundError(
                 f"{len(missing):,} of the {len(wanted):,} videos of {self.definition.name} are not under {self.root}, "
-                f"such as '{missing[0]}'. `python tools/check_benchmark.py --benchmark {self.definition.name} --root "
+                f"such as '{missing[0]}'. `fsar check-benchmark --benchmark {self.definition.name} --root "
                 f"{self.root} --lists {self.lists}` lists them; allow_missing: true runs without them and records it."
             )
         train, val, test = (self._split(split, lists, found) for split in SPLITS)

@@ -12,7 +12,7 @@ clips were measured; LMDB 0.13, safetensors 0.3, zarr 9) and all processes of a 
 Writing is safe against whatever may stop it. Work is cut into chunks of 16 videos; a chunk becomes a file in ``parts/``
 under a temporary name, is brought to disk, and only then gets its final name. What has its final name is complete, and
 another start goes on with the chunks that are missing. Two writers at once do no harm: each looks whether a chunk is
-there before it makes it. (``tools/extract_features.py`` lets the second wait, for both would do the same chunks.) At
+there before it makes it. (``fsar extract`` lets the second wait, for both would do the same chunks.) At
 last the parts are joined, with a checksum of each video's features; the joined file is renamed as well, and its
 existence means that the store is complete.
 

@@ -23,7 +23,7 @@ OLD_CHUNK = 16
 KINDS: dict[Precision, str] = {"float32": "<f4", "float16": "<f2", "bfloat16": "<u2"}
 """What a precision is called in a .npy file."""
 
-EXTRACT = "`python tools/extract_features.py --store FOLDER` with the same -c files and options makes it."
+EXTRACT = "`fsar extract --store FOLDER` with the same -c files and options makes it."
 NO_ARRAY = (ValueError, TypeError, SyntaxError, EOFError, OverflowError, MemoryError, TokenError)
 """What reading a damaged .npy file raises."""
 
@@ -31,7 +31,7 @@ NO_ARRAY = (ValueError, TypeError, SyntaxError, EOFError, OverflowError, MemoryE
 def way_out(folder: Path) -> str:
     """What the reader of a damaged or outdated store is told to do."""
     return (
-        f"`python tools/extract_features.py --store {folder.parent} --verify` with the same -c files and options makes "
+        f"`fsar extract --store {folder.parent} --verify` with the same -c files and options makes "
         "anew what is damaged or has changed, and keeps the rest."
     )
 
@@ -137,7 +137,7 @@ def check_old(folder: Path, meta: dict[str, Any], sums: list[str], features: NDA
             )
     warnings.warn(
         f"{folder} was made before every feature had a checksum and every video a hash: all of it was read to check "
-        "it, and a video replaced by one of equal size is not noticed. `tools/extract_features.py --verify` brings it "
+        "it, and a video replaced by one of equal size is not noticed. `fsar extract --verify` brings it "
         "up to date without encoding.",
         stacklevel=2,
     )

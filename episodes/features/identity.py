@@ -8,7 +8,7 @@ import zlib
 from pathlib import Path
 from typing import NamedTuple
 
-from episodes.prepare import packed
+from episodes.video import packed
 
 PIECE = 64 * 1024
 """Bytes of head, middle and tail that are hashed."""

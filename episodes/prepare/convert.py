@@ -19,10 +19,10 @@ from typing import Literal, NamedTuple
 from episodes.files import write_atomically
 from episodes.listing import VIDEO_SUFFIXES
 from episodes.locks import held_alone
-from episodes.prepare.packed import SUFFIX, PackWriter
 from episodes.prepare.write import frames_of, write_h264, write_jpegs
 from episodes.video import VideoError, probe
 from episodes.video.info import Pixels
+from episodes.video.packed import SUFFIX, PackWriter
 
 Form = Literal["h264", "jpeg", "pack"]
 RECORD = "prepared.json"
@@ -34,7 +34,7 @@ class Settings:
 
     Args:
         form: ``h264``: all-intra H.264 in .mp4, every frame a key frame; ``jpeg``: a folder of images; ``pack``: a
-            store of uint8 frames, see :mod:`episodes.prepare.packed`.
+            store of uint8 frames, see :mod:`episodes.video.packed`.
         short_side: pixels; smaller videos keep their size.
         frames: how many frames of each video are kept, the centres of as many equal segments; 0 for all. With an odd
             multiple of the frames of a clip, the clips of ``SegmentCentre`` stay exactly what they were.
@@ -190,7 +190,7 @@ def _run(videos: Sequence[str], attempt: Attempt, workers: int) -> Iterator[tupl
                 except BrokenProcessPool as error:
                     raise RuntimeError(
                         f"a worker process died on one of {', '.join(sorted(running.values()))}. Find the file with "
-                        "tools/check_benchmark.py and take it away; what is done already stays done."
+                        "fsar check-benchmark and take it away; what is done already stays done."
                     ) from error
                 yield running.pop(future), clip, cause
 

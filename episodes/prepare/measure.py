@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from episodes.frames import SegmentRandom
-from episodes.prepare import packed
 from episodes.prepare.convert import Form, Settings, name_of, prepare, target
-from episodes.video import VideoError, read_clip
+from episodes.video import VideoError, packed, read_clip
 
 PACKED_FRAMES = 24
 """Kept in a packed store where the settings keep all: an odd multiple of 8, so that 8 frames at the centres of segments

@@ -9,7 +9,7 @@
 ``torchcodec``
     An optional extra.
 
-A folder of images, and a clip in a packed store (:mod:`episodes.prepare.packed`), is read the same way by all of them.
+A folder of images, and a clip in a packed store (:mod:`episodes.video.packed`), is read the same way by all of them.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from episodes.prepare import packed
-from episodes.video import images, pyav
+from episodes.video import images, packed, pyav
 from episodes.video.foreign import read_decord, read_torchcodec
 from episodes.video.info import Choose, Pixels, VideoError, VideoInfo
 

@@ -2,8 +2,8 @@
 
 An adapter is a recipe: handed the shape of a ViT it makes one small module per block. That module is handed the frozen
 block and the tokens of the clips, and gives the tokens that the next block gets; it never writes CLIP again. A side
-network reads what the blocks of a frozen tower gave and sends nothing back. :mod:`fsar.adapted` and
-:mod:`fsar.beside` join them with an encoder.
+network reads what the blocks of a frozen tower gave and sends nothing back. :mod:`fsar.encoders` and
+:mod:`fsar.encoders` join them with an encoder.
 """
 
 from __future__ import annotations

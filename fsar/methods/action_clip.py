@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from episodes.episode import Episode
-from fsar.clip.encoder import FrameEncoder
+from fsar.encoders.clip import FrameEncoder
 from fsar.method import Method, Parts, Scores, cross_entropy
 from fsar.objectives.multi_positive import both_directions
-from fsar.prototypes.mean import shot_mean
+from fsar.shots import shot_mean
 from fsar.text import TextBank
 
 

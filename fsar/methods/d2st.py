@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from episodes.episode import Episode
 from fsar.alignment.base import Alignment
-from fsar.clip.encoder import FrameEncoder
+from fsar.encoders.clip import FrameEncoder
 from fsar.method import Parts, Scores, cross_entropy
 from fsar.methods.prototype import Prototype
 
@@ -22,7 +22,7 @@ class D2ST(Prototype):
         loss = CE(few-shot) + class_weight · CE(W mean_t f + b)      over support and query clips
 
     Args:
-        encoder: ``fsar.adapted.Adapted`` with ``fsar.adapters.D2STAdapter`` and ``project: false``: the paper's
+        encoder: ``fsar.encoders.Adapted`` with ``fsar.adapters.D2STAdapter`` and ``project: false``: the paper's
             features are the normalised class token before CLIP's projection.
         alignment: the paper's is ``BiMHM`` with the plain cosine.
         class_weight: of the classifier's loss; as released SSv2-Full 2, SSv2-Small 0.5, HMDB51 2.5, UCF101 and

@@ -17,21 +17,21 @@ import torch
 from torch import Tensor
 
 from episodes.episode import Episode
-from fsar.adapted import Adapted
 from fsar.alignment.base import Alignment
-from fsar.clip.encoder import FrameEncoder
+from fsar.encoders.adapted import Adapted
+from fsar.encoders.clip import FrameEncoder
 from fsar.method import Method, Parts, Scores, cross_entropy
 from fsar.methods.clip_fsar import cosine
 from fsar.objectives.multi_positive import both_directions
-from fsar.prototypes.mean import shot_groups, shot_mean
-from fsar.prototypes.tpcm import TPCM
+from fsar.shots import shot_groups, shot_mean
+from fsar.temporal.tpcm import TPCM
 
 
 class MAClip(Method):
     """MA-CLIP.
 
     Args:
-        encoder: ``fsar.adapted.Adapted`` with ``fsar.adapters.MAClipAdapter`` in a frozen ViT; or a CLIP ResNet that
+        encoder: ``fsar.encoders.Adapted`` with ``fsar.adapters.MAClipAdapter`` in a frozen ViT; or a CLIP ResNet that
             is tuned in full, with which the paper trains no adapters.
         alignment: compares query and prototype frames; OTAM, Bi-MHM and TRX in the paper.
         text_weight: α of the loss.

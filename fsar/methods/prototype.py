@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from episodes.episode import Episode
 from fsar.alignment.base import Alignment
-from fsar.clip.encoder import FrameEncoder
+from fsar.encoders.clip import FrameEncoder
 from fsar.method import Method, Parts, Scores
-from fsar.prototypes.mean import shot_groups, shot_mean
+from fsar.shots import shot_groups, shot_mean
 
 
 class Prototype(Method):

@@ -27,11 +27,11 @@ from episodes.episode import Episode
 from fsar.adapters.ladder import Ladder, LadderNetwork, start_attention
 from fsar.alignment.base import Alignment
 from fsar.alignment.covariance import AlphaDistance, alpha_covariance
-from fsar.beside import Beside
-from fsar.clip.encoder import FrameEncoder
+from fsar.encoders.beside import Beside
+from fsar.encoders.clip import FrameEncoder
 from fsar.method import Method, Parts, Scores, cross_entropy
 from fsar.methods.d2st import over_classes
-from fsar.prototypes.mean import shot_mean
+from fsar.shots import shot_mean
 from fsar.text import TextBank
 
 

@@ -18,12 +18,12 @@ from typing import Any
 
 import yaml
 
-from fsar.clip.architecture import FOLDER
+from fsar.encoders.architecture import FOLDER
 
 FILE = "file:"  # stands before the name of a file that a published configuration needs and does not bring
 TRUSTED = (
-    *("episodes.frames", "episodes.transforms", "fsar.adapted", "fsar.adapters", "fsar.alignment", "fsar.beside"),
-    *("fsar.clip", "fsar.methods", "fsar.objectives", "fsar.prototypes", "fsar.temporal", "fsar.text", "torch.nn"),
+    *("episodes.frames", "episodes.transforms", "fsar.encoders", "fsar.adapters", "fsar.alignment", "fsar.encoders"),
+    *("fsar.encoders", "fsar.methods", "fsar.objectives", "fsar.shots", "fsar.temporal", "fsar.text", "torch.nn"),
 )
 NOT_NEEDED = ("benchmark", "features", "support", "query", "workers", "train_sampler", "train_transform")
 
@@ -81,7 +81,7 @@ def foreign_classes(config: Any) -> dict[str, str]:
 def is_trusted(name: str) -> bool:
     """Whether a dotted name is that of a class of the :data:`TRUSTED` modules.
 
-    It is not enough that the name begins like one of ours: ``fsar.clip.weights.pickle.Unpickler`` does as well.
+    It is not enough that the name begins like one of ours: ``fsar.encoders.weights.pickle.Unpickler`` does as well.
     """
     if not name.startswith(tuple(f"{module}." for module in TRUSTED)):
         return False

@@ -1,7 +1,15 @@
 """Modules that let the frames of one clip see each other."""
 
 from fsar.temporal.sequence import SequenceLSTM, SequenceTransformer
+from fsar.temporal.tpcm import TPCM
 from fsar.temporal.transformer import TemporalTransformer
 from fsar.temporal.video_heads import ClassTokenTransformer, ShiftConvolution
 
-__all__ = ["ClassTokenTransformer", "SequenceLSTM", "SequenceTransformer", "ShiftConvolution", "TemporalTransformer"]
+__all__ = [
+    "TPCM",
+    "ClassTokenTransformer",
+    "SequenceLSTM",
+    "SequenceTransformer",
+    "ShiftConvolution",
+    "TemporalTransformer",
+]

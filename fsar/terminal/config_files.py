@@ -116,3 +116,9 @@ def flat(content: Any, prefix: str = "") -> Iterator[str]:
         name = prefix.rstrip(".") if key == "init_args" else f"{prefix}{key}"
         yield name
         yield from flat(value, f"{name}.")
+
+
+def long_names(args: Sequence[str]) -> list[str]:
+    """``--model.alignment X``, as users write it, to ``--model.method.alignment X``."""
+    own = r"^--model\.(?!(method|optimizer|lr_\w+|no_weight_decay|help)\b)"
+    return [re.sub(own, "--model.method.", arg) for arg in args]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 class Encodes(Protocol):
-    """What a text encoder can do: :class:`fsar.clip.TextEncoder` does."""
+    """What a text encoder can do: :class:`fsar.encoders.TextEncoder` does."""
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """Texts as they stand -> ``(C d)``."""

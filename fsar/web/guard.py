@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fsar.web import is_loopback
+from fsar.web.app import is_loopback
 from fsar.web.uploads import Held
 
 POSTS = {f"/gradio_api/{name}" for name in ("upload", "queue/join", "cancel", "reset")}

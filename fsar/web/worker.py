@@ -162,7 +162,7 @@ def _serve(connection: Connection, make: Callable[[], Any], folder: Path, debug:
 
 def make_predictor(run: str | None, checkpoint: str, encoder: str | None, overrides: Sequence[str], device: str) -> Any:
     """The predictor of a run, or of a frozen CLIP ``model[:pretrained]``."""
-    from fsar.predictor import named
+    from fsar.inference.predictor import named
 
     predictor = named(run, (), encoder, checkpoint, overrides, device)
     if predictor.learner.device.type == "cpu":

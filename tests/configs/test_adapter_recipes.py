@@ -13,10 +13,10 @@ from lightning.pytorch.cli import LightningCLI
 from episodes.datamodule import EpisodicDataModule
 from fsar.adapters.st_adapter import STPart
 from fsar.alignment import AlphaDistance
-from fsar.cli import Parser
-from fsar.learner import Learner
+from fsar.commands.train.fit import Parser
 from fsar.methods import D2ST, TSFSAR
-from fsar.schedule import WarmupSteps
+from fsar.training.learner import Learner
+from fsar.training.schedule import WarmupSteps
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 BENCHMARKS = ("ssv2_full", "ssv2_small", "kinetics100", "ucf101", "hmdb51")

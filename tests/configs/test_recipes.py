@@ -18,9 +18,9 @@ from lightning.pytorch.cli import LightningCLI
 from episodes.benchmarks import SPLITS, Definition, Lists, definition, write_lists
 from episodes.datamodule import EpisodicDataModule
 from episodes.frames import DenseSpan, SegmentCentre, SegmentRandom
-from fsar.cli import Parser
-from fsar.learner import Learner
+from fsar.commands.train.fit import Parser
 from fsar.methods import ClipFSAR
+from fsar.training.learner import Learner
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 RECIPES = sorted((CONFIGS / "method" / "clip_fsar").glob("*.yaml"))

@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from fsar.cli import run
+from fsar.commands.train.fit import main
 
 METHODS = Path(__file__).resolve().parents[2] / "configs" / "method"
 TINY = [METHODS / "clip_fsar_tiny.yaml", *sorted((METHODS / "tiny").glob("*.yaml"))]
@@ -41,8 +41,8 @@ def test_there_is_one_for_every_method_that_is_trained_over_episodes() -> None:
 
 @pytest.mark.parametrize("method", TINY, ids=lambda path: path.stem)
 def test_the_yaml_of_the_method_is_all_that_is_swapped(method: Path, files: list[str]) -> None:
-    run(["fit", "--debug", "--run", "run", *files, str(method)])
-    run(["test", "--debug", "--run", "run"])
+    main(["fit", "--debug", "--run", "run", *files, str(method)])
+    main(["test", "--debug", "--run", "run"])
     (result,) = (json.loads(path.read_text()) for path in Path("run").glob("results/*/results.json"))
     assert result["episodes"] == 4
     checkpoint = torch.load("run/checkpoints/last.ckpt", weights_only=True)

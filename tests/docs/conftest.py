@@ -14,9 +14,10 @@ import pytest
 from episodes.datamodule import EpisodicDataModule
 from episodes.shapes import motion
 from episodes.shapes.source import write_video
-from fsar import cli
 from fsar.__main__ import main as fsar
-from fsar.learner import Learner
+from fsar.build import Parser
+from fsar.commands.train import fit
+from fsar.training.learner import Learner
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = ["arm_circles", "bowing", "burpee", "clapping", "high_knees", "jumping_jack", "kicking", "lunge", "plank"]
@@ -26,7 +27,7 @@ SHORT += ["--data.test_episodes=12", "--data.check_videos=false", "--data.benchm
 SHORT += ["--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
 
 
-class Reading(cli.CLI):
+class Reading(fit.CLI):
     """The command line, stopped when its parser is complete."""
 
     def parse_arguments(self, parser: Any, args: Any) -> NoReturn:
@@ -36,7 +37,7 @@ class Reading(cli.CLI):
 @pytest.fixture(scope="session")
 def parser() -> Any:
     """The parser of ``fsar fit`` and the others."""
-    options = {"parser_class": cli.Parser, "parser_kwargs": {"allow_abbrev": False}}
+    options = {"parser_class": Parser, "parser_kwargs": {"allow_abbrev": False}}
     with pytest.raises(StopIteration) as found:
         Reading(Learner, EpisodicDataModule, args=[], auto_configure_optimizers=False, **options)
     return found.value.args[0]
@@ -57,15 +58,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "my_support" / CLASSES[0] / "5.mp4").unlink()
     shutil.copytree(folder / "my_clips" / CLASSES[0], folder / "my_queries")
     shutil.copytree(ROOT / "configs", folder / "configs")
-    (folder / "tools").symlink_to(ROOT / "tools")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.delenv(cli.RUN_VARIABLE, raising=False)
+        patch.delenv(fit.RUN_VARIABLE, raising=False)
         files = ("trainer", "data/folder", "method/clip_fsar_tiny")
         options = [part for file in files for part in ("-c", f"configs/{file}.yaml")]
         fsar(["fit", "--debug", "--run", "runs/mine", *options, *SHORT])
         fsar(["test", "--debug", "--run", "runs/mine"])
-        patch.delenv(cli.RUN_VARIABLE)
+        patch.delenv(fit.RUN_VARIABLE)
     for name in ("demo", "other"):
         shutil.copytree(folder / "runs" / "mine", folder / "runs" / name)
     return folder
@@ -76,9 +76,8 @@ def place(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     """A copy of the world to work in, whose modules can be imported and are forgotten afterwards."""
     shutil.copytree(world, tmp_path, symlinks=True, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(ROOT / "tools")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delenv(cli.RUN_VARIABLE, raising=False)
+    monkeypatch.delenv(fit.RUN_VARIABLE, raising=False)
     known = set(sys.modules)
     yield tmp_path
     for name in set(sys.modules) - known:

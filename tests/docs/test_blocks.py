@@ -29,8 +29,11 @@ import jsonargparse
 import pytest
 import yaml
 
-from fsar import cli, predict
 from fsar.__main__ import main as fsar
+from fsar.build import expand
+from fsar.commands import COMMANDS
+from fsar.commands.look import predict
+from fsar.commands.train import fit
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -40,8 +43,7 @@ TITLE = re.compile(r'title="([^"]+)"')
 LEFT_OUT = re.compile(r"<!-- (commands )?not run: (.+?) -->")
 PROGRAMS = {"fsar", "fsar-demo", "make", "pip", "python", "pytest", "sbatch", "srun", "tensorboard"}
 COMMAND = re.compile(rf"^(\$ )?({'|'.join(PROGRAMS)})( |$)", re.MULTILINE)
-QUICK = {"check_alignment", "check_videos", "compare_runs", "extract_features", "list_episodes", "plot_alignment"}
-QUICK |= {"publish", "report"}
+QUICK = {"check-alignment", "check-videos", "compare", "extract", "episodes", "plot-alignment", "publish", "report"}
 
 BASE = ["-c", "configs/trainer.yaml", "-c", "configs/data/folder.yaml", "-c", "configs/method/clip_fsar_tiny.yaml"]
 FEW = ["--data.train_episodes=2", "--data.val_episodes=2", "--data.test_episodes=12", "--data.workers=0"]
@@ -154,19 +156,23 @@ def command(words: list[str], parser: Any, run: bool) -> None:
     match words:
         case ["fsar", "predict", *rest]:
             _, options = predict.read(rest)
-            parser.parse_args(cli.expand(["test", *BASE, *options]))
+            parser.parse_args(expand(["test", *BASE, *options]))
             if run:
                 fsar(words[1:])
         case ["fsar", "--completion", ">", _]:
             finish(lambda: fsar(words[1:2]))
-        case ["fsar", *rest]:
-            run_fsar(rest, parser, run)
+        case ["fsar", "fit" | "validate" | "test", *_]:
+            run_fsar(words[1:], parser, run)
+        case ["fsar"] | ["fsar", "--help" | "--version"]:
+            fsar(words[1:])
+        case ["fsar", name, *rest]:
+            run_command(name, rest, parser, run)
         case ["fsar-demo", *rest]:
-            read_program(lambda: importlib.import_module("fsar.web").main(rest), parser)
+            read_program(lambda: importlib.import_module("fsar.web.app").main(rest), parser)
         case ["python", "-m", "pytest", *rest]:
             assert pytest.main(["-q", "-p", "no:cacheprovider", *rest]) == 0
         case ["python", tool, *rest]:
-            run_tool(tool, rest, parser, run)
+            read_program(lambda: run_script(ROOT / tool, rest), parser)
         case ["make", target]:
             assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), f"no target {target}"
         case ["pip", "install", *rest]:
@@ -185,7 +191,7 @@ def run_fsar(args: list[str], parser: Any, run: bool) -> None:
     args = [word for arg in args for word in (BASE if arg == "..." else [arg])]
     if not any(arg.endswith(("help", "--print_config", "--version")) for arg in args):
         absent = not run and "--run" in args and "-c" not in args  # a run that would be there by then
-        expanded = [args[0], *BASE, *args[1:]] if absent else cli.expand(args)
+        expanded = [args[0], *BASE, *args[1:]] if absent else expand(args)
         brief = [*few(parser.parse_args(expanded)[args[0]]), *BRIEF]
         if not run:
             return
@@ -193,7 +199,7 @@ def run_fsar(args: list[str], parser: Any, run: bool) -> None:
         if args[0] == "fit" and "--run" in args and "--ckpt_path" not in args:
             shutil.rmtree(args[args.index("--run") + 1], ignore_errors=True)
     finish(lambda: fsar(args))
-    os.environ.pop(cli.RUN_VARIABLE, None)
+    os.environ.pop(fit.RUN_VARIABLE, None)
 
 
 def instead(args: list[str], brief: list[str]) -> list[str]:
@@ -216,15 +222,20 @@ def few(config: Any) -> list[str]:
     return [*([] if local else HERE), *FEW]
 
 
-def run_tool(tool: str, args: list[str], parser: Any, run: bool) -> None:
-    """``python tools/X.py``."""
+def run_command(name: str, args: list[str], parser: Any, run: bool) -> None:
+    """Any other command of ``fsar``."""
     args = [word for arg in args for word in (BASE if arg == "..." else [arg])]
+    main = importlib.import_module(f"fsar.commands.{COMMANDS[name].module}").main
+    brief = read_program(lambda: main(args), parser)
+    if run and name in QUICK:
+        finish(lambda: main([*args, *brief]))
+
+
+def run_script(path: Path, args: list[str]) -> None:
+    """``python tools/X.py``, to be stopped when it has read its options."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", [tool, *args])
-        brief = read_program(lambda: runpy.run_path(tool, run_name="__main__"), parser)
-        if run and Path(tool).stem in QUICK:
-            patch.setattr(sys, "argv", [tool, *instead(args, brief)])
-            finish(lambda: runpy.run_path(tool, run_name="__main__"))
+        patch.setattr(sys, "argv", [str(path), *args])
+        runpy.run_path(str(path), run_name="__main__")
 
 
 class Parsed(BaseException):
@@ -255,13 +266,15 @@ def read_program(program: Callable[[], object], parser: Any) -> list[str]:
         with pytest.raises(Parsed) as stop:
             program()
     rest = stop.value.args[0]
-    return few(parser.parse_args(cli.expand(["test", *BASE, *rest])).test) if rest else []
+    return few(parser.parse_args(expand(["test", *BASE, *rest])).test) if rest else []
 
 
 def finish(program: Callable[[], object]) -> None:
     """Run to the end; leaving with a status that is not 0 is a failure."""
     try:
-        program()
+        status = program()
     except SystemExit as end:
         if end.code:
             raise
+    else:
+        assert not isinstance(status, int) or not status

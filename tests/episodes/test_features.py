@@ -200,7 +200,7 @@ def test_a_stale_store_is_refused_and_says_what_changed(
 def test_another_encoder_is_refused(tmp_path: Path, split: Split) -> None:
     fill(tmp_path, pixels(split))
     fill(tmp_path, pixels(split, frames=3))  # differs in more
-    lines = f"differs in\n  encoder: stored {'a' * 12}, asked for {'b' * 12}\n`python"
+    lines = f"differs in\n  encoder: stored {'a' * 12}, asked for {'b' * 12}\n`fsar"
     with pytest.raises(FileNotFoundError, match=lines):
         open_store(tmp_path, pixels(split), "b" * 64)
     with pytest.raises(FileNotFoundError, match="holds no features of split train"):

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-import fsar.predict
-import fsar.web
-from fsar.cli import expand
-from fsar.predictor import configure
+import fsar.commands.look.predict
+import fsar.web.app
+from fsar.commands.train.fit import expand
+from fsar.inference.predictor import configure
 from fsar.terminal.config_files import refuse_twice
 from fsar.terminal.failure import Options
 
@@ -68,10 +68,13 @@ def test_what_adds_up_may_be_repeated(words: list[str]) -> None:
 @pytest.mark.parametrize(
     ("read", "words"),
     [
-        (fsar.predict.read, ["--support", "s", "--query", "q", "--run", "A", "--run", "B"]),
-        (fsar.predict.read, ["--support", "s", "--support=t", "--query", "q", "--run", "A"]),
-        (fsar.predict.read, ["--support", "s", "--query", "q", "--run", "A", "--data.size", "8", "--data.size", "9"]),
-        (fsar.web.read, ["A", "--port", "1", "--port", "2"]),
+        (fsar.commands.look.predict.read, ["--support", "s", "--query", "q", "--run", "A", "--run", "B"]),
+        (fsar.commands.look.predict.read, ["--support", "s", "--support=t", "--query", "q", "--run", "A"]),
+        (
+            fsar.commands.look.predict.read,
+            ["--support", "s", "--query", "q", "--run", "A", "--data.size", "8", "--data.size", "9"],
+        ),
+        (fsar.web.app.read, ["A", "--port", "1", "--port", "2"]),
     ],
 )
 def test_predict_and_the_page(
@@ -111,4 +114,4 @@ def test_every_tool_reads_its_options_so() -> None:
         if path.name not in ("failure.py", "usage.py"):
             assert "argparse.ArgumentParser(" not in source, path
         if " Parser(" in source and "add_argument" in source and path.name not in ("check_alignment.py",):
-            assert "refuse_twice" in source or "Options(__doc__)" in source, path
+            assert "refuse_twice" in source or "Options(__doc__" in source, path

@@ -17,7 +17,7 @@ from episodes.shapes.captions import captioned_frames
 from fsar.alignment import OTAM, FrameMean
 
 ROOT = Path(__file__).resolve().parents[2]
-WEIGHTS = ROOT / "fsar" / "clip" / "tiny" / "fsar-tiny.safetensors"
+WEIGHTS = ROOT / "fsar" / "encoders" / "tiny" / "fsar-tiny.safetensors"
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from episodes.episode import Episode
-from fsar.clip.encoder import FrameEncoder
+from fsar.encoders.clip import FrameEncoder
 from fsar.method import Parts, Scores
 from fsar.methods.clip_family.pooled import AdamWSettings, PooledMethod, fit_each, membership, pool
 from fsar.methods.clip_family.tip_adapter import Strength, cache_logits, summed_cross_entropy

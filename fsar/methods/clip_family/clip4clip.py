@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from episodes.episode import Episode
-from fsar.clip.encoder import FrameEncoder
+from fsar.encoders.clip import FrameEncoder
 from fsar.method import Parts, Scores, cross_entropy
 from fsar.methods.clip_family.pooled import PooledMethod
 from fsar.objectives import both_directions
-from fsar.prototypes.mean import shot_mean
+from fsar.shots import shot_mean
 from fsar.temporal.sequence import SequenceLSTM, SequenceTransformer, TightTransformer, pool_frames
 from fsar.text import TextBank
 

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from episodes.episode import Episode
-from fsar.clip.context import LearnedContext, Position
-from fsar.clip.encoder import FrameEncoder
+from fsar.encoders.clip import FrameEncoder
+from fsar.encoders.context import LearnedContext, Position
 from fsar.method import Method, Parts, Scores, cross_entropy
 from fsar.methods.clip_family.pooled import pool
 

@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from episodes.episode import Episode
-from fsar.clip.encoder import FrameEncoder
+from fsar.encoders.clip import FrameEncoder
 from fsar.method import Parts, Scores
 from fsar.methods.clip_family.pooled import PooledMethod
-from fsar.prototypes.mean import shot_mean
+from fsar.shots import shot_mean
 
 
 class NearestNeighbour(PooledMethod):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
-from fsar.clip.encoder import FrameEncoder
+from fsar.encoders.clip import FrameEncoder
 from fsar.method import Method, Parts
 from fsar.text import TextBank, ensemble
 

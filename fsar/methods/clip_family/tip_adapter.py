@@ -22,7 +22,7 @@ from torch.nn.functional import cross_entropy, normalize
 from torchvision.transforms.v2.functional import InterpolationMode, horizontal_flip, resized_crop
 
 from episodes.episode import Episode
-from fsar.clip.encoder import FrameEncoder
+from fsar.encoders.clip import FrameEncoder
 from fsar.method import Parts, Scores
 from fsar.methods.clip_family.pooled import AdamWSettings, PooledMethod, fit_each, membership, pool
 from fsar.text import TextBank

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from episodes.episode import Episode
-from fsar.clip.encoder import FrameEncoder
+from fsar.encoders.clip import FrameEncoder
 from fsar.method import Parts, Scores
 from fsar.methods.clip_family.pooled import PooledMethod, pool
 from fsar.text import TextBank

@@ -14,7 +14,7 @@ from episodes.benchmarks import SPLITS, Published, definition, read_lists
 from episodes.benchmarks.coverage import examine, kinds_of
 from episodes.benchmarks.definitions import Dataset
 from episodes.benchmarks.disk import find_videos, refuse_wrong_root
-from episodes.prepare.packed import PackWriter
+from episodes.video.packed import PackWriter
 
 YOUTUBE = "-kYzxMKp514"
 

@@ -20,9 +20,9 @@ from episodes.features import FeatureStore, FeatureWriter, mend, open_store
 from episodes.features.identity import difference, identify
 from episodes.features.store import CHUNK
 from episodes.frames import SegmentCentre
-from episodes.prepare.packed import PackWriter
 from episodes.splits import Split
 from episodes.transforms import ClipTransform
+from episodes.video.packed import PackWriter
 
 VIDEOS = 2 * CHUNK + 4
 ENCODER = "a" * 64
@@ -85,7 +85,7 @@ def test_any_flipped_byte_is_seen(tmp_path: Path, clips: ClipDataset, name: str)
             message = str(error)
         if found is None:
             assert message.startswith(f"the feature store {store.folder} is damaged: ")
-            assert "extract_features.py --store" in message
+            assert "fsar extract --store" in message
         else:  # a blank of JSON or of a header that became another
             assert torch.equal(found, expected)
             assert whole[position : position + 1] == b" "

@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from episodes.prepare import packed
-from episodes.prepare.packed import FRAMES, INDEX, PackWriter
-from episodes.video import VideoError, verify
+from episodes.video import VideoError, packed, verify
 from episodes.video.info import Pixels
+from episodes.video.packed import FRAMES, INDEX, PackWriter
 
 NAMES = ("wave/0001", "wave/0003", "sit/1")
 
@@ -48,7 +47,7 @@ def test_any_flipped_byte_is_seen(store: Path, name: str) -> None:
         changed = whole.copy()
         changed[position] ^= 1 << int(rng.integers(8))
         file.write_bytes(changed)
-        with pytest.raises(VideoError, match=r"s\.pack.*prepare_videos\.py --form pack --verify"):
+        with pytest.raises(VideoError, match=r"s\.pack.*fsar prepare-videos --form pack --verify"):
             read_all(store)
     file.write_bytes(whole)
     assert same(read_all(store))

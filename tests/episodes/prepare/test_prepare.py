@@ -12,12 +12,11 @@ import pytest
 from PIL import Image
 
 from episodes.frames import segment_centre
-from episodes.prepare import packed
 from episodes.prepare.convert import RECORD, Form, Settings, name_of, prepare, target
 from episodes.prepare.measure import PACKED_FRAMES, measure
-from episodes.prepare.packed import FRAMES, INDEX, PackWriter
-from episodes.video import VideoError, probe, read_clip, read_frames
+from episodes.video import VideoError, packed, probe, read_clip, read_frames
 from episodes.video.info import Pixels
+from episodes.video.packed import FRAMES, INDEX, PackWriter
 
 
 def video(path: Path, frames: int = 13, height: int = 36, width: int = 64, rate: int = 12) -> Path:

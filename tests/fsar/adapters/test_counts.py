@@ -6,10 +6,10 @@ import copy
 
 import pytest
 
-from fsar.adapted import Adapted
 from fsar.adapters import AIM, D2STAdapter, LoRA, MAClipAdapter, STAdapter, TemporalShift
-from fsar.added_cost import added_cost
-from fsar.clip import ClipEncoder
+from fsar.encoders import ClipEncoder
+from fsar.encoders.adapted import Adapted
+from fsar.encoders.cost import added_cost
 
 PUBLISHED = {
     "aim": (AIM(), 10_659_072),

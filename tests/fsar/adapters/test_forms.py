@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fsar.adapted import Adapted
 from fsar.adapters import AIM, D2STAdapter, D2STResNetAdapter, STAdapter
-from fsar.added_cost import added_cost
 from fsar.alignment import BiMHM, FrameMean
-from fsar.clip import ClipEncoder, ImageEncoder
+from fsar.encoders import ClipEncoder, ImageEncoder
+from fsar.encoders.adapted import Adapted
+from fsar.encoders.cost import added_cost
 from fsar.methods import D2ST
 
 Tiny = Callable[..., ClipEncoder]

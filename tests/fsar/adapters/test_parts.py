@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fsar.adapted import Adapted
 from fsar.adapters import LoRA, MAClipAdapter, TemporalShift
 from fsar.adapters.aim import AIMPart
 from fsar.adapters.base import Clip, Tower
@@ -18,7 +17,8 @@ from fsar.adapters.d2st import SPATIAL, TEMPORAL, DeformableAttention
 from fsar.adapters.ma_clip import MAClipPart
 from fsar.adapters.st_adapter import FrameConvolution
 from fsar.adapters.temporal_shift import temporal_shift
-from fsar.clip import ClipEncoder
+from fsar.encoders import ClipEncoder
+from fsar.encoders.adapted import Adapted
 
 Tiny = Callable[..., ClipEncoder]
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from fsar.adapters import EVL, Ladder, Side
 from fsar.adapters.ladder import SideBlock, pruned, resampled
-from fsar.added_cost import added_cost
-from fsar.beside import Beside
-from fsar.clip import ClipEncoder
+from fsar.encoders import ClipEncoder
+from fsar.encoders.beside import Beside
+from fsar.encoders.cost import added_cost
 
 Tiny = Callable[..., ClipEncoder]
 MAKERS: dict[str, Callable[[], Side]] = {

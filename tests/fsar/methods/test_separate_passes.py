@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from episodes.episode import Episode
 from fsar.alignment import OTAM
-from fsar.clip.frame_encoder import FrameEncoder
+from fsar.encoders.frame import FrameEncoder
 from fsar.method import Scores
 from fsar.methods import ClipFSAR
 

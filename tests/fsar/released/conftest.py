@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fsar.clip import ClipEncoder
+from fsar.encoders import ClipEncoder
 
 Rules = Sequence[tuple[str, str]]  # patterns of released names, and ours; "#k" marks a part of a joined weight
 

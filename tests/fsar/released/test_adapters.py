@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from fsar.adapted import Adapted
 from fsar.adapters import AIM, STAdapter
 from fsar.adapters.base import Clip
 from fsar.adapters.d2st import STAGES, D2STPart, D2STStagePart
+from fsar.encoders.adapted import Adapted
 
 AIM_NAMES = (
     (r"MLP_Adapter", "adapter.joint"),

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from episodes.episode import Episode
-from fsar.adapted import Adapted
 from fsar.adapters import D2STAdapter, Ladder
 from fsar.alignment import BiMHM, CosineCost, alpha_covariance
+from fsar.encoders.adapted import Adapted
 from fsar.methods import D2ST, TSFSAR
 
 ROUNDING = 5e-5  # what is left between gradients of a whole method, in float32 on both sides

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from fsar.adapters import EVL, Ladder
-from fsar.beside import Beside
+from fsar.encoders.beside import Beside
 from fsar.methods import TSFSAR
 
 EVL_TOWER = (

@@ -15,7 +15,7 @@ import pytest
 
 from episodes.shapes.source import write_video
 from episodes.video import VideoError
-from fsar import predictor
+from fsar.inference import predictor
 from fsar.web import worker as worker_module
 from fsar.web.uploads import Limits, Refused
 from fsar.web.worker import Reader, Worker, check_header, read

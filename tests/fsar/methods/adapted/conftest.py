@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from episodes.episode import Episode
-from fsar.clip import ClipEncoder
+from fsar.encoders import ClipEncoder
 
 CONFIG = {
     "embed_dim": 48,

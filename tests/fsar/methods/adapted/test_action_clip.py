@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from episodes.episode import Episode
-from fsar.clip import ClipEncoder
+from fsar.encoders import ClipEncoder
 from fsar.methods import ActionCLIP
 from fsar.methods.action_clip import labelled_batch
 from fsar.objectives import both_directions, multi_positive_kl

@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from episodes.episode import Episode, VideoBatch
-from fsar.adapted import Adapted
 from fsar.adapters import AIM, EVL, D2STAdapter, Ladder, LoRA, MAClipAdapter, STAdapter
 from fsar.alignment import OTAM, TRX, BiMHM, CosineCost
-from fsar.beside import Beside
-from fsar.clip import ClipEncoder
-from fsar.evaluation import VideoBank, score_episodes
+from fsar.encoders import ClipEncoder
+from fsar.encoders.adapted import Adapted
+from fsar.encoders.beside import Beside
+from fsar.evaluation.bank import VideoBank, score_episodes
 from fsar.method import Method
 from fsar.methods import D2ST, TSFSAR, ActionCLIP, Clip4Clip, ClipFSAR, CoCoOp, CoOp, MAClip, Prototype
 from fsar.temporal import SequenceTransformer

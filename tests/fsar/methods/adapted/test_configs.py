@@ -8,7 +8,7 @@ import pytest
 import yaml
 from jsonargparse import ArgumentParser
 
-from fsar.learner import Learner
+from fsar.training.learner import Learner
 
 CONFIGS = Path(__file__).parents[4] / "configs" / "method"
 NAMES = ["ma_clip", "action_clip", "aim", "st_adapter", "lora", "evl", "d2st", "ts_fsar"]

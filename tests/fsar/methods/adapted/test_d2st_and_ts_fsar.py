@@ -9,12 +9,12 @@ import torch
 from torch.nn import functional as F
 
 from episodes.episode import Episode
-from fsar.adapted import Adapted
 from fsar.adapters import D2STAdapter, Ladder
 from fsar.adapters.ladder import pruned, resampled
 from fsar.alignment import BiMHM, CosineCost, alpha_covariance
-from fsar.clip import ClipEncoder
-from fsar.evaluation import feature_key
+from fsar.encoders import ClipEncoder
+from fsar.encoders.adapted import Adapted
+from fsar.evaluation.bank import feature_key
 from fsar.methods import D2ST, TSFSAR
 
 Tiny = Callable[..., ClipEncoder]

@@ -11,13 +11,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from episodes.episode import Episode
-from fsar.adapted import Adapted
 from fsar.adapters import MAClipAdapter
 from fsar.alignment import OTAM
-from fsar.clip import ClipEncoder
+from fsar.encoders import ClipEncoder
+from fsar.encoders.adapted import Adapted
 from fsar.methods import MAClip
 from fsar.objectives import both_directions
-from fsar.prototypes import TPCM
+from fsar.temporal.tpcm import TPCM
 
 Tiny = Callable[..., ClipEncoder]
 Pixels = Callable[..., Episode]

@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 from episodes.episode import Episode
 from fsar.adapters import Ladder
 from fsar.alignment import alpha_covariance
-from fsar.clip import ClipEncoder
+from fsar.encoders import ClipEncoder
 from fsar.methods import TSFSAR
 from fsar.methods.ts_fsar import TSScores
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from episodes.episode import Episode
-from fsar.clip import ClipEncoder
+from fsar.encoders import ClipEncoder
 
 CLASSES, CHANNELS = 12, 16
 

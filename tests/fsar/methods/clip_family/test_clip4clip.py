@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from episodes.episode import Episode
-from fsar.clip import ClipEncoder
+from fsar.encoders import ClipEncoder
 from fsar.methods import Clip4Clip
 from fsar.methods.clip_family.clip4clip import first_ranks, retrieval
 from fsar.temporal.sequence import SequenceTransformer, pool_frames

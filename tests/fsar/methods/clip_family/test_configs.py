@@ -10,7 +10,7 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from episodes.episode import Episode
-from fsar.learner import Learner
+from fsar.training.learner import Learner
 
 CONFIGS = Path(__file__).parents[4] / "configs" / "method"
 NAMES = [

@@ -10,7 +10,7 @@ import torch
 from torch.nn.functional import normalize
 
 from episodes.episode import Episode
-from fsar.clip import ClipEncoder
+from fsar.encoders import ClipEncoder
 from fsar.methods import CoCoOp, CoOp, ZeroShot
 from fsar.text import TextBank
 

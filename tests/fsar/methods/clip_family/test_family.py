@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from episodes.episode import Episode, VideoBatch
-from fsar.evaluation import VideoBank, score_episodes
+from fsar.evaluation.bank import VideoBank, score_episodes
 from fsar.method import Method
 from fsar.methods import (
     APE,

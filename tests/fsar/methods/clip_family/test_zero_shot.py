@@ -12,7 +12,7 @@ import torch
 from torch.nn.functional import normalize
 
 from episodes.episode import Episode
-from fsar.clip import ClipEncoder
+from fsar.encoders import ClipEncoder
 from fsar.methods import ZeroShot
 from fsar.text import TEMPLATES, TextBank
 

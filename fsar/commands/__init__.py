@@ -1,0 +1,77 @@
+"""What a person types: one file a command; nothing else reads the command line.
+
+The table below is all that ``fsar --help`` needs. A command's module is imported when it is called; its ``main(args)``
+takes what stands after the command's name.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+    """A row of ``fsar --help``.
+
+    Args:
+        group: the heading it stands under.
+        module: where its ``main`` is, below this package.
+        summary: what it does, in a line.
+        named: the module serves several commands, and is told which by the first argument.
+    """
+
+    group: str
+    module: str
+    summary: str
+    named: bool = False
+
+
+TRAIN, DATA, LOOK, SHARE = "train and test", "data", "look", "share"
+COMMANDS = {
+    "fit": Command(
+        TRAIN, "train.fit", "train a method on episodes; the best checkpoint is chosen on validation classes", True
+    ),
+    "validate": Command(TRAIN, "train.fit", "accuracy on the validation classes", True),
+    "test": Command(TRAIN, "train.fit", "accuracy on the test classes, with its 95 % interval", True),
+    "sweep": Command(TRAIN, "train.sweep", "accuracy over ways, shots and inference modes, every video encoded once"),
+    "baselines": Command(
+        TRAIN, "train.baselines", "CLIP's own few-shot family on the same episodes: what has to be beaten"
+    ),
+    "train-supervised": Command(
+        TRAIN, "train.train_supervised", "ActionCLIP on clips of the same classes, as published"
+    ),
+    "demo": Command(TRAIN, "train.demo", "render videos, train CLIP-FSAR on them, test it beside two baselines"),
+    "check-videos": Command(DATA, "data.check_videos", "find videos that cannot be read or are short"),
+    "prepare-videos": Command(
+        DATA, "data.prepare_videos", "turn a data set into what trains fast, or measure whether it is worth it"
+    ),
+    "splits": Command(DATA, "data.splits", "get the published lists of a benchmark"),
+    "check-benchmark": Command(
+        DATA, "data.check_benchmark", "is a copy of a data set the benchmark that was published?"
+    ),
+    "episodes": Command(DATA, "data.episodes", "write the test episodes to a file, or verify one"),
+    "extract": Command(DATA, "data.extract", "encode all videos once and keep what no training changes"),
+    "predict": Command(LOOK, "look.predict", "name the clips of --query from the labelled clips of --support"),
+    "report": Command(LOOK, "look.report", "a run, or several side by side, on one page"),
+    "compare": Command(LOOK, "look.compare", "results side by side, and how sure a difference is"),
+    "plot-alignment": Command(LOOK, "look.plot_alignment", "draw how a metric aligns two clips"),
+    "check-alignment": Command(LOOK, "look.check_alignment", "put an alignment of your own through the property tests"),
+    "web": Command(SHARE, "share.web", "a page on this machine, to name clips in a browser"),
+    "publish": Command(SHARE, "share.publish", "pack a run into a folder or a Hugging Face repository"),
+}
+
+
+def list_commands() -> str:
+    """All commands with their summaries, under the headings of their groups."""
+    width = max(map(len, COMMANDS))
+    lines: list[str] = []
+    for group in dict.fromkeys(command.group for command in COMMANDS.values()):
+        rows = [f"  {name:{width}}  {each.summary}" for name, each in COMMANDS.items() if each.group == group]
+        lines += [f"{group}:", *rows, ""]
+    return "\n".join(lines)
+
+
+def suggest_command(word: str) -> str:
+    """``; did you mean ... ?`` of the nearest command, "" when none is near."""
+    close = difflib.get_close_matches(word.replace("_", "-"), COMMANDS, 1)
+    return f"; did you mean {close[0]} ?" if close else ""

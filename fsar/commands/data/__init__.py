@@ -1,0 +1,1 @@
+"""Data: look through clips and benchmarks, prepare and encode them, write down episodes."""

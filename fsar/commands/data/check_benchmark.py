@@ -1,0 +1,116 @@
+"""Is your copy of a data set the benchmark that was published?
+
+    fsar check-benchmark --benchmark kinetics100 --root /data/kinetics400
+    fsar check-benchmark --benchmark ssv2_small --root /data/ssv2 --trained-on ssv2_full
+
+Reports per class which videos are found, missing, unreadable and shorter than a clip, which files belong to none, what
+the gaps do to the protocol, which recordings two splits share, and what a model trained on another benchmark has seen.
+The lists come from fsar splits. Exit status: 0 all there and readable, 1 not so, 2 it could not be checked.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+from pathlib import Path
+
+from rich.progress import Progress
+
+from episodes.benchmarks import SPLITS, Lists, definition, definitions, overlap, read_lists, shared_sources
+from episodes.benchmarks.coverage import ClassCoverage, Coverage, examine, kinds_of
+from episodes.benchmarks.leaks import clips_per_source
+from fsar.terminal.failure import Options, one_message
+
+
+@one_message(program="fsar check-benchmark")
+def main(args: list[str]) -> int:
+    """Checks what ``args`` say; see the exit status above."""
+    parser = Options(__doc__, prog="fsar check-benchmark")
+    parser.add_argument("--benchmark", required=True, metavar="NAME", help=", ".join(definitions()))
+    parser.add_argument("--root", required=True, type=Path, help="folder of the data set")
+    parser.add_argument("--lists", type=Path, default=Path("data/lists"), help="what get_splits.py wrote")
+    parser.add_argument(
+        "--read", choices=["none", "quick", "full"], default="quick", help="frames to read of each video"
+    )
+    parser.add_argument("--frames", type=int, default=8, help="a video with fewer is called short")
+    parser.add_argument("--shots", type=int, default=5, help="labelled clips per class")
+    parser.add_argument("--queries", type=int, default=1, help="clips to name per class")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="videos read together")
+    parser.add_argument("--trained-on", metavar="NAME", help="benchmark that a model to be tested was trained on")
+    parser.add_argument("--csv", type=Path, help="write one line per video that is missing, unreadable or short")
+    parser.add_argument("--allow-changed", action="store_true", help="accept lists that are not the published ones")
+    options = parser.parse_args(args)
+    try:
+        lists = read_lists(options.lists, definition(options.benchmark), options.allow_changed)
+        trained = options.trained_on and read_lists(options.lists, definition(options.trained_on))
+        with Progress(transient=True, disable=not sys.stderr.isatty()) as bar:
+            task = bar.add_task("reading", total=None)
+            coverage = examine(
+                lists,
+                options.root,
+                options.read,
+                options.frames,
+                options.workers,
+                lambda done, total: bar.update(task, completed=done, total=total),
+            )
+    except (ValueError, OSError) as error:
+        print(f"check_benchmark: {error}", file=sys.stderr)
+        return 2
+    print_coverage(coverage, options.shots, options.queries)
+    print_leaks(lists)
+    if trained:
+        print(overlap(trained, lists))
+    if options.csv:
+        write_csv(options.csv, coverage)
+    return 0 if all(entry.whole for entry in coverage.classes) else 1
+
+
+def print_coverage(coverage: Coverage, shots: int, queries: int) -> None:
+    """Totals, the classes that are not whole, and what follows from it."""
+    for change in coverage.lists.changes:
+        print(f"lists are not as published: {change}")
+    columns = f"{'listed':>8}{'found':>8}{'missing':>9}{'unreadable':>12}{'short':>7}"
+    print(f"{coverage.lists.definition.name:<48}{columns}")
+    for split in SPLITS:
+        print_line(f"{split} ({len(coverage.of(split))} classes)", coverage.of(split))
+        for entry in coverage.of(split):
+            if not entry.whole:
+                print_line(f"  {entry.name}", [entry])
+    if coverage.extra:
+        print(f"files that belong to no video of the lists: {kinds_of(coverage.extra)}; such as {coverage.extra[0]}")
+    for sentence in coverage.consequences(shots, queries):
+        print(sentence)
+
+
+def print_line(title: str, classes: list[ClassCoverage]) -> None:
+    """One line of the table."""
+    listed, missing = sum(c.listed for c in classes), sum(len(c.missing) for c in classes)
+    unreadable, short = sum(len(c.unreadable) for c in classes), sum(len(c.short) for c in classes)
+    title = title if len(title) <= 46 else title[:45] + "…"
+    print(f"{title:<48}{listed:>8,}{listed - missing:>8,}{missing:>9,}{unreadable:>12,}{short:>7,}")
+
+
+def print_leaks(lists: Lists) -> None:
+    """What the names of the clips tell about their sources."""
+    print("no class and no video stands in two splits.")
+    for shared in shared_sources(lists):
+        one, other = shared.splits
+        print(
+            f"{one} and {other} have clips of the same {len(shared.sources)} recordings ({shared.videos[0]:,} and "
+            f"{shared.videos[1]:,} clips), such as '{shared.sources[0]}'."
+        )
+    rate = clips_per_source(lists, "test")
+    if rate > 1:
+        print(f"test: {rate:.1f} clips per recording; support and query may come from the same one.")
+
+
+def write_csv(path: Path, coverage: Coverage) -> None:
+    """One line per video that is not as it should be."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["split", "class", "video", "state", "detail"])
+        for c in coverage.classes:
+            writer.writerows([c.split, c.name, video, "missing", ""] for video in c.missing)
+            writer.writerows([c.split, c.name, path, "unreadable", cause] for path, cause in c.unreadable.items())
+            writer.writerows([c.split, c.name, path, "short", frames] for path, frames in c.short.items())

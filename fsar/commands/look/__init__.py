@@ -1,0 +1,1 @@
+"""Look: name clips, compare runs, put a run on a page, draw and check alignments."""

@@ -1,0 +1,46 @@
+"""Results side by side, and how sure a difference is.
+
+    fsar compare runs/a runs/b ... [--csv table.csv]
+
+Every run folder stands for all results in it; a folder of one result, or its ``results.json``, stands for itself.
+Results on the same episodes (the same hash) are also compared episode by episode with the first of them: the interval
+of the paired difference is far narrower than that of either accuracy, since easy and hard episodes cancel. Results on
+different episodes are not paired, and it is said why.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from fsar.evaluation.comparison import Result, differences, find
+from fsar.terminal.failure import Options, one_message
+
+HEADER = ("run", "method", "inference", "benchmark", "split", "n", "k", "episodes", "accuracy", "± 95 %")
+
+
+def row(result: Result) -> tuple[str, ...]:
+    """The result's line under :data:`HEADER`."""
+    record, data = result.record, result.record["data"]
+    what = (result.name, record["method"], record["inference"] or "", data["benchmark"], data["split"])
+    numbers = (f"{100 * record['accuracy']:.2f}", f"{100 * record['interval_95']:.2f}")
+    return (*what, str(data["ways"]), str(data["shots"]), f"{record['episodes']}", *numbers)
+
+
+@one_message(program="fsar compare")
+def main(args: list[str]) -> None:
+    """Print the table and the differences."""
+    parser = Options(__doc__, prog="fsar compare")
+    parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--csv", type=Path, help="write the table there as well")
+    own = parser.parse_args(args)
+    results = find(own.runs)
+    rows = [row(result) for result in results]
+    for line in (HEADER, ["---"] * len(HEADER), *rows):
+        print("|", " | ".join(line), "|")
+    print()
+    for text in differences(results):
+        print(f"* {text}")
+    if own.csv:
+        with own.csv.open("w", newline="") as file:
+            csv.writer(file).writerows([HEADER, *rows])

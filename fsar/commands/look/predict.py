@@ -1,0 +1,154 @@
+"""``fsar predict``: name clips by a few labelled ones, on the command line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from episodes.listing import class_folders, resolve_names
+from episodes.splits import query_split, support_split
+from episodes.video import limits
+from fsar.alignment.maps import AlignmentMap
+from fsar.inference.answer import Answer
+from fsar.inference.predictor import named
+from fsar.terminal.config_files import read_yaml
+from fsar.terminal.failure import Options, one_message
+
+DESCRIPTION = """Name the clips of --query by the labelled clips of --support, one folder per class with one clip or
+more in it. The classes need not have been trained on."""
+EPILOG = """The method is a trained run (--run), a configuration without training (-c FILE ...), or a frozen encoder
+(--encoder): a CLIP as MODEL[:PRETRAINED], by open_clip's names or a file, or an image network as timm:NAME[:FILE] or
+torchvision:NAME[:FILE], whose weights without a FILE are looked for in the library's cache. Any --model.X and --data.X
+of `fsar test` may follow.
+
+Class names, which some methods read, are the folders' names with spaces for underscores, unless classes.yaml in the
+support folder (or the file given as --classes) says otherwise, with a line `folder: name` for each that differs."""
+BAR = 24
+
+
+def main(args: list[str]) -> None:
+    """Run the command line; any failure is one message, and exit status 2 or 1."""
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # a user's own classes, named by class_path
+    own, overrides = read(args)
+    with one_message(own.debug):
+        if own.max_pixels is not None:
+            os.environ[limits.VARIABLE] = str(own.max_pixels)
+        notes: list[str] = []
+        support = read_support(own.support, own.classes, notes)
+        queries = query_split(own.query, tuple(support), notes)
+        for note in notes:
+            print(note, file=sys.stderr)
+        unreadable: dict[str, str] = {}
+        predictor = named(own.run, own.config, own.encoder, own.checkpoint, overrides, own.device)
+        predictor.seconds = own.seconds
+        clips = [queries.root / path for path in queries.paths]
+        answers = predictor.predict(support, clips, unreadable, progress=not own.json)
+        if own.json:
+            counts = {name: len(clips) for name, clips in support.items()}
+            print(json.dumps(report(answers, counts, unreadable, notes), indent=1))
+        else:
+            print("\n\n".join(describe(answer) for answer in answers))
+            if answers:
+                print(f"\n{answers[0].threshold.explain()}")
+        if unreadable:
+            names = "".join(f"\n  {clip}: {cause}" for clip, cause in unreadable.items())
+            sys.exit(f"fsar: {len(unreadable)} of {len(queries)} clips of --query could not be read:{names}")
+
+
+def options() -> Options:
+    """The command's own options."""
+    parser = Options(DESCRIPTION, EPILOG, prog="fsar predict")
+    parser.add_argument("--support", type=Path, required=True, help="folder with one folder of clips per class")
+    parser.add_argument("--query", type=Path, required=True, help="a clip, or a folder of clips")
+    parser.add_argument("--run", help="run folder, published folder, or Hugging Face repository user/name")
+    parser.add_argument("--checkpoint", default="best", choices=("best", "last"), help="of a run folder")
+    parser.add_argument("-c", "--config", action="append", default=[], help="configuration of an untrained method")
+    parser.add_argument(
+        "--encoder", metavar="MODEL[:WEIGHTS]", help="a frozen encoder alone: ViT-B-16:openai, timm:NAME"
+    )
+    parser.add_argument("--classes", type=Path, help="YAML with `folder: name` lines")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, ...; by default a GPU when there is one")
+    parser.add_argument("--seconds", type=float, default=60.0, help="time limit to read one clip (60)")
+    parser.add_argument("--max_pixels", type=int, help=f"of one frame; more is refused undecoded ({limits.PIXELS:,})")
+    parser.add_argument("--json", action="store_true", help="print JSON, with the alignment maps")
+    return parser
+
+
+def read(args: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Our own options, and those that are handed on to the configuration."""
+    parser = options()
+    own, rest = parser.own_and_others(args)
+    if sum(map(bool, (own.run, own.config, own.encoder))) != 1:
+        parser.error("name the method by one of --run RUN, -c FILE ..., or --encoder MODEL[:WEIGHTS].")
+    if not own.seconds > 0:
+        parser.error(f"--seconds must be more than 0, found {own.seconds:g}.")
+    if own.encoder and rest:
+        parser.error(f"{rest[0]} goes with --run or -c; --encoder stands for a fixed method.")
+    return own, rest
+
+
+def read_support(folder: Path, classes: Path | None = None, notes: list[str] | None = None) -> dict[str, list[Path]]:
+    """``{class name: clips}`` of a folder of class folders.
+
+    Args:
+        folder: with one folder per class.
+        classes: YAML of ``folder: name`` lines, all taken as text; ``classes.yaml`` in the folder when there is one.
+        notes: gets lines on what was left out and what is there twice.
+
+    Raises:
+        FileNotFoundError: for a folder or file that is not there, or a name in it that is no class folder.
+        ValueError: for a class without clips, a YAML file of another form, or two classes of one name.
+    """
+    folders = class_folders(folder)
+    names: dict[str, str] = {}
+    if classes is None and (folder / "classes.yaml").is_file():
+        classes = folder / "classes.yaml"
+    if classes is not None:
+        content = read_yaml(classes, texts=True) or {}
+        if not isinstance(content, dict) or not all(isinstance(name, str) for name in content.values()):
+            raise ValueError(f"{classes} must hold lines `folder: name`, both text.")
+        names = resolve_names(content, folders, str(classes), folder)
+    split = support_split(folder, names, notes)
+    support: dict[str, list[Path]] = {name: [] for name in split.class_names}
+    for path, label in zip(split.paths, split.labels, strict=True):
+        support[split.class_names[label]].append(folder / path)
+    return support
+
+
+def describe(answer: Answer) -> str:
+    """An answer as lines of text: the ranking with bars, and which frames were matched."""
+    width = max(len(name) for name, _ in answer.ranking)
+    lines = [answer.clip + ("   unlike all of them" if answer.unlike_all else "")]
+    for name, probability in answer.ranking:
+        bar = "█" * round(BAR * probability)
+        lines.append(f"  {probability:6.1%}  {name:{width}}  {bar}".rstrip())
+    best = answer.ranking[0][0]
+    if best in answer.alignments:
+        lines.append(f"  {matched(answer.alignments[best])} of {best}")
+    return "\n".join(lines)
+
+
+def matched(found: AlignmentMap) -> str:
+    """For every frame of the query the frame of the class that it is matched with most, both counted from 1."""
+    pairs = [f"{i}-{j + 1}" for i, j in enumerate(found.path.argmax(-1).tolist(), 1)]
+    return f"{found.metric} matches frames {' '.join(pairs)}"
+
+
+def report(
+    answers: Sequence[Answer], support: dict[str, int], unreadable: dict[str, str], notes: Sequence[str] = ()
+) -> dict[str, Any]:
+    """All answers, for JSON: clips per class, answers, the threshold, what could not be read, and what was left out."""
+    threshold = answers[0].threshold if answers else None
+    return {
+        "support": support,
+        "answers": [answer.record() for answer in answers],
+        "threshold": threshold and {"value": threshold.value, "explanation": threshold.explain()},
+        "unreadable": unreadable,
+        "notes": list(notes),
+    }

@@ -1,0 +1,110 @@
+"""One page about a run, or about several side by side: a single HTML file that needs nothing else.
+
+    fsar report runs/demo                                     # writes runs/demo/report.html
+    fsar report runs/demo runs/demo/otam --out compared.html
+
+Accuracy with intervals, training curves, ways and shots, classes, confusions, test episodes with their alignment, and
+where every number comes from. What a run does not have, its section says, and how to get it. Options of ``fsar``
+such as ``--data.benchmark.root FOLDER`` are laid over the configuration when episodes are shown again.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from fsar import reporting
+from fsar.evaluation.results import versions
+from fsar.reporting.comparison import compare
+from fsar.reporting.runs import Run, metric_name, open_run, plus_minus, setting
+from fsar.reporting.view import View, look
+from fsar.terminal.failure import Options, one_message
+
+TEMPLATES = Path(reporting.__file__).parent / "templates"
+
+
+def short_names(runs: Sequence[Run]) -> list[str]:
+    """The last part of each folder, and as many parts before it as tell the runs apart."""
+    parts = [run.folder.absolute().parts for run in runs]
+    for count in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(part[-count:]) for part in parts]
+        if len(set(names)) == len(names):
+            break
+    return names
+
+
+def heading(views: Sequence[View]) -> str:
+    """The page's title."""
+    if len(views) == 1:
+        record = views[0].record
+        return views[0].run.title + (f" on {record['data']['benchmark']}" if record else "")
+    benchmarks = {view.record["data"]["benchmark"] for view in views if view.record}
+    return f"{len(views)} runs" + (f" on {benchmarks.pop()}" if len(benchmarks) == 1 else "")
+
+
+def prose(text: str) -> Markup:
+    """A sentence for the page; what stands in backticks is code."""
+    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text))))
+
+
+def render(views: Sequence[View], command: str) -> str:
+    """The page."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters |= {
+        "plus_minus": plus_minus,
+        "setting": setting,
+        "metric": metric_name,
+        "prose": prose,
+        "minus": lambda text: text.replace("-", "−"),
+        "finite": lambda x: x if math.isfinite(x) else 0.0,
+    }
+    blocks, reasons = compare([view.run for view in views]) if len(views) > 1 else ([], [])
+    dates = sorted({result.record["date"][:10] for view in views for result in view.results})
+    return environment.get_template("page.html").render(
+        views=views,
+        blocks=blocks,
+        reasons=reasons,
+        heading=heading(views),
+        date=" to ".join(dict.fromkeys(dates[:1] + dates[-1:])),
+        command=command,
+        version=versions()["fsar"],
+    )
+
+
+@one_message(program="fsar report")
+def main(args: list[str]) -> None:
+    """Parse, look at the runs, write the page."""
+    parser = Options(__doc__, prog="fsar report")
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folder of a run")
+    parser.add_argument("--out", type=Path, help="the page; report.html in the (first) run by default")
+    parser.add_argument("--gallery", type=int, default=8, metavar="N", help="test episodes to show (8); 0 for none")
+    own, options = parser.parse_known_args(args)
+    if own.gallery < 0:
+        parser.error(f"--gallery must be 0 or more, found {own.gallery}.")
+    if strange := [word for word in options if word.startswith("-") and not word.startswith(("--data.", "--model."))]:
+        parser.error(f"unknown option {strange[0]}; of fsar's options, --data.* and --model.* are understood.")
+    if len({path.resolve() for path in own.runs}) < len(own.runs):
+        parser.error("a run is named twice.")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # a user's own classes, named by class_path
+    runs = [open_run(path) for path in own.runs]
+    named = enumerate(zip(runs, short_names(runs), strict=True), start=1)
+    views = [look(run, f"r{i}", name, own.gallery, options) for i, (run, name) in named]
+    page = render(views, shlex.join(["python", "fsar report", *map(str, own.runs), *options]))
+    out = own.out or runs[0].folder / "report.html"
+    out.write_text(page, encoding="utf-8")
+    print(f"{out} ({len(page.encode()) / 1e6:.1f} MB)")

@@ -1,0 +1,1 @@
+"""Share: pack a run for others."""

@@ -1,0 +1,1 @@
+"""Train and test: fit, validate, test, sweep, baselines, train-supervised, demo."""

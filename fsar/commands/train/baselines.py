@@ -1,0 +1,281 @@
+"""CLIP's own few-shot family on the same episodes: what a method has to beat, with intervals and paired differences.
+
+    fsar baselines -c configs/data/shapes_appearance.yaml --encoder configs/encoder/tiny.yaml
+    fsar baselines -c configs/data/ssv2_small.yaml --encoder configs/encoder/clip_vit_b16.yaml \\
+        --shots 1 2 4 8 16 --data.features runs/features --out baselines.json
+
+Every video is encoded once (or read from a feature store) and every method scores the same features. Each number of
+shots has the same classes and queries. C, α, β and γ are chosen on episodes of the validation classes; SimpleShot's
+centre comes from the training classes, and so do the learned methods (CoOp, CLIP4Clip), which run when ``--steps`` is
+above 0. A difference whose 95 % interval leaves out zero is marked with a star.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.progress import track
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from episodes.datamodule import EpisodicDataModule
+from episodes.dataset import index_episodes
+from episodes.episode import Episode, VideoBatch
+from episodes.features import open_store
+from episodes.sampler import EpisodeSampler
+from episodes.splits import Split
+from fsar.alignment import OTAM, FrameMean
+from fsar.encoders import FrameEncoder
+from fsar.evaluation.bank import VideoBank, feature_key, score_episodes
+from fsar.evaluation.tables import Right, curve, table
+from fsar.method import Method, Scores
+from fsar.methods import (
+    APE,
+    APET,
+    Clip4Clip,
+    CoOp,
+    LinearProbe,
+    NearestNeighbour,
+    Prototype,
+    SimpleShot,
+    TipAdapter,
+    TipAdapterF,
+    ZeroShot,
+)
+from fsar.methods.clip_family.tuning import Grid, published_grid, tune
+from fsar.terminal.config_files import check_files, refuse_twice
+from fsar.terminal.failure import one_message
+from fsar.terminal.usage import Parser
+from fsar.text import TextBank
+
+STRENGTHS = [10.0 ** (i / 2) for i in range(-4, 9)]
+
+
+@dataclass
+class Encoded:
+    """A split and the features ``(v t d)`` of all its videos."""
+
+    split: Split
+    features: Tensor
+
+    def bank(self, method: Method) -> VideoBank:
+        """What the method keeps of each video."""
+        bank = VideoBank(method)
+        classes = torch.tensor(self.split.labels, device=self.features.device)
+        videos = torch.arange(len(classes), device=self.features.device)
+        for some in videos.split(512):
+            bank.add(VideoBatch(some, self.features[some], classes[some], self.split.class_names))
+        bank.close()
+        return bank
+
+    def episodes(
+        self, shots: int, count: int, data: EpisodicDataModule, batch: int = 100, training: bool = False
+    ) -> Iterator[Episode]:
+        """Batches of index episodes, with the queries and the seed of training or of evaluation."""
+        sampler = EpisodeSampler(
+            self.split.labels,
+            data.ways,
+            shots,
+            data.queries if training else data.test_queries,
+            data.seed if training else data.test_seed,
+            self.split.class_names,
+            data.drop_small_classes,
+            self.split.opposites if data.opposites else None,
+        )
+        for numbers in np.array_split(np.arange(count), -(-count // batch)):
+            yield index_episodes(sampler, numbers).to(self.features.device)
+
+
+@torch.no_grad()
+def encode(data: EpisodicDataModule, encoder: FrameEncoder, name: str) -> Encoded:
+    """Every video of a split once, or its stored features."""
+    data.follow(encoder.framing)
+    data.setup({"train": "fit", "val": "validate", "test": "test"}[name])
+    split, training = data.splits[name], name == "train"
+    device = next((p.device for p in encoder.parameters()), torch.device("cpu"))
+    method = NearestNeighbour(encoder)
+    source: Any = data.clips(split, training, stored=data.features is not None)
+    if data.features is not None:
+        source = open_store(Path(data.features), source, feature_key(method))
+    loader = DataLoader(source, data.video_batch, num_workers=data.readers)
+    batches = track(loader, f"Encoding {name}", transient=True)
+    return Encoded(split, torch.cat([method.frame_features(clips.to(device), 1) for _, clips in batches]))
+
+
+def family(encoder: FrameEncoder, texts: TextBank | None, train_classes: list[str]) -> dict[str, tuple[Method, Grid]]:
+    """Methods without training by name, each with the grid that it is tuned on; the first is the reference."""
+    blind: dict[str, tuple[Method, Grid]] = {
+        "nearest neighbour": (NearestNeighbour(encoder), {}),
+        "prototype": (Prototype(encoder, FrameMean()), {}),
+        "prototype, OTAM": (Prototype(encoder, OTAM(temperature=0.1)), {}),
+        "SimpleShot": (SimpleShot(encoder), {}),
+        "linear probe": (LinearProbe(encoder), {"strength": STRENGTHS}),
+        "ridge probe": (LinearProbe(encoder, solver="ridge"), {"strength": STRENGTHS}),
+    }
+    if encoder.text is None:
+        return blind
+    cache, coarse = published_grid(50, 50), published_grid(50, 50, 1.5, steps=(50, 20, 10))
+    return {
+        "zero-shot": (ZeroShot(encoder, texts=texts), {}),
+        **blind,
+        "Tip-Adapter": (TipAdapter(encoder, texts), cache),
+        "Tip-Adapter-F": (TipAdapterF(encoder, texts), cache),
+        "APE": (APE(encoder, texts=texts, channel_classes=train_classes), coarse),
+        "APE-T": (APET(encoder, texts=texts, channel_classes=train_classes), cache),
+    }
+
+
+def learned(encoder: FrameEncoder) -> dict[str, tuple[Method, float]]:
+    """Methods that learn on training episodes, with their learning rates; none without a text tower."""
+    if encoder.text is None:
+        return {}
+    return {
+        "CoOp": (CoOp(encoder), 2e-3),
+        "CLIP4Clip, LSTM": (Clip4Clip(encoder, "lstm"), 1e-4),
+        "CLIP4Clip, Transformer": (Clip4Clip(encoder, "transformer", init_from_text=False), 1e-4),
+        "CLIP4Clip, Transformer, support": (Clip4Clip(encoder, "transformer", "support", init_from_text=False), 1e-4),
+    }
+
+
+def train(method: Method, encoded: Encoded, data: EpisodicDataModule, steps: int, rate: float) -> None:
+    """Adam with a cosine schedule on episodes of stored training features, one episode a step."""
+    parameters = [p for p in method.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(parameters, lr=rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    method.train()
+    for batch in encoded.episodes(data.shots, steps, data, batch=1, training=True):
+        index = batch.map(lambda x: x[0])
+        support, query = encoded.features[index.support], encoded.features[index.query]
+        task = replace(index, support=support, query=query)
+        loss = method.loss(method(task), task)["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    method.eval()
+
+
+def right(method: Method, encoded: Encoded, shots: int, count: int, data: EpisodicDataModule) -> Right:
+    """``(e)`` share of the queries that are named right in each episode."""
+    bank = encoded.bank(method)
+    hits = [
+        (score_episodes(bank, batch).logits.argmax(-1) == batch.query_labels).double().mean(-1)
+        for batch in encoded.episodes(shots, count, data)
+    ]
+    return torch.cat(hits).cpu().numpy()
+
+
+def tuned(
+    method: Method, grid: Grid, encoded: Encoded, shots: int, count: int, data: EpisodicDataModule
+) -> dict[str, float]:
+    """Hyper-parameters chosen on validation episodes."""
+    bank = encoded.bank(method)
+
+    def score(batch: Episode) -> Scores:
+        device = batch.classes.device
+        support, query = bank.look_up("support", batch.support, device), bank.look_up("query", batch.query, device)
+        return method.score(support, query, batch, bank.text)
+
+    return tune(method, encoded.episodes(shots, count, data, batch=50), grid, score)
+
+
+def run(
+    data: EpisodicDataModule,
+    encoder: FrameEncoder,
+    texts: TextBank | None = None,
+    shots: Sequence[int] = (1, 5),
+    steps: int = 0,
+    tuning_episodes: int = 200,
+    methods: Sequence[str] | None = None,
+    say: Callable[[str], None] = print,
+) -> dict[int, dict[str, Right]]:
+    """Score the family; returns ``{shots: {method: (e) accuracies}}``.
+
+    Args:
+        data: names benchmark, ways, queries, episodes and how clips are made.
+        encoder: turns clips into features.
+        texts: what is said about a class; the encoder's own templates when not given.
+        shots: numbers of support clips per class.
+        steps: training episodes of the methods that learn, 0 to leave them out.
+        tuning_episodes: validation episodes on which hyper-parameters are chosen.
+        methods: names of those to score; all when not given.
+        say: takes the report.
+    """
+    encoder.eval()
+    members = family(encoder, texts, list(data.load().train.class_names))
+    extra = learned(encoder) if steps else {}
+    wanted = [*members, *extra] if methods is None else list(methods)
+    if unknown := set(wanted) - {*members, *extra}:
+        raise ValueError(
+            f"methods: there is no {', '.join(sorted(unknown))}; there are {', '.join([*members, *extra])}."
+        )
+    encoded = {name: encode(data, encoder, name) for name in ("val", "test")}
+    if {"SimpleShot", *extra} & set(wanted):
+        encoded["train"] = encode(data, encoder, "train")
+    for name, (method, rate) in extra.items():
+        if name in wanted:
+            train(method, encoded["train"], data, steps, rate)
+    if "SimpleShot" in wanted and isinstance(simple := members["SimpleShot"][0], SimpleShot):
+        simple.fit(encoded["train"].features)
+    everything: dict[str, tuple[Method, Grid]] = {
+        **members,
+        **{name: (method, {}) for name, (method, _) in extra.items()},
+    }
+    by_shots: dict[int, dict[str, Right]] = {}
+    for k in shots:
+        by_shots[k] = {}
+        for name in sorted(wanted, key=[*members, *extra].index):
+            method, grid = everything[name]
+            method.eval().to(encoded["test"].features.device)
+            if grid:
+                chosen = tuned(method, grid, encoded["val"], k, tuning_episodes, data)
+                say(f"{k}-shot {name}: " + ", ".join(f"{key} {value:.3g}" for key, value in chosen.items()))
+            by_shots[k][name] = right(method, encoded["test"], k, data.counts["test"], data)
+        say(
+            f"\n{k}-shot, {data.ways}-way, {data.counts['test']:,} episodes of {data.load().name}, chance "
+            f"{100 / data.ways:.0f} %\n{table(by_shots[k])}\n"
+        )
+    if len(by_shots) > 1:
+        say(curve(by_shots))
+    return by_shots
+
+
+@one_message(program="fsar baselines")
+def main(args: list[str]) -> None:
+    """Read the options, score, print, write."""
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # a user's own classes, named by class_path
+    parser = Parser(prog="fsar baselines", description=__doc__)
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.add_argument("-c", "--config", action="config", help="YAML with a section data:")
+    parser.add_class_arguments(EpisodicDataModule, "data")
+    parser.add_argument("--encoder", type=FrameEncoder, required=True, sub_configs=True, help="a YAML, or a class")
+    parser.add_argument("--texts", type=TextBank | None, default=None, help="what is said about a class")
+    parser.add_argument("--shots", type=int, nargs="+", default=[1, 5])
+    parser.add_argument("--steps", type=int, default=0, help="training episodes of the methods that learn")
+    parser.add_argument("--tuning_episodes", type=int, default=200, help="validation episodes for C, α, β, γ")
+    parser.add_argument("--methods", type=str, nargs="+", default=None, help="names of those to score; all by default")
+    parser.add_argument("--seed", type=int, default=0, help="of the weights that are learned")
+    parser.add_argument("--out", type=Path | None, default=None, help="JSON of all accuracies by episode")
+    words = sys.argv[1:] if args is None else args
+    refuse_twice(words)
+    check_files(words)
+    found: Any = parser.parse_args(args)
+    parts: Any = parser.instantiate(found)
+    torch.manual_seed(found.seed)
+    if torch.cuda.is_available():
+        parts.encoder.cuda()
+    by_shots = run(
+        parts.data, parts.encoder, parts.texts, found.shots, found.steps, found.tuning_episodes, found.methods
+    )
+    if found.out is not None:
+        record = {str(k): {name: values.tolist() for name, values in some.items()} for k, some in by_shots.items()}
+        found.out.write_text(json.dumps(record) + "\n")

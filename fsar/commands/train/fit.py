@@ -1,0 +1,246 @@
+"""The command line: a stock LightningCLI, a run folder, and errors that say what to do."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.plugins.environments import SLURMEnvironment
+from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
+
+import fsar.methods  # noqa: F401  (so that short class names are known)
+from episodes.benchmarks import seen_classes
+from episodes.datamodule import EpisodicDataModule
+from fsar.build import Parser, expand, refused
+from fsar.commands.completion import script
+from fsar.evaluation.metrics import Accuracy
+from fsar.evaluation.results import time_shares, write_results
+from fsar.sharing.run import read_checkpoint
+from fsar.terminal.failure import one_message
+from fsar.terminal.processes import end_with_parent
+from fsar.training.checkpoints import BestCheckpoint, LastCheckpoint, ResumePoint
+from fsar.training.learner import Learner
+from fsar.training.live import EpisodeProgress
+from fsar.training.whole import write_whole
+
+RUN_VARIABLE = "FSAR_RUN"  # processes that Lightning starts for other devices share the folder of the first
+NOISE = (
+    "LightningCLI's args parameter is intended",  # we are the entry point
+    r"Found \d+ module\(s\) in eval mode",  # frozen towers stay in evaluation mode on purpose
+    r".*isinstance\(treespec, LeafSpec\)",  # Lightning 2.6 with torch 2.15
+    "Be aware that when using `ckpt_path`, callbacks used to create",  # nothing is monitored in evaluation
+    "Checkpoint directory .* exists and is not empty",  # a run that is resumed
+    "The number of training batches .* is smaller than the logging interval",
+    "The '.*dataloader' does not have many workers",  # the data module chooses their number
+)
+RUNS = "runs/%Y-%m-%d_%H-%M-%S"
+
+
+def main(args: list[str]) -> None:
+    """Run the command line; any failure is one message and exit status 1, unless ``--debug``."""
+    debug = "--debug" in args
+    args = [a for a in args if a != "--debug"]
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # a user's own classes, named by class_path
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # of calls that Lightning makes
+    for message in NOISE:
+        warnings.filterwarnings("ignore", message)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "Tip:" not in record.msg)
+    try:
+        with one_message(debug):
+            CLI(
+                Learner,
+                EpisodicDataModule,
+                args=expand(args),
+                parser_class=Parser,
+                parser_kwargs={"prog": "fsar", "allow_abbrev": False},
+                save_config_callback=SaveConfig,
+                save_config_kwargs={"save_to_log_dir": False},
+                auto_configure_optimizers=False,
+                load_from_checkpoint_support=False,
+                trainer_defaults={"num_sanity_val_steps": 0, "inference_mode": False},
+            )
+    except SIGTERMException:
+        sys.exit(128 + signal.SIGTERM)  # by itself it would leave with status 0
+
+
+class CLI(LightningCLI):
+    """LightningCLI with a run folder, and a command line that wins over the checkpoint."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument(
+            "--run", type=str | None, default=None, help="The run folder: configuration, logs, results."
+        )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """``fsar --completion`` prints what completes the options in a shell."""
+        if args == ["--completion"]:
+            print(script(self._subcommand_parsers), end="")
+            sys.exit()
+        super().parse_arguments(parser, args)
+
+    def _parse_ckpt_path(self) -> None:
+        """Lightning lays hyper-parameters found in a checkpoint over the command line (Lightning #21116); ours holds
+        none, and a metric named on the command line of ``test`` must win whatever the checkpoint says."""
+
+    def before_instantiate_classes(self) -> None:
+        """Refuse a checkpoint that is not there, or is none."""
+        path = self._get(self.config, "ckpt_path")
+        if path is None or "://" in path or (self.subcommand == "fit" and path in ("last", "hpc")):
+            return
+        if not Path(path).is_file():
+            folder = Path(self._get(self.config, "run") or ".", "checkpoints")
+            there = ", ".join(sorted(map(str, folder.glob("*.ckpt")))) or f"none in {folder}"
+            raise FileNotFoundError(
+                f"--ckpt_path {path}: there is no such checkpoint; there is {there}. `fsar fit` makes them at the end "
+                "of every epoch; to evaluate without trained weights, --ckpt_path null."
+            )
+        read_checkpoint(Path(path))
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """The trainer, with logs and checkpoints in the run folder."""
+        end_with_parent()
+        inherited = os.environ.get(RUN_VARIABLE) if "LOCAL_RANK" in os.environ else None
+        folder = self._get(self.config, "run") or inherited or time.strftime(RUNS)
+        os.environ[RUN_VARIABLE] = self.config[self.subcommand]["run"] = folder
+        fit = self.subcommand == "fit"
+        requeued = SLURMEnvironment.detect() and any(Path(folder).glob("hpc_ckpt_*.ckpt"))  # Lightning goes on from it
+        fresh = fit and not (self._get(self.config, "ckpt_path") or requeued or "LOCAL_RANK" in os.environ)
+        if fresh and Path(folder, "config.yaml").exists():
+            saved = sorted(Path(folder, "checkpoints").glob("*.ckpt"), key=lambda path: path.stat().st_mtime_ns)
+            go_on = f", or continue this one with --ckpt_path {saved[-1]}" if saved else ""
+            raise FileExistsError(f"{folder} already holds a run. Name another folder with --run{go_on}.")
+        claim(Path(folder))
+        configured = self._get(self.config_init, "trainer")
+        kwargs["default_root_dir"] = folder
+        kwargs["callbacks"] = list(configured.callbacks or [])
+        shown = any(isinstance(callback, ProgressBar) for callback in kwargs["callbacks"])
+        if configured.enable_progress_bar is not False and not shown:
+            kwargs["callbacks"].append(EpisodeProgress())
+        kwargs["enable_checkpointing"] = fit and configured.enable_checkpointing is not False
+        if kwargs["enable_checkpointing"]:
+            checkpoints = Path(folder, "checkpoints")
+            kept = [BestCheckpoint(checkpoints), LastCheckpoint(checkpoints)]
+            kwargs["callbacks"] = [ResumePoint(checkpoints), *kwargs["callbacks"], *kept]
+        kwargs["logger"] = loggers(configured.logger, folder) if fit else configured.logger or False
+        try:
+            trainer = super().instantiate_trainer(**kwargs)
+        except (MisconfigurationException, TypeError) as error:
+            raise refused(error) from error
+        write_whole(trainer.strategy)
+        return trainer
+
+    def after_fit(self) -> None:
+        """Say where everything is."""
+        if self.trainer.is_global_zero:
+            folder = self.trainer.default_root_dir
+            print(f"\nrun folder: {folder}\ntest it:    fsar test --run {folder}")
+
+    def before_test(self) -> None:
+        """Our own report takes the place of Lightning's table."""
+        self.config_init["test"]["verbose"] = False
+
+    def before_validate(self) -> None:
+        """Likewise."""
+        self.config_init["validate"]["verbose"] = False
+
+    def after_test(self) -> None:
+        """Write the results, and say the one number with its interval."""
+        self._report("test")
+
+    def after_validate(self) -> None:
+        """Likewise for the validation classes."""
+        self._report("val")
+
+    def _report(self, split: str) -> None:
+        result, data = self.model.result, self.datamodule
+        seen = seen_classes(self.model.trained_classes, data.splits[split].class_names)
+        result["classes_seen_in_training"] = seen
+        if seen:
+            rank_zero_warn(
+                f"{len(seen)} of the {split} classes were trained on ({', '.join(seen[:3])}): this is not few-shot "
+                "accuracy on new classes."
+            )
+        self._dump_config()
+        folder = write_results(Path(self.trainer.default_root_dir), self.model, data, self.config_dump, split)
+        if self.trainer.is_global_zero:
+            accuracy = Accuracy(result["accuracy"], result["interval_95"], result["episodes"])
+            print(f"\n{split}: {data.ways}-way {data.test_shots}-shot accuracy {accuracy}")
+            if "zero_shot_accuracy" in result:
+                floor = Accuracy(result["zero_shot_accuracy"], result["zero_shot_interval_95"], result["episodes"])
+                print(f"the class names alone (zero-shot): {floor}")
+            print(f"{time_shares(result, len(data.splits[split]))}\nresults: {folder}")
+            count = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
+            if count and not self._get(self.config, "ckpt_path"):
+                method = type(self.model.method).__name__
+                print(f"note: no checkpoint was read; the {count:,} weights that {method} trains are as before a fit.")
+
+
+def loggers(configured: Any, folder: str) -> list[Logger] | bool:
+    """The loggers of a fit: those of ``trainer.logger``, by default TensorBoard; and always CSV, for the report.
+
+    Args:
+        configured: the value of ``trainer.logger``; false for none at all.
+        folder: the run folder.
+    """
+    if configured is False:
+        return False
+    if configured is None or configured is True:
+        configured = TensorBoardLogger(folder, name="tensorboard")
+    found = list(configured) if isinstance(configured, Sequence) else [configured]
+    if not any(isinstance(logger, CSVLogger) for logger in found):
+        found.insert(0, CSVLogger(folder, name="csv"))
+    return found
+
+
+class SaveConfig(SaveConfigCallback):
+    """Writes the configuration of a fit, but for its loggers, into its run folder; a fit that learns nothing leaves it
+    as it was."""
+
+    path: Path | None = None
+    before: str | None = None
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit":
+            self.path = Path(trainer.default_root_dir, "config.yaml")
+            self.before = self.path.read_text() if self.path.exists() else None
+            config = self.config.clone()
+            config.trainer.logger = None  # where it is tested, the loggers' packages and accounts need not be
+            self.parser.save(config, self.path, skip_none=False, overwrite=True)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.path = None  # from here on the run is this one
+
+    def on_exception(self, *_: Any) -> None:
+        """Take it back: the next attempt shall not find a run where there is none, nor a run another configuration."""
+        if self.path is not None and self.before is None:
+            self.path.unlink()
+        elif self.path is not None and self.before is not None:
+            self.path.write_text(self.before)
+
+
+def claim(folder: Path) -> None:
+    """Make the run folder.
+
+    Raises:
+        PermissionError: when it cannot be made, or written into.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = "it is a file" if folder.is_file() else error.strerror
+        raise PermissionError(f"--run {folder}: this folder cannot be made ({reason}); name another.") from error
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"--run {folder}: nothing can be written into it; name another folder.")

@@ -1,0 +1,110 @@
+"""Accuracy over ways, shots and inference modes from one pass over the videos.
+
+    fsar sweep --run runs/demo --ways 2 3 5 10 --shots 1 2 3 4 5 --inference few_shot text combined
+    fsar sweep -c configs/data/hmdb51.yaml -c configs/method/prototype.yaml --shots 1 5 --out runs/prototype
+
+Every video that any setting needs is encoded once; all settings are scored on what was kept. They share classes and
+queries as far as possible (more shots add supports to the same episodes). Each leaves a folder as ``fsar test`` does,
+in ``<out>/results``, for fsar compare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from episodes.datamodule import EpisodicDataModule
+from episodes.dataset import IndexEpisodes, needed_videos
+from fsar.build import configured
+from fsar.evaluation.bank import VideoBank, score_episodes
+from fsar.evaluation.results import Phases, Predictions, summarise, time_shares, write_results
+from fsar.terminal.failure import Options, one_message
+from fsar.training.learner import Learner
+
+Setting = tuple[int, int, str | None]
+"""Ways, shots and inference mode."""
+
+
+def encode(learner: Learner, data: EpisodicDataModule, split: str, videos: list[int], phases: Phases) -> VideoBank:
+    """These videos of the split, once."""
+    bank = VideoBank(learner.method)
+    for batch in data.video_loader(split, videos):
+        with phases.measure("encode", learner.device):
+            bank.add(batch.to(learner.device))
+    bank.close()
+    return bank
+
+
+def score(bank: VideoBank, learner: Learner, data: EpisodicDataModule, split: str, phases: Phases) -> None:
+    """One setting; leaves ``rows`` and ``result`` with the learner, as a test does."""
+    predictions = Predictions()
+    for episodes in IndexEpisodes(data.episode_sampler(split), data.counts[split], data.episode_batch):
+        with phases.measure("score", learner.device):
+            batch = episodes.to(learner.device)
+            predictions.add(batch, score_episodes(bank, batch).logits)
+    learner.rows = predictions.arrays()
+    summary = summarise(learner.rows, predictions.class_names)
+    learner.result = {**summary, **phases.record(), "encoder_forwards": bank.forwards}
+
+
+def run(
+    learner: Learner,
+    data: EpisodicDataModule,
+    settings: Sequence[Setting],
+    out: Path,
+    split: str = "test",
+    config: dict[str, Any] | None = None,
+) -> dict[Setting, Path]:
+    """Encode, then score every setting; gives the folder of each one's results.
+
+    Raises:
+        ValueError: when a mode is asked of a method that has none, or the split cannot give such episodes.
+    """
+    name, known = type(learner.method).__name__, get_type_hints(type(learner.method).__init__).get("inference")
+    asked = {mode for _, _, mode in settings if mode}
+    if asked and known is None:
+        raise ValueError(f"{name} has one way of inference: leave out --inference.")
+    if unknown := asked - set(get_args(known)):
+        raise ValueError(f"--inference {', '.join(sorted(unknown))}: {name} has {', '.join(get_args(known))}.")
+    learner.eval()
+    data.setup({"val": "validate", "test": "test"}[split])
+    needed: set[int] = set()
+    for data.ways, data.test_shots, _ in settings:
+        needed |= set(needed_videos(data.episode_sampler(split), data.counts[split]))
+    phases, folders = Phases(), {}
+    bank = encode(learner, data, split, sorted(needed), phases)
+    for setting in settings:
+        data.ways, data.test_shots, mode = setting
+        if mode:
+            setattr(learner.method, "inference", mode)  # noqa: B010  # a method that has modes, as was checked above
+        score(bank, learner, data, split, phases)
+        folders[setting] = write_results(out, learner, data, config or {}, split)
+        phases.lap("write")
+        accuracy = f"{100 * learner.result['accuracy']:.2f} ± {100 * learner.result['interval_95']:.2f}"
+        print(f"| {data.ways} | {data.test_shots} | {mode or ''} | {accuracy} |", flush=True)
+    print(f"\n{time_shares(learner.result, len(needed))}; {len(settings) * data.counts[split]:,} episodes scored")
+    return folders
+
+
+@one_message(program="fsar sweep")
+def main(args: list[str]) -> None:
+    """Parse, build and run."""
+    parser = Options(__doc__, prog="fsar sweep")
+    parser.add_argument("--ways", type=int, nargs="+", default=[5])
+    parser.add_argument("--shots", type=int, nargs="+", default=[1, 5])
+    parser.add_argument("--inference", nargs="+", default=[], help="modes of a method that has several")
+    parser.add_argument("--split", choices=("val", "test"), default="test")
+    parser.add_argument("--out", type=Path, help="folder of the results; the run's by default")
+    own, rest = parser.parse_known_args(args)
+    cli = configured(rest)
+    out = own.out or (Path(cli.config["run"]) if cli.config["run"] else None)
+    if out is None:
+        parser.error("say where results go with --out FOLDER (or give --run FOLDER).")
+    device = cli.trainer.strategy.root_device
+    print("| ways | shots | inference | accuracy, % |\n|---|---|---|---|")
+    settings = list(product(own.ways, own.shots, own.inference or [None]))
+    cli.datamodule.trainer = cli.trainer
+    cli.trainer.strategy.connect(cli.model)  # as a test would; stored features are asked for by the encoder's hash
+    run(cli.model.to(device), cli.datamodule, settings, out, own.split, cli.config.as_dict())

@@ -1,0 +1,42 @@
+"""A frozen encoder by one short name, as ``predict --encoder`` takes it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from fsar.encoders.architecture import FOLDER, HUB
+from fsar.encoders.clip import ClipEncoder
+from fsar.encoders.frame import FrameEncoder
+from fsar.encoders.image import ImageEncoder
+from fsar.encoders.image_networks import cached_weights
+
+USUAL = "usual"
+
+
+def encoder_by_name(model: str, pretrained: str | None = USUAL) -> FrameEncoder:
+    """The encoder called ``model``, frozen.
+
+    Args:
+        model: what :class:`ClipEncoder` takes, or ``timm:NAME`` or ``torchvision:NAME``.
+        pretrained: a file with the weights, or a tag of open_clip; None leaves them random. "usual" are OpenAI's for
+            CLIP, and what the library itself would fetch for an image network, from its cache.
+
+    Raises:
+        FileNotFoundError: weights that are not here.
+        ValueError: an unknown model, or weights that do not fit it.
+    """
+    found: Any = re.fullmatch("(timm|torchvision):(.*)", model)
+    if found:
+        library, name = found.groups()
+        return ImageEncoder(name, cached_weights(library, name) if pretrained == USUAL else pretrained, library)
+    own = None if model.startswith((HUB, FOLDER)) else "openai"  # those bring their weights
+    return ClipEncoder(model, own if pretrained == USUAL else pretrained)
+
+
+def split_name(text: str) -> tuple[str, str]:
+    """``MODEL[:PRETRAINED]`` or ``LIBRARY:NAME[:FILE]`` to model and weights, "usual" where none are named."""
+    if text.startswith((HUB, FOLDER)):
+        return text, USUAL
+    found: Any = re.fullmatch("((?:timm:|torchvision:)?[^:]*):?(.*)", text, re.DOTALL)
+    return found[1], found[2] or USUAL

@@ -1,0 +1,300 @@
+"""Frames -> features: what every frame encoder shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from episodes.framing import Framing
+from fsar.encoders.halves import (
+    as_tokens,
+    blocks_of,
+    first_trained,
+    keep_frozen_in_eval,
+    lower_half,
+    lower_weights,
+    recorded,
+    set_tuning,
+    trained_tensors,
+    upper_half,
+)
+from fsar.encoders.state import sha256_of
+from fsar.encoders.text_tower import TextEncoder
+
+Tune = Literal["frozen", "full"] | int
+
+
+class FrameTokens(NamedTuple):
+    """Frame features and, per layer asked for, the tokens they were made of."""
+
+    features: Tensor  # (... t d)
+    layers: tuple[Tensor, ...]  # each (... t p w): class token first where the tower has one
+
+
+class FrameEncoder(nn.Module):
+    """Clips ``(... t c h w)`` -> frame features ``(... t d)`` through a network that sees one frame at a time.
+
+    Frozen or trained is read off the weights, so an adapter put into :attr:`blocks` makes the tower build a graph
+    with nothing to be told. Modules without a trained weight stay in evaluation mode (BatchNorm keeps its
+    statistics). On a CPU autocast is switched off inside the tower: under ``inference_mode`` it converts every weight
+    on every call, which is 15 times slower than not; hold bfloat16 weights instead (``precision``).
+
+    Args:
+        visual: ``(b c h w)`` normalised frames -> ``(b d)``.
+        channels: ``d``.
+        image_size: height and width of a frame, pixels.
+        mean: of the network's pixels, per channel, on the scale 0..1.
+        std: likewise.
+        text: the text tower that shares the space of the features, if there is one.
+        tune: "frozen"; the number of last blocks that are trained with all that follows them; or "full".
+        precision: of the weights of a frozen tower. The features are float32 whatever it is.
+        frames_per_chunk: frames that pass the tower together when no graph is needed; by default 16 on a CPU, where
+            large activations cost page faults (64 frames took 2.5 times the time of 16), and 256 elsewhere.
+        identity: whatever else decides the features, for :meth:`fingerprint`.
+        framing: how the frames are resized before they come here; by default as in published few-shot code.
+
+    Raises:
+        ValueError: bf16 weights that are to be trained, or a number of blocks that the tower does not have.
+    """
+
+    _mean: Tensor
+    _std: Tensor
+
+    def __init__(
+        self,
+        visual: nn.Module,
+        channels: int,
+        image_size: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        text: TextEncoder | None = None,
+        tune: Tune = "frozen",
+        precision: Literal["fp32", "bf16"] = "fp32",
+        frames_per_chunk: int | None = None,
+        identity: str = "",
+        framing: Framing | None = None,
+    ) -> None:
+        super().__init__()
+        if precision == "bf16" and tune != "frozen":
+            raise ValueError(
+                f"precision='bf16' holds the weights in 8 bits of mantissa, too coarse for tune={tune!r} to step in. "
+                f"Train with precision='fp32' (and trainer.precision=bf16-mixed on a GPU)."
+            )
+        self.visual = set_tuning(visual, tune)
+        if precision == "bf16":
+            self.visual.to(torch.bfloat16)
+            for module in self.visual.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.float()
+        self.text = text
+        self.channels = channels
+        self.image_size = image_size
+        self.mean, self.std = tuple(map(float, mean)), tuple(map(float, std))
+        self.frames_per_chunk = frames_per_chunk
+        self.identity = self.lower_identity = identity
+        self.framing = framing or Framing.usual(image_size, identity)
+        self.register_buffer("_mean", torch.tensor(self.mean).reshape(-1, 1, 1), persistent=False)
+        self.register_buffer("_std", torch.tensor(self.std).reshape(-1, 1, 1), persistent=False)
+        self.train()
+
+    @property
+    def frozen(self) -> bool:
+        """Whether nothing in the visual tower is trained."""
+        return not any(parameter.requires_grad for parameter in self.visual.parameters())
+
+    @property
+    def blocks(self) -> nn.ModuleList | nn.Sequential:
+        """The tower's blocks, first to last; an assignment ``blocks[i] = ...`` puts an adapter into a ViT.
+
+        Raises:
+            ValueError: the tower is not a sequence of blocks.
+        """
+        return blocks_of(self.visual)
+
+    @property
+    def pixels(self) -> dict[str, Any]:
+        """What a frame is to the network, as plain values: how it is resized and cut, its mean and deviation."""
+        framing = {key: value for key, value in asdict(self.framing).items() if key != "encoder"}
+        return {"mean": list(self.mean), "std": list(self.std), **framing}
+
+    @property
+    def trained_names(self) -> list[str]:
+        """The parameters that are trained, image and text."""
+        return [name for name, parameter in self.named_parameters() if parameter.requires_grad]
+
+    def require_text(self) -> TextEncoder:
+        """The text tower, for a method that cannot do without.
+
+        Raises:
+            ValueError: this encoder has none.
+        """
+        if self.text is None:
+            raise ValueError(
+                f"{type(self).__name__} ({self.identity}) has no text tower, which this method needs. Use "
+                f"fsar.encoders.ClipEncoder, whose models all have one, or a method that sees images alone."
+            )
+        return self.text
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Features of every frame.
+
+        Args:
+            clips: ``(... t c h w)``, uint8 in 0..255 or floating point in 0..1, RGB.
+
+        Returns:
+            ``(... t d)`` float32, not normalised in length.
+
+        Raises:
+            ValueError: frames of another size, number of channels or range.
+        """
+        if self.kept_layers:
+            return self.above(self.below(clips))
+        frames = self._frames(clips)
+        (features,) = self._in_chunks(lambda x: (self._encode(x),), frames)
+        return features.unflatten(0, clips.shape[:-3])
+
+    @property
+    def kept_layers(self) -> tuple[int, ...]:
+        """The layers, numbered as in :meth:`tokens`, at which the encoder falls into a frozen and a trained half.
+
+        None for a frozen tower, whose features can be kept as they are; none either when nothing of it is frozen, or
+        when it is no ViT of open_clip.
+        """
+        first = first_trained(self.visual)
+        return (first,) if first else ()
+
+    def below(self, clips: Tensor) -> Tensor:
+        """The frozen half: what no training changes and no class name, so that a feature store can keep it.
+
+        Args:
+            clips: as in :meth:`forward`, which is :meth:`above` after this.
+
+        Returns:
+            Tokens ``(... t l·p w)`` of the :attr:`kept_layers` side by side, in the precision of the weights.
+
+        Raises:
+            ValueError: as in :meth:`forward`, and for an encoder that has no halves.
+        """
+        layers = self._halved()
+        with torch.set_grad_enabled(torch.is_grad_enabled() and clips.requires_grad):
+            frames = self._frames(clips)
+            (states,) = self._in_chunks(lambda x: (lower_half(self.visual, self._pixels(x), layers),), frames)
+            return states.unflatten(0, clips.shape[:-3])
+
+    def above(self, states: Tensor) -> Tensor:
+        """The trained half: features ``(... t d)`` from what :meth:`below` gave, in any precision."""
+        first, tower = self._halved()[-1], next(self.visual.parameters()).dtype
+        (features,) = self._in_chunks(
+            lambda x: (upper_half(self.visual, x.to(tower), first).float(),), states.flatten(0, -3)
+        )
+        return features.unflatten(0, states.shape[:-2])
+
+    def tokens(self, clips: Tensor, layers: Sequence[int] = (-1,)) -> FrameTokens:
+        """Features and tokens of every frame, in one pass.
+
+        Args:
+            clips: as in :meth:`forward`.
+            layers: 0 is what enters the first block, ``i`` what block ``i`` (from 1) gives, -1 the last block.
+
+        Returns:
+            Features ``(... t d)`` and, per layer, float32 ``(... t p w)`` before any closing norm: the class token
+            first where the tower has one, then the patches row by row.
+
+        Raises:
+            ValueError: as in :meth:`forward`, and a layer that the tower does not have.
+        """
+        count = len(self.blocks)
+        wanted = [layer + count + 1 if layer < 0 else layer for layer in layers]
+        if any(not 0 <= layer <= count for layer in wanted):
+            raise ValueError(f"layers={list(layers)}: the tower has {count} blocks, so layers are 0..{count} or -1.")
+
+        def encode(frames: Tensor) -> tuple[Tensor, ...]:
+            with recorded(self.blocks) as states:
+                features = self._encode(frames)
+            return (features, *(as_tokens(states[layer]).float() for layer in wanted))
+
+        features, *tokens = self._in_chunks(encode, self._frames(clips))
+        lead = clips.shape[:-3]
+        return FrameTokens(features.unflatten(0, lead), tuple(token.unflatten(0, lead) for token in tokens))
+
+    def fingerprint(self, trained: bool = False) -> str:
+        """SHA-256 in hex of what defines the features: identity, pixel statistics, weights and their precision.
+
+        Args:
+            trained: cover the trained weights too. Without them it names the frozen weights that a checkpoint of
+                the trained ones builds on; with them it names the features as they are now.
+        """
+        skipped = set() if trained else trained_tensors(self.visual)
+        weights = {name: x for name, x in self.visual.state_dict().items() if name not in skipped}
+        return sha256_of([self.identity, self.image_size, self.mean, self.std], weights)
+
+    def lower_fingerprint(self) -> str:
+        """SHA-256 in hex of what defines the result of :meth:`below`, and of nothing above it: encoders that differ in
+        what they train there, or in their adapters, share it."""
+        layers = self._halved()
+        about = [self.lower_identity, self.image_size, self.mean, self.std, layers]
+        return sha256_of(about, dict(lower_weights(self.visual, max(layers))))
+
+    def train(self, mode: bool = True) -> FrameEncoder:
+        """Training mode for what is trained; everything else stays in evaluation mode."""
+        super().train(mode)
+        keep_frozen_in_eval(self.visual)
+        return self
+
+    def normalise(self, frames: Tensor) -> Tensor:
+        """``(b c h w)`` uint8 or float in 0..1 -> what the network was trained on, float32."""
+        frames = frames.float() / 255 if frames.dtype == torch.uint8 else frames.float()
+        return (frames - self._mean) / self._std
+
+    def _halved(self) -> tuple[int, ...]:
+        if not self.kept_layers:
+            raise ValueError(
+                f"{self.identity} has no frozen lower half: nothing of it is trained, or it is trained from its first "
+                "block on, or it is no ViT of open_clip."
+            )
+        return self.kept_layers
+
+    def _pixels(self, frames: Tensor) -> Tensor:
+        weight = next(self.visual.parameters(), frames.new_empty(0, dtype=torch.float32))
+        return self.normalise(frames).to(weight.dtype)
+
+    def _encode(self, frames: Tensor) -> Tensor:
+        features: Tensor = self.visual(self._pixels(frames)).float()
+        return features
+
+    def _in_chunks(self, encode: Callable[[Tensor], tuple[Tensor, ...]], frames: Tensor) -> tuple[Tensor, ...]:
+        """``encode`` with a graph in one piece, without one in chunks."""
+        needs_graph = torch.is_grad_enabled() and (frames.requires_grad or not self.frozen)
+        device = frames.device.type
+        weight = next(self.visual.parameters(), None)
+        plain = device == "cpu" or (weight is not None and weight.dtype == torch.bfloat16)
+        autocast = torch.is_autocast_enabled(device) and not plain
+        with torch.set_grad_enabled(needs_graph), torch.autocast(device, enabled=autocast):
+            size = self.frames_per_chunk or (16 if device == "cpu" else 256)
+            parts = [frames] if needs_graph else frames.split(size)
+            return tuple(torch.cat(pieces) for pieces in zip(*map(encode, parts), strict=True))
+
+    def _frames(self, clips: Tensor) -> Tensor:
+        """``(... t c h w)`` checked and flattened to ``(b c h w)``."""
+        side = self.image_size
+        if clips.dim() < 4 or clips.shape[-3] != 3:
+            raise ValueError(f"Clips must be (... t c h w) with 3 colour channels, found shape {tuple(clips.shape)}.")
+        if tuple(clips.shape[-2:]) != (side, side):
+            raise ValueError(
+                f"The clips have frames of {clips.shape[-2]} x {clips.shape[-1]} pixels (height x width), but the "
+                f"encoder {self.identity} takes {side} x {side}. Set data.size to {side}."
+            )
+        if clips.is_floating_point():
+            low, high = (float(x) for x in clips.detach().aminmax())
+            if low < -0.5 or high > 1.5:
+                raise ValueError(
+                    f"Floating-point clips must lie in 0..1, found {low:.3g}..{high:.3g}. The encoder normalises the "
+                    f"frames itself: hand over uint8, or floats that are not normalised yet."
+                )
+        elif clips.dtype != torch.uint8:
+            raise ValueError(f"Clips must be uint8 or floating point, found {clips.dtype}.")
+        return clips.flatten(0, -4)

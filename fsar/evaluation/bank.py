@@ -1,0 +1,256 @@
+"""Encode every video once, then score any number of episodes on what was kept.
+
+Released code decodes and encodes every clip of every test episode again. Here the first data loader of an evaluation
+gives each needed video of the split once and :class:`VideoBank` keeps what the method wants of it; the second gives
+batches of episodes whose clips are video numbers, and :func:`score_episodes` looks their features up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.nn.functional import embedding_bag, normalize
+
+from episodes.episode import Episode, VideoBatch
+from fsar.method import Method, Parts, Scores
+
+GROUP_BYTES = 3 * 2**23
+"""Largest tensor of features that a CPU looks up at a time. Blocks of 32 MB and more come from the operating system and
+are cleared anew at every allocation, which makes scoring twice as slow."""
+
+
+class VideoBank:
+    """What a method keeps of each video of one split, in both roles, addressed by video number.
+
+    Args:
+        method: asked for the parts of each video.
+        keep_on: where the parts are kept; ``None`` for the method's device as long as a quarter of its memory is
+            free, else the host's memory.
+    """
+
+    def __init__(self, method: Method, keep_on: torch.device | None = None) -> None:
+        self.method = method
+        self.averages_shots: bool = getattr(method, "averages_shots", False)
+        self.keep_on = keep_on
+        self.forwards = 0  # clips encoded, by all processes once the bank is closed
+        self._videos: list[Tensor] = []
+        self._parts: dict[str, list[Parts]] = {"query": [], "support": []}
+        self._cosines: list[Tensor] = []
+        self.cosines: Tensor | None = None  # (v C) of each video's mean frame with the text of each class
+        self._row = torch.empty(0, dtype=torch.int64)
+        self._bank: dict[str, Parts] = {}
+        self.text: Tensor | None = None
+
+    @torch.no_grad()
+    def add(self, batch: VideoBatch) -> None:
+        """Encode the videos of a batch, or go on from what was stored of them, and keep their parts."""
+        if self.text is None:
+            self.text = self.method.class_text(batch.class_names)
+        text = None if self.text is None else self.text[batch.classes]
+        clips, both = batch.clips, self.method.text_conditioned
+        features = self.method.frame_features(clips, 1)
+        support_features = self.method.frame_features(clips, 1, text) if both else features
+        self.forwards += 0 if clips.dim() == 3 else len(clips) * (1 + both)  # (b t d) was encoded before
+        place = self.keep_on or _roomy_device(features)
+        self._videos.append(batch.videos.to(place))
+        cosines = text_cosines(self.method, features, batch.class_names)
+        self._cosines += [] if cosines is None else [cosines.to(place)]
+        for role, parts in (
+            ("query", self.method.query_parts(features)),
+            ("support", self.method.support_parts(support_features, text)),
+        ):
+            self._parts[role].append({name: value.to(place) for name, value in parts.items()})
+
+    def close(self) -> None:
+        """Join the batches, and over processes the shares of all ranks, so that any episode can be looked up."""
+        if not self._videos:
+            raise RuntimeError("no video was encoded on this process; evaluate with fewer processes than videos.")
+        place = min((v.device for v in self._videos), key=str)  # "cpu" before "cuda": the host once it had to be used
+        videos = _gather(torch.cat([v.to(place) for v in self._videos]))
+        for role, batches in self._parts.items():
+            self._bank[role] = {
+                name: _gather(torch.cat([parts[name].to(place) for parts in batches])) for name in batches[0]
+            }
+        self.cosines = _gather(torch.cat([c.to(place) for c in self._cosines])) if self._cosines else None
+        self._row = torch.full((int(videos.max()) + 1,), -1, dtype=torch.int64, device=place)
+        self._row[videos] = torch.arange(len(videos), device=place)
+        self._videos, self._parts = [], {"query": [], "support": []}
+        self.forwards = int(_gather(torch.tensor([self.forwards])).sum())
+
+    @property
+    def closed(self) -> bool:
+        """Whether episodes can be looked up."""
+        return bool(self._bank)
+
+    def look_up(self, role: str, videos: Tensor, device: torch.device) -> Parts:
+        """Parts of the videos ``(... v)`` in the role of ``query`` or ``support``: each ``(... v *)`` on ``device``.
+
+        Raises:
+            RuntimeError: when a video was not encoded.
+        """
+        rows = self._rows(videos)
+        # index_select copies whole videos at once: several times faster than indexing with a tensor
+        found = {n: x.index_select(0, rows.flatten()).unflatten(0, rows.shape) for n, x in self._bank[role].items()}
+        return {name: value.to(device, non_blocking=True) for name, value in found.items()}
+
+    def _rows(self, videos: Tensor) -> Tensor:
+        videos, last = videos.to(self._row.device), len(self._row) - 1
+        rows = self._row[videos.clamp(max=last)]
+        if bool(((rows < 0) | (videos > last)).any()):
+            raise RuntimeError(
+                "an episode names a video that was not encoded. Was the evaluation cut short by limit_val_batches or "
+                "limit_test_batches? Use data.val_episodes or data.test_episodes for fewer episodes."
+            )
+        return rows
+
+    def look_up_means(self, videos: Tensor, device: torch.device) -> Parts:
+        """Means over the last axis of support videos ``(... n k)``: each ``(... n *)``, without a copy of the shots."""
+        rows = self._rows(videos)
+        bags = rows.flatten(0, -2)
+        found = {n: embedding_bag(bags, x.flatten(1), mode="mean") for n, x in self._bank["support"].items()}
+        shapes = {name: (*rows.shape[:-1], *x.shape[1:]) for name, x in self._bank["support"].items()}
+        return {name: value.reshape(shapes[name]).to(device, non_blocking=True) for name, value in found.items()}
+
+    def compared(self, episodes: Episode) -> tuple[Tensor, Tensor] | None:
+        """The frames that the method's alignment compares, see :meth:`fsar.method.Method.compared`."""
+        device = episodes.classes.device
+        support, query = (self.look_up(role, getattr(episodes, role), device) for role in ("support", "query"))
+        return self.method.compared(support, query, episodes, self.text)
+
+    def zero_shot(self, episodes: Episode) -> Tensor | None:
+        """Cosines ``(e q n)`` of the queries with the class texts alone: the floor beside every result.
+
+        None when the encoder has no text tower, or its features do not lie in the space of its text.
+        """
+        if self.cosines is None:
+            return None
+        found = self.cosines[self._rows(episodes.query)]  # (e q C)
+        classes = episodes.classes.to(found.device)[:, None].expand(*episodes.query.shape, -1)
+        return found.gather(-1, classes).to(episodes.classes.device)
+
+    def group_size(self, episodes: Episode) -> int:
+        """How many of the episodes a CPU scores at a time."""
+        support = episodes.ways if self.averages_shots else episodes.support.shape[-1]
+        clips = {"support": support, "query": episodes.query.shape[-1]}
+        sizes = [clips[role] * x[0].nbytes for role, parts in self._bank.items() for x in parts.values()]
+        return max(1, GROUP_BYTES // max(sizes, default=1))
+
+
+@torch.no_grad()
+def score_episodes(bank: VideoBank, episodes: Episode) -> Scores:
+    """Scores of a batch of episodes whose ``support (e s)`` and ``query (e q)`` are video numbers in the bank."""
+    if not bank.closed:
+        bank.close()
+    count = len(episodes.number)
+    size = bank.group_size(episodes) if episodes.classes.device.type == "cpu" else count
+    if size >= count:
+        return _score(bank, episodes)
+    groups = [_score(bank, _some(episodes, start, size)) for start in range(0, count, size)]
+    joined = (torch.cat([g.logits for g in groups]), torch.cat([g.few_shot for g in groups]))
+    return Scores(*joined, normalised=groups[0].normalised)
+
+
+def _some(episodes: Episode, start: int, count: int) -> Episode:
+    return episodes.map(lambda x: x[start : start + count])
+
+
+def _score(bank: VideoBank, episodes: Episode) -> Scores:
+    device, ways = episodes.classes.device, episodes.ways
+    query = bank.look_up("query", episodes.query, device)
+    shots, rest = divmod(episodes.support.shape[-1], ways)
+    by_class = torch.arange(ways, device=device).repeat_interleave(shots)
+    if bank.averages_shots and shots > 1 and not rest and bool((episodes.support_labels == by_class).all()):
+        support = bank.look_up_means(episodes.support.unflatten(-1, (ways, shots)), device)
+        labels = by_class[::shots].expand(*episodes.classes.shape)
+        episodes = replace(episodes, support=episodes.support[..., ::shots], support_labels=labels)
+    else:
+        support = bank.look_up("support", episodes.support, device)
+    return bank.method.checked(bank.method.score(support, query, episodes, bank.text), episodes)
+
+
+def text_cosines(method: Method, features: Tensor, names: Sequence[str]) -> Tensor | None:
+    """``(b C)`` cosines of the mean frames of ``features (b t d)`` with class texts, or None without."""
+    encoder = method.encoder
+    if encoder.text is None:
+        return None
+    text = encoder.text(names)
+    if text.shape[-1] != features.shape[-1]:
+        return None
+    return normalize(features.mean(-2), dim=-1) @ normalize(text.to(features.device), dim=-1).mT
+
+
+def halved(method: Method) -> bool:
+    """Whether a store keeps what the frozen half of the encoder gives, instead of whole features."""
+    return bool(method.encoder.kept_layers) and type(method).encode is Method.encode
+
+
+@torch.no_grad()
+def to_store(method: Method, clips: Tensor) -> Tensor:
+    """What a store keeps of clips ``(... t c h w)``, under :func:`feature_key`: tokens ``(... t p w)`` of the encoder's
+    frozen half, or features ``(... t d)`` when it has no halves."""
+    return method.encoder.below(clips) if halved(method) else method.encode(clips)
+
+
+def feature_key(method: Method, training: bool = False) -> dict[str, Any]:
+    """What turns a clip into what is stored for this method: its name in a feature store, as plain values.
+
+    These are the encoder's name, the mean and deviation of its pixels, and a sha256 that covers these and the weights.
+    An encoder with a frozen and a trained half has a key of the frozen half alone: training leaves it as it is, and
+    methods that differ above share it.
+
+    Args:
+        method: asked for its encoder.
+        training: what is stored is to take the place of pixels in training.
+
+    Raises:
+        ValueError: when nothing that could be stored would serve, because support clips are encoded together with their
+            class's name, or because the encoder is trained from its first block on.
+    """
+    encoder = method.encoder
+    about = {"mean": list(encoder.mean), "std": list(encoder.std)}
+    if halved(method):
+        return {"name": encoder.lower_identity, **about, "sha256": encoder.lower_fingerprint()}
+    if method.text_conditioned:
+        raise ValueError(method.store_refusal)
+    if training and not encoder.frozen:
+        raise ValueError(
+            "data.features takes the place of pixels, but this encoder has no frozen lower half to store: it is "
+            "trained from its first block on, or at its class embedding (D2STAdapter, unless tune_ends is false), or "
+            "it is no ViT of open_clip. Train the last blocks only (last of fsar.encoders.Adapted, tune of "
+            "ClipEncoder), set tune to frozen, or leave out data.features."
+        )
+    digest = hashlib.sha256(encoder.fingerprint(trained=True).encode())
+    if type(method).encode is not Method.encode:
+        digest.update(type(method).__qualname__.encode())
+    return {"name": encoder.identity, **about, "sha256": digest.hexdigest()}
+
+
+def _roomy_device(features: Tensor) -> torch.device:
+    """The features' own device while a quarter of its memory is free, else the host."""
+    if features.device.type != "cuda":
+        return features.device
+    free, total = torch.cuda.mem_get_info(features.device)
+    return features.device if free > total / 4 else torch.device("cpu")
+
+
+def _gather(x: Tensor) -> Tensor:
+    """``x (v *)`` of every rank, one after the other: ``(sum of v *)``. Shares may differ in length."""
+    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        return x
+    device = x.device
+    if dist.get_backend() == "nccl":
+        x = x.cuda()
+    lengths = [torch.zeros(1, dtype=torch.int64, device=x.device) for _ in range(dist.get_world_size())]
+    dist.all_gather(lengths, torch.tensor([len(x)], device=x.device))
+    longest = int(max(lengths))
+    padded = torch.zeros((longest, *x.shape[1:]), dtype=x.dtype, device=x.device)
+    padded[: len(x)] = x
+    shares = [torch.empty_like(padded) for _ in lengths]
+    dist.all_gather(shares, padded)
+    return torch.cat([share[: int(length)] for share, length in zip(shares, lengths, strict=True)]).to(device)

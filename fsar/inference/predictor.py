@@ -1,0 +1,253 @@
+"""A method, trained or not, asked from Python: which of these classes does this clip show?
+
+``fsar.load("runs/mine").predict({"waving": ["a.mp4"], "jumping": ["b.mp4", "c.mp4"]}, ["query.mp4"])``
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+from episodes.datamodule import EpisodicDataModule
+from episodes.episode import Episode, VideoBatch
+from episodes.splits import Split
+from episodes.video import VideoError, time_limit
+from fsar.alignment import OTAM
+from fsar.alignment.maps import AlignmentMap, alignment_maps
+from fsar.build import build_method, device_of
+from fsar.encoders.by_name import USUAL, encoder_by_name, split_name
+from fsar.evaluation.bank import VideoBank, score_episodes
+from fsar.inference.answer import Answer, ranked
+from fsar.inference.threshold import Threshold, calibrate
+from fsar.methods import Prototype
+from fsar.sharing.run import open_run
+from fsar.training.learner import Learner, check_checkpoint
+from fsar.training.pixels import check_framing
+
+PathLike = str | os.PathLike[str]
+
+
+class Predictor:
+    """A method and the way its clips are read.
+
+    Args:
+        learner: with the method.
+        data: whose test frames, test transform and reader are used; its benchmark is not touched.
+    """
+
+    def __init__(self, learner: Learner, data: EpisodicDataModule) -> None:
+        self.learner = learner.eval()
+        self.data = data
+        data.follow(learner.framing)
+        self.seconds: float | None = 60.0
+        """To read one clip; None for no limit. A clip that takes longer is a VideoError."""
+
+    @torch.no_grad()
+    def predict(
+        self,
+        support: Mapping[str, Sequence[PathLike]],
+        queries: Sequence[PathLike],
+        unreadable: dict[str, str] | None = None,
+        progress: bool = False,
+    ) -> list[Answer]:
+        """Name every query clip by the labelled support clips.
+
+        Args:
+            support: ``{class name: clips}``, one clip or more of each class; the numbers may differ.
+            queries: clips to name.
+            unreadable: gets ``clip: cause`` of queries that cannot be read, which are then left out of the answers;
+                when not given such a query is an error.
+            progress: show on standard error how far it is, on a terminal.
+
+        Raises:
+            ValueError: for fewer than two classes, a class without clips, a clip in two classes, or no query.
+            VideoError: for a clip that cannot be read.
+        """
+        names, labels = tuple(support), labelled(support)
+        if not len(queries):
+            raise ValueError("there is no clip to name: give one query or more.")
+        files = list(dict.fromkeys([*labels, *map(os.path.abspath, queries)]))  # support first, each file once
+        split = Split("predict", names, tuple(files), tuple(labels.get(file, 0) for file in files), Path())
+        bank, causes = self._encode(split, progress, errors=() if unreadable is None else (VideoError,))
+        if broken := [file for file in labels if file in causes]:
+            raise causes[broken[0]]
+        asked = [query for query in queries if os.path.abspath(query) not in causes]
+        if unreadable is not None:
+            absolute = {os.fspath(query): os.path.abspath(query) for query in queries}
+            unreadable |= {query: causes[path].cause for query, path in absolute.items() if path in causes}
+        if not asked:
+            return []
+        clips = torch.tensor(list(labels.values()))
+        number = {file: i for i, file in enumerate(files)}
+        numbers = torch.tensor([number[os.path.abspath(query)] for query in asked])
+        episode = self._episode(torch.arange(len(clips)), clips, numbers, names)
+        scores, threshold = score_episodes(bank, episode), self._threshold(bank, clips, names)
+        found = zip(asked, scores.probabilities[0], scores.few_shot[0].amax(-1), self._maps(bank, episode), strict=True)
+        return [Answer(os.fspath(q), ranked(names, p), float(s), threshold, maps) for q, p, s, maps in found]
+
+    def frames(self, clip: PathLike) -> np.ndarray:
+        """The frames that the method sees of a clip, uint8 ``(t h w c)``."""
+        source = self.data.clips(Split("predict", ("",), (os.path.abspath(clip),), (0,), Path()))
+        with time_limit(self.seconds):
+            pixels = source.clip(0)
+        return pixels.movedim(-3, -1).numpy()
+
+    def _encode(
+        self, split: Split, progress: bool, errors: tuple[type[VideoError], ...]
+    ) -> tuple[VideoBank, dict[str, VideoError]]:
+        """Every file once, and those that gave one of ``errors``. A query's class is unknown: what it would be as a
+        support clip is never looked up."""
+        bank, causes = VideoBank(self.learner.method), {}
+        source, classes, device = self.data.clips(split), torch.tensor(split.labels), self.learner.device
+        batches = torch.arange(len(classes)).split(self.data.video_batch)
+        console = Console(stderr=True)
+        hidden = not (progress and console.is_terminal)
+        for videos in track(batches, "clips", console=console, transient=True, disable=hidden):
+            clips = {}
+            for video in videos.tolist():
+                try:
+                    with time_limit(self.seconds):
+                        clips[video] = source.clip(video)
+                except errors as error:
+                    causes[split.paths[video]] = error
+            if clips:
+                kept = torch.tensor(list(clips))
+                batch = VideoBatch(kept, torch.stack(list(clips.values())), classes[kept], split.class_names)
+                bank.add(batch.to(device))
+        return bank, causes
+
+    def _episode(self, support: Tensor, labels: Tensor, query: Tensor, names: tuple[str, ...]) -> Episode:
+        """A batch of episodes from video numbers ``support (s) or (e s)`` and ``query (q) or (e q)``."""
+        if support.dim() == 1:
+            support, labels, query = support[None], labels[None], query[None]
+        e = len(support)
+        classes, number = torch.arange(len(names)).expand(e, -1), torch.arange(e)
+        return Episode(support, query, labels, torch.zeros_like(query), classes, names, number).to(self.learner.device)
+
+    def _threshold(self, bank: VideoBank, labels: Tensor, names: tuple[str, ...]) -> Threshold:
+        """Calibrated on the support clips, whose classes are ``labels (s)``; see :mod:`fsar.inference`."""
+        clips = torch.arange(len(labels))
+        found = score_episodes(bank, self._episode(clips, labels, clips, names)).few_shot[0].float().cpu()
+        own = torch.nn.functional.one_hot(labels, len(names)).bool()
+        foreign = found.masked_fill(own, -torch.inf).amax(-1).tolist()
+        alignment = getattr(self.learner.method, "alignment", None)
+        left = clips[torch.bincount(labels)[labels] > 1]
+        if not len(left) or (alignment is not None and alignment.merges_shots):
+            return calibrate([], foreign)
+        rest = torch.stack([clips[clips != clip] for clip in left])
+        alone = (
+            score_episodes(bank, self._episode(rest, labels[rest], left[:, None], names)).few_shot[:, 0].float().cpu()
+        )
+        return calibrate(alone.gather(-1, labels[left, None])[:, 0].tolist(), foreign)
+
+    def _maps(self, bank: VideoBank, episode: Episode) -> list[dict[str, AlignmentMap]]:
+        """For each query its alignment with each class, by name; nothing for a method that matches no frames."""
+        compared = bank.compared(episode)
+        if compared is None:
+            return [{} for _ in range(episode.query.shape[-1])]
+        metric: Any = self.learner.method.alignment
+        found = alignment_maps(metric, compared[0][0], compared[1][0])
+        return [dict(zip(episode.class_names, row, strict=False)) for row in found]
+
+
+def labelled(support: Mapping[str, Sequence[PathLike]]) -> dict[str, int]:
+    """``{absolute path: label}`` of the support clips.
+
+    Raises:
+        ValueError: for fewer than two classes, a class without clips, or a clip in two classes.
+    """
+    if len(support) < 2:
+        raise ValueError(f"support needs two classes or more to choose between, found {list(support)}.")
+    if empty := [name for name, clips in support.items() if not len(clips)]:
+        raise ValueError(f"support holds no clip of {', '.join(empty)}: give every class one clip or more.")
+    labels: dict[str, int] = {}
+    for label, (name, clips) in enumerate(support.items()):
+        for clip in clips:
+            if labels.setdefault(os.path.abspath(clip), label) != label:
+                raise ValueError(f"{clip} stands in {name} and in another class: a clip belongs to one class.")
+    return labels
+
+
+def load(
+    source: PathLike,
+    checkpoint: str = "best",
+    overrides: Sequence[str] = (),
+    device: str = "auto",
+    trust_classes: bool = False,
+) -> Predictor:
+    """A trained method, and the way its clips are read.
+
+    Args:
+        source: a folder that ``fsar fit --run`` wrote, a folder that ``fsar publish`` wrote, or the name
+            ``user/name`` of a Hugging Face repository with the contents of one.
+        checkpoint: "best" or "last", of a run folder.
+        overrides: options as on the command line, such as ``["--model.alignment", "FrameMean"]``.
+        device: "cpu", "cuda", "cuda:1", ..., or "auto" for a GPU when there is one.
+        trust_classes: let a published configuration name classes that are not part of this library, whose code then
+            runs here. A run folder of your own may always.
+
+    Raises:
+        FileNotFoundError: when there is no configuration or no such checkpoint.
+        ValueError: when the checkpoint does not fit, such as other frozen weights than it was trained on; for an
+            option that does not exist; for a device that is not there.
+    """
+    run = open_run(source, checkpoint, overrides, trust_classes)
+    predictor = configure(["--config", run.config, *overrides], device)
+    check_checkpoint(predictor.learner, run.checkpoint)
+    check_framing(predictor.learner.method.encoder, predictor.data, run.checkpoint)
+    predictor.learner.load_state_dict(run.checkpoint["state_dict"], strict=False)
+    return predictor
+
+
+def bare(model: str = "ViT-B-16", pretrained: str | None = USUAL, device: str = "auto") -> Predictor:
+    """A frozen encoder alone, nothing trained: frames compared with OTAM, class names unread.
+
+    Args:
+        model: what ``ClipEncoder`` takes; or an image network, ``timm:NAME`` or ``torchvision:NAME``.
+        pretrained: its weights, see :func:`fsar.encoders.by_name.encoder_by_name`; None leaves them random.
+        device: see :func:`load`.
+    """
+    learner = Learner(Prototype(encoder_by_name(model, pretrained), OTAM()))
+    return Predictor(learner.to(device_of(device)), EpisodicDataModule())
+
+
+def named(
+    run: str | None,
+    config: Sequence[str],
+    encoder: str | None,
+    checkpoint: str = "best",
+    overrides: Sequence[str] = (),
+    device: str = "auto",
+) -> Predictor:
+    """The method as a command line names it: by a run, by configuration files, or by a frozen encoder.
+
+    Args:
+        run: as in :func:`load`.
+        config: files of :func:`configure`, when there is no run.
+        encoder: ``MODEL[:PRETRAINED]`` or ``timm:NAME[:FILE]`` (``torchvision``) of :func:`bare`, if there is neither.
+        checkpoint: of the run.
+        overrides: options for the run or the configuration.
+        device: see :func:`load`.
+    """
+    if run:
+        return load(run, checkpoint, overrides, device)
+    if config:
+        return configure([*(part for file in config for part in ("-c", file)), *overrides], device)
+    return bare(*split_name(encoder or ""), device)
+
+
+def configure(args: Sequence[str], device: str = "auto") -> Predictor:
+    """The method that options as on the command line describe, with the weights it starts from.
+
+    Raises:
+        ValueError: for an option or file that cannot be understood; for a device that is not there.
+    """
+    return Predictor(*build_method(args, device))

@@ -1,0 +1,121 @@
+"""Which test episodes are worth looking at, and what is shown of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fsar.reporting.classes import Rows
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A query of a test episode.
+
+    Args:
+        row: of ``episodes.csv.gz``.
+        kind: why it was chosen.
+    """
+
+    row: int
+    kind: str
+
+
+@dataclass(frozen=True)
+class Match:
+    """A class that a query is compared with.
+
+    Args:
+        name: of the class.
+        role: what the class is to the query, in words.
+        shots: JPEG frames ``(k t)`` of its first support clips.
+        cost: ``[t][u]``, None for a method that matches no frames; and ``path`` likewise.
+    """
+
+    name: str
+    role: str
+    shots: list[list[str]]
+    cost: list[list[float]] | None
+    path: list[list[float]] | None
+
+    @property
+    def most(self) -> float:
+        """How much the best pair is matched; 1 when none is, so that one can divide by it."""
+        return max((max(row) for row in self.path or []), default=0.0) or 1.0
+
+    def depth(self, share: float) -> float:
+        """Strength of the colour of a matched pair."""
+        return share / self.most
+
+    @property
+    def line(self) -> list[tuple[int, int]]:
+        """Every query frame with a clear match, twice the average of its row, and the support frame of that match."""
+        rows = enumerate(self.path or [])
+        return [(i, row.index(max(row))) for i, row in rows if max(row) >= 2 * sum(row) / len(row) > 0]
+
+
+@dataclass(frozen=True)
+class Card:
+    """A query, what it was taken for and why.
+
+    Args:
+        kind: why it was chosen.
+        episode: its number.
+        truth: the class it shows.
+        file: of the query.
+        ranking: (class, probability), the likeliest first.
+        query: JPEG frames ``(t)``.
+        matches: the classes that it is drawn against.
+        metric: that made the maps, "" when there are none.
+    """
+
+    kind: str
+    episode: int
+    truth: str
+    file: str
+    ranking: tuple[tuple[str, float], ...]
+    query: list[str]
+    matches: list[Match]
+    metric: str
+
+    @property
+    def right(self) -> bool:
+        """Whether the likeliest class is the true one."""
+        return self.ranking[0][0] == self.truth
+
+    def depth(self, cost: float) -> float:
+        """Strength of the colour of a cost: 1 for the lowest of all the card's maps, 0 for the highest; the root
+        spreads the low costs, between which the path is decided."""
+        costs = [value for match in self.matches for row in match.cost or [] for value in row]
+        low, high = min(costs), max(costs)
+        return 1 - ((cost - low) / max(high - low, 1e-6)) ** 0.5
+
+
+def choose(rows: Rows, count: int) -> list[Chosen]:
+    """Three in eight the most confidently right, as many the most confidently wrong, the rest the closest calls.
+
+    Confidence is the score of the true class above the best other. Within a kind no class is shown twice while others
+    are left. The same rows give the same choice.
+    """
+    third = round(count * 3 / 8)
+    margin, right = rows.margin, rows.margin > 0
+    kinds = (
+        ("confidently right", np.flatnonzero(right), -margin, third),
+        ("confidently wrong", np.flatnonzero(~right), margin, third),
+        ("a close call", np.arange(len(margin)), np.abs(margin), count - 2 * third),
+    )
+    taken: dict[int, str] = {}
+    for kind, candidates, key, wanted in kinds:
+        order = candidates[np.argsort(key[candidates], kind="stable")].tolist()
+        shown: set[str] = set()
+        first: list[int] = []
+        later: list[int] = []
+        for row in order:
+            if row in taken:
+                continue
+            name = rows.classes[row, rows.truth[row]]
+            (later if name in shown else first).append(row)
+            shown.add(name)
+        taken |= dict.fromkeys((first + later)[:wanted], kind)
+    return [Chosen(row, kind) for row, kind in taken.items()]

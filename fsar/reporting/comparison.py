@@ -1,0 +1,87 @@
+"""Several runs side by side, on the settings that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fsar.evaluation.comparison import Result, differences, paired_difference
+from fsar.reporting.classes import Share, by_class
+from fsar.reporting.runs import Run, setting
+
+
+@dataclass(frozen=True)
+class Line:
+    """A result of a run.
+
+    Args:
+        number: of the run, from 0.
+        run: whose result it is.
+        result: on the episodes of its block.
+        difference: from the first line of the block, as (mean, half its 95 % interval); None for the first.
+    """
+
+    number: int
+    run: Run
+    result: Result
+    difference: tuple[float, float] | None
+
+    @property
+    def certain(self) -> bool:
+        """Whether the interval of the difference leaves out zero."""
+        return self.difference is not None and abs(self.difference[0]) > self.difference[1]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Results of several runs on the very same episodes."""
+
+    setting: str
+    episodes: int
+    lines: list[Line]
+
+    def classes(self) -> list[tuple[str, list[Share]]]:
+        """Accuracy by class, a share for each line; the first line's easiest class first."""
+        tables = [dict(by_class(line.result.record)) for line in self.lines]
+        return [(name, [table[name] for table in tables]) for name in tables[0]]
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Of the axis that all differences and zero are drawn on."""
+        pairs = [line.difference for line in self.lines if line.difference]
+        low, high = min([0.0] + [d - half for d, half in pairs]), max([0.0] + [d + half for d, half in pairs])
+        return low, max(high, low + 0.01)
+
+    def place(self, difference: float) -> float:
+        """Where a difference lies on that axis, from 0 to 1."""
+        low, high = self.ends
+        return (difference - low) / (high - low)
+
+
+def compare(runs: Sequence[Run]) -> tuple[list[Block], list[str]]:
+    """A block for every list of episodes that two runs or more were tested on; when there is none, sentences why."""
+    found: dict[tuple[str, str], list[tuple[int, Result]]] = {}
+    for number, run in enumerate(runs):
+        for result in run.results:
+            data = result.record["data"]
+            found.setdefault((data["split_sha256"], data["episodes_sha256"]), []).append((number, result))
+    shared = [some for some in found.values() if len({number for number, _ in some}) > 1]
+    if not shared:
+        first = [run.results[0] for run in runs if run.results]
+        without = [
+            f"{run.name} has no results: `fsar test --run {run.name}` writes them." for run in runs if not run.results
+        ]
+        return [], without + differences(first)
+    return [block(runs, some) for some in shared], []
+
+
+def block(runs: Sequence[Run], some: Sequence[tuple[int, Result]]) -> Block:
+    """The results with their paired differences from the first."""
+    base = some[0][1]
+    lines = []
+    for number, result in some:
+        paired = all((one.folder / "episodes.csv.gz").is_file() for one in (base, result))
+        difference = None if result is base or not paired else paired_difference(base, result)[:2]
+        lines.append(Line(number, runs[number], result, difference))
+    words = {**base.record, "inference": None}
+    return Block(setting(words), base.record["episodes"], lines)

@@ -1,0 +1,17 @@
+"""Training: the learner, its schedule, checkpoints to go on from, and what is shown while it runs."""
+
+from fsar.training.checkpoints import BestCheckpoint, LastCheckpoint, ResumePoint
+from fsar.training.learner import Learner, check_checkpoint
+from fsar.training.live import EpisodeProgress, Pictures
+from fsar.training.schedule import WarmupSteps
+
+__all__ = [
+    "BestCheckpoint",
+    "EpisodeProgress",
+    "LastCheckpoint",
+    "Learner",
+    "Pictures",
+    "ResumePoint",
+    "WarmupSteps",
+    "check_checkpoint",
+]

@@ -1,0 +1,270 @@
+"""Training and evaluation of any method; knows no paper."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor, nn
+from torch.optim import Adam
+
+from episodes.episode import Episode, VideoBatch
+from episodes.framing import Framing
+from fsar.encoders.adapted import Adapted
+from fsar.encoders.beside import Beside
+from fsar.encoders.cost import added_cost
+from fsar.evaluation.bank import VideoBank, feature_key, score_episodes
+from fsar.evaluation.metrics import EpisodeAccuracy
+from fsar.evaluation.results import Phases, Predictions, summarise
+from fsar.method import Method
+from fsar.training.pixels import PIXELS_KEY, check_framing, check_statistics
+
+METHOD_KEY = "fsar_method"
+CLASSES_KEY = "trained_classes"
+FROZEN_KEY = "frozen_weights_sha256"
+
+
+class Learner(LightningModule):
+    """Trains a method on episodes, and evaluates it on videos encoded once.
+
+    Args:
+        method: the few-shot method, with its encoder, alignment and other parts.
+        optimizer: made from parameter groups; the learning rate is the base rate.
+        lr_scheduler: made from the optimizer, stepped after every optimiser step; none keeps the rate constant.
+        no_weight_decay: parameters whose name contains one of these strings are not decayed.
+        lr_factors: factor of the base learning rate for parameters whose name starts with the key, such as
+            ``{encoder: 0.1}``; the longest matching key counts.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        optimizer: OptimizerCallable = Adam,
+        lr_scheduler: LRSchedulerCallable | None = None,
+        no_weight_decay: list[str] | None = None,
+        lr_factors: dict[str, float] | None = None,
+    ) -> None:
+        super().__init__()
+        self.method = method
+        self.make_optimizer = optimizer
+        self.make_lr_scheduler = lr_scheduler
+        self.no_weight_decay = no_weight_decay or []
+        self.lr_factors = lr_factors or {}
+        self.training_accuracy = EpisodeAccuracy(alone=True)  # of this epoch's episodes so far
+        self.accuracy = EpisodeAccuracy()
+        self.zero_shot = EpisodeAccuracy()  # of the class names alone, on the same episodes
+        self.bank: VideoBank | None = None
+        self.predictions = Predictions()
+        self.phases = Phases()
+        self.rows: dict[str, np.ndarray] = {}
+        self.result: dict[str, Any] = {}  # of the last test: accuracy, interval, confusion, seconds, ...
+        self.trained_classes: tuple[str, ...] = ()  # names of the classes that the weights were trained on
+        self.strict_loading = False  # checkpoints hold what is trained; on_load_checkpoint checks the rest
+
+    def on_fit_start(self) -> None:
+        if isinstance(self.method.encoder, Adapted | Beside):
+            rank_zero_info(f"adapter: {added_cost(self.method.encoder)}")
+        self.base_seed = torch.initial_seed()
+
+    def on_train_epoch_start(self) -> None:
+        self.training_accuracy.reset()
+
+    def training_step(self, episode: Episode, batch_idx: int) -> Tensor:
+        # dropout is a function of (seed, episode number): a resumed run goes on as if it had not been interrupted
+        torch.manual_seed((self.base_seed * 1_000_003 + int(episode.number.flatten()[0])) % 2**63)
+        self.trained_classes = episode.class_names
+        scores = self.method(episode)
+        losses = self.method.loss(scores, episode)
+        self._refuse_nan(losses, episode)
+        right = (scores.few_shot.argmax(-1) == episode.query_labels).float().mean()
+        self.training_accuracy.update(scores.few_shot.detach(), episode.query_labels)
+        size = episode.number.numel()
+        self.log_dict({f"train_{k}": v.detach() for k, v in losses.items()}, batch_size=size)
+        self.log("train_accuracy", right, prog_bar=True, batch_size=size)
+        return losses["loss"]
+
+    def _refuse_nan(self, losses: dict[str, Tensor], episode: Episode) -> None:
+        bad = [f"{name} is {value.item()}" for name, value in losses.items() if not torch.isfinite(value)]
+        if bad:
+            raise FloatingPointError(
+                f"{', '.join(bad)} in training episode {episode.number.flatten().tolist()} (optimiser step "
+                f"{self.global_step}). Nothing was updated by it. Lower the learning rate, clip gradients "
+                "(--trainer.gradient_clip_val 1) or train in fp32; the same seed and number give the same episode. An "
+                "alignment of your own: try fsar check-alignment on it."
+            )
+
+    def on_validation_epoch_start(self) -> None:
+        self._start()
+
+    def validation_step(self, batch: VideoBatch | Episode, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._evaluate(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        self._finish("val")
+
+    def on_test_epoch_start(self) -> None:
+        self._start()
+
+    def test_step(self, batch: VideoBatch | Episode, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._evaluate(batch)
+
+    def on_test_epoch_end(self) -> None:
+        self._finish("test")
+
+    def _start(self) -> None:
+        self.bank, self.predictions, self.phases = None, Predictions(), Phases()
+
+    def _evaluate(self, batch: VideoBatch | Episode) -> None:
+        """Keep the parts of a batch of videos, or score a batch of episodes on what was kept."""
+        if isinstance(batch, VideoBatch):
+            with self.phases.measure("encode", self.device):
+                self.bank = VideoBank(self.method) if self.bank is None else self.bank
+                self.bank.add(batch)
+        elif not self.trainer.sanity_checking:  # then a few videos only were encoded
+            with self.phases.measure("score", self.device):
+                scores = self.method(batch) if self.bank is None else score_episodes(self.bank, batch)
+                self.accuracy.update(scores.logits, batch.query_labels)
+                self.predictions.add(batch, scores.logits)
+                floor = None if self.bank is None else self.bank.zero_shot(batch)
+                if floor is not None:
+                    self.zero_shot.update(floor, batch.query_labels)
+
+    def _finish(self, stage: str) -> None:
+        forwards, self.bank = 0 if self.bank is None else self.bank.forwards, None
+        if self.trainer.sanity_checking:
+            return
+        accuracy = self.accuracy.compute()
+        self.log(f"{stage}_accuracy", accuracy.mean, prog_bar=True, sync_dist=True)
+        self.log(f"{stage}_interval", accuracy.interval, sync_dist=True)
+        self.accuracy.reset()
+        if not self.trainer.training:
+            self.rows = self.predictions.arrays()
+            summary = summarise(self.rows, self.predictions.class_names)
+            self.result = {**summary, **self.phases.record(), "encoder_forwards": forwards}
+            if self.zero_shot.update_called:
+                floor = self.zero_shot.compute()
+                self.result |= {"zero_shot_accuracy": floor.mean, "zero_shot_interval_95": floor.interval}
+        self.zero_shot.reset()
+
+    @property
+    def framing(self) -> Framing:
+        """How the encoder wants its frames; the data module follows it."""
+        return self.method.encoder.framing
+
+    def feature_key(self) -> dict[str, Any]:
+        """What turns clips into features; a store of features made by anything else is refused."""
+        return feature_key(self.method, training=self.trainer.training)
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.make_optimizer(self.parameter_groups())
+        if self.make_lr_scheduler is None:
+            return optimizer
+        schedule = {"scheduler": self.make_lr_scheduler(optimizer), "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Trained parameters by learning-rate factor and weight decay.
+
+        Raises:
+            ValueError: when nothing is trained, the optimizer refuses its arguments, or a key of ``lr_factors`` fits no
+                trained parameter.
+        """
+        groups: dict[tuple[float, bool], list[Tensor]] = {}
+        used = set()
+        for name, parameter in self.method.named_parameters():
+            if not parameter.requires_grad:
+                continue
+            prefix = max((p for p in self.lr_factors if name.startswith(p)), key=len, default=None)
+            used.add(prefix)
+            plain = any(part in name for part in self.no_weight_decay)
+            factor = 1.0 if prefix is None else self.lr_factors[prefix]
+            groups.setdefault((factor, plain), []).append(parameter)
+        if not groups:
+            raise ValueError(
+                f"{type(self.method).__name__} has no trained parameters: there is nothing to fit; use `fsar test`."
+            )
+        if unused := set(self.lr_factors) - used:
+            known = sorted({".".join(n.split(".")[:2]) for n, p in self.method.named_parameters() if p.requires_grad})
+            raise ValueError(f"lr_factors {sorted(unused)} fit no trained parameter; trained are {known}.")
+        try:
+            base = self.make_optimizer([nn.Parameter(torch.zeros(1))]).defaults["lr"]
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"model.optimizer: {error}; see its init_args.") from error
+        return [
+            {"params": parameters, "lr": base * factor, **({"weight_decay": 0.0} if plain else {})}
+            for (factor, plain), parameters in groups.items()
+        ]
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
+        """What training changes; frozen weights stay out and are named by their hash instead."""
+        prefix = kwargs.get("prefix", "")
+        frozen = frozen_names(self)
+        state = super().state_dict(*args, **kwargs)
+        return {k: v for k, v in state.items() if k.removeprefix(prefix) not in frozen}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[METHOD_KEY] = type(self.method).__name__
+        checkpoint[CLASSES_KEY] = list(self.trained_classes)
+        checkpoint[FROZEN_KEY] = frozen_fingerprint(self.method)
+        checkpoint[PIXELS_KEY] = self.method.encoder.pixels
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        check_checkpoint(self, checkpoint)
+        if self._trainer is not None:
+            check_framing(self.method.encoder, getattr(self.trainer, "datamodule", None), checkpoint)
+        self.trained_classes = tuple(checkpoint.get(CLASSES_KEY, ()))
+
+
+def frozen_names(module: nn.Module) -> set[str]:
+    """Names of parameters that are not trained, and of buffers in submodules that train nothing."""
+    names = {name for name, p in module.named_parameters() if not p.requires_grad}
+    for prefix, part in module.named_modules():
+        own = list(part.parameters())
+        if own and not any(p.requires_grad for p in own):
+            names |= {f"{prefix}.{name}".removeprefix(".") for name, _ in part.named_buffers()}
+    return names
+
+
+def frozen_fingerprint(module: nn.Module) -> str:
+    """sha256 over names and bytes of all parameters and buffers that :func:`frozen_names` names."""
+    frozen = frozen_names(module)
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        if name in frozen:
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def check_checkpoint(learner: Learner, checkpoint: dict[str, Any]) -> None:
+    """Refuse a checkpoint that does not fit.
+
+    Raises:
+        ValueError: another method, missing or unexpected weights, or other frozen weights or other statistics of the
+            pixels than it was trained on.
+    """
+    ours, theirs = type(learner.method).__name__, checkpoint.get(METHOD_KEY)
+    if theirs is not None and ours != theirs:
+        raise ValueError(
+            f"the checkpoint holds {theirs}, but the configuration builds {ours}: give the configuration it was "
+            "trained with (config.yaml of its run folder)."
+        )
+    expected, found = set(learner.state_dict()), set(checkpoint["state_dict"])
+    if expected != found:
+        missing, extra = sorted(expected - found), sorted(found - expected)
+        raise ValueError(
+            f"the checkpoint does not fit {ours}: {len(missing)} trained weights are missing from it "
+            f"({', '.join(missing[:3]) or 'none'}), {len(extra)} are not known ({', '.join(extra[:3]) or 'none'}). "
+            "Use the configuration it was trained with."
+        )
+    if (recorded := checkpoint.get(FROZEN_KEY)) not in (None, actual := frozen_fingerprint(learner.method)):
+        raise ValueError(
+            f"the checkpoint was trained on frozen weights {recorded[:12]}, but these are {actual[:12]}: name the same "
+            "encoder, `pretrained` file and precision as in training (config.yaml of its run folder)."
+        )
+    check_statistics(learner.method.encoder, checkpoint)

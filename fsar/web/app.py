@@ -1,0 +1,154 @@
+"""``fsar-demo``: a page on this machine, to name clips by a few others in a browser.
+
+``fsar-demo RUN``, or ``fsar-demo --encoder fsar-tiny:shapes`` for a frozen CLIP alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import os
+import signal
+import socket
+import sys
+import tempfile
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from fsar.terminal.failure import Options, one_message
+from fsar.web.uploads import Held, Limits
+from fsar.web.worker import Reader, Worker, make_predictor
+
+DESCRIPTION = """A page on this machine: name classes, drop one to five clips of each and one more clip, and see which
+class it is taken for, how sure the method is, and which frames were matched. The classes need not have been trained on.
+Clips are deleted when they leave the page, when it is closed, and when this program ends."""
+EPILOG = """Any --model.X and --data.X of `fsar test` may follow a RUN."""
+CLEAN_SECONDS = (60, 3600)  # how often uploads are looked through, and the age at which they go in any case
+QUIET = {  # no word to anyone about this page being used
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
+}
+
+
+def main(args: list[str] | None = None) -> None:
+    """Entry point; any failure is one message, and exit status 2 or 1."""
+    own, overrides = read(sys.argv[1:] if args is None else args)
+    if find_spec("gradio") is None:
+        sys.exit("fsar-demo: the page needs gradio, which is not installed: pip install 'fsar[web]'")
+    with one_message(own.debug, "fsar-demo"):
+        serve(own, overrides)
+
+
+def read(args: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Our own options, and those that are handed on to the configuration."""
+    limits = Limits()
+    parser = Options(DESCRIPTION, EPILOG, prog="fsar-demo")
+    parser.add_argument("run", nargs="?", help="run folder, published folder, or Hugging Face repository user/name")
+    parser.add_argument("--checkpoint", default="best", choices=("best", "last"), help="of a run folder")
+    parser.add_argument(
+        "--encoder", metavar="MODEL[:WEIGHTS]", help="a frozen encoder alone: ViT-B-16:openai, timm:NAME"
+    )
+    parser.add_argument("--device", default="auto", help="cpu, cuda, ...; by default a GPU when there is one")
+    parser.add_argument("--host", default="127.0.0.1", help="address to serve on; by default this machine alone")
+    parser.add_argument("--port", type=int, default=7860, help="port to serve on (default: 7860)")
+    parser.add_argument(
+        "--megabytes", type=float, default=limits.megabytes, help="size of a clip at most (default: 50)"
+    )
+    parser.add_argument("--seconds", type=float, default=limits.seconds, help="to decode a clip at most (default: 20)")
+    own, rest = parser.own_and_others(args)
+    if (own.run is None) == (own.encoder is None):
+        parser.error("name the method: either a RUN or --encoder MODEL[:WEIGHTS].")
+    if own.encoder and rest:
+        parser.error(f"{rest[0]} goes with a RUN; --encoder stands for a fixed method.")
+    if own.megabytes <= 0 or own.seconds <= 0:
+        parser.error("--megabytes and --seconds must be positive.")
+    return own, rest
+
+
+def serve(own: argparse.Namespace, overrides: list[str]) -> None:
+    """Serve the page until interrupted; then nothing of it is left on disk."""
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # a user's own classes, named by class_path
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder is deleted then as well
+    limits = Limits(megabytes=own.megabytes, seconds=own.seconds)
+    with tempfile.TemporaryDirectory(prefix="fsar-demo-", ignore_cleanup_errors=True) as name:
+        os.environ |= {**QUIET, "GRADIO_TEMP_DIR": name}  # before gradio is imported
+        make = partial(make_predictor, own.run, own.checkpoint, own.encoder, overrides, own.device)
+        worker = Worker(make, Path(name), own.debug)
+        try:
+            app = start(own, Reader(worker, limits), Held(Path(name)))
+            try:
+                worker.ready()
+            except RuntimeError as error:
+                sys.exit(f"fsar-demo: {error}\n(--debug shows where)")
+            print(f"{describe(own)} answers on http://{own.host}:{app.server_port}   (Ctrl-C ends it)", flush=True)
+            app.block_thread()
+        finally:
+            worker.close()
+
+
+def start(own: argparse.Namespace, reader: Reader, held: Held) -> Any:
+    """The page, being served: no link to share, no telemetry, nothing that it does not need."""
+    from starlette.middleware import Middleware
+
+    from fsar.web.guard import Guard
+    from fsar.web.page import CSS, build, theme
+
+    here = is_loopback(own.host)
+    if not here:
+        print(
+            f"fsar-demo: WARNING: --host {own.host} lets every machine that reaches this one use the page and send it "
+            "files. There is no password.",
+            file=sys.stderr,
+        )
+    guard = Middleware(Guard, held=held, total_bytes=reader.limits.total_bytes, only_local=here)
+    page = build(reader, held, describe(own), CLEAN_SECONDS)
+    port_is_free(own.host, own.port)
+    page.launch(
+        server_name=own.host,
+        server_port=own.port,
+        prevent_thread_lock=True,
+        quiet=True,
+        share=False,
+        enable_monitoring=False,
+        mcp_server=False,
+        pwa=False,
+        ssr_mode=False,
+        run_history=False,
+        footer_links=[],
+        max_file_size=int(reader.limits.megabytes * 2**20),
+        state_session_capacity=50,
+        app_kwargs={"middleware": [guard]},
+        theme=theme(),
+        css=CSS,
+    )
+    return page
+
+
+def port_is_free(host: str, port: int) -> None:
+    """Raises ValueError when something else answers there, or the address is not one of this machine."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except (OSError, OverflowError) as error:
+            raise ValueError(
+                f"--host {host} --port {port} cannot be served on ({error}): is another page running? Name another."
+            ) from error
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is reached from this machine alone."""
+    try:
+        return host.lower() == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def describe(own: argparse.Namespace) -> str:
+    """The method in a few words."""
+    return f"run {Path(own.run).name}" if own.run else f"frozen {own.encoder} with OTAM"

@@ -1,0 +1,232 @@
+"""Encoding every video once gives what scoring episode by episode from pixels gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity
+
+from episodes.dataset import index_episodes
+from episodes.episode import Episode, VideoBatch
+from episodes.sampler import EpisodeSampler
+from fsar.alignment import OTAM, Alignment, FrameMean
+from fsar.encoders.frame import FrameEncoder
+from fsar.evaluation import bank as evaluation
+from fsar.evaluation.bank import VideoBank, feature_key, score_episodes
+from fsar.evaluation.metrics import EpisodeAccuracy
+from fsar.method import Method
+from fsar.methods import ClipFSAR, MAClip, Prototype, ZeroShot
+
+CLASSES, VIDEOS, FRAMES, CHANNELS, SIDE = 6, 48, 4, 16, 4
+NAMES = tuple(f"class {c}" for c in range(CLASSES))
+LABELS = torch.arange(VIDEOS) % CLASSES
+
+
+class Text(nn.Module):
+    def forward(self, names: Sequence[str]) -> Tensor:
+        return self.per_template(names).mean(-2)
+
+    def per_template(self, names: Sequence[str]) -> Tensor:
+        return torch.randn(len(names), 1, CHANNELS, generator=torch.Generator().manual_seed(3))
+
+
+class Counting(nn.Module):
+    """A linear tower that counts the frames it has seen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3 * SIDE * SIDE, CHANNELS).requires_grad_(False)
+        self.frames = 0
+
+    def forward(self, frames: Tensor) -> Tensor:
+        self.frames += len(frames)
+        return self.linear(frames.flatten(1))
+
+
+class TwoRoles(Prototype):
+    """Encodes a support clip together with the name of its class."""
+
+    uses_text = True
+    text_conditioned = True
+
+    def encode(self, clips: Tensor, text: Tensor | None = None) -> Tensor:
+        features = self.encoder(clips)
+        return features if text is None else features + 0.1 * text.unsqueeze(-2)
+
+
+class OwnEncoding(Prototype):
+    """Encodes clips in a way of its own."""
+
+    def encode(self, clips: Tensor, text: Tensor | None = None) -> Tensor:
+        return 2 * self.encoder(clips)
+
+
+class BestShot(Alignment):
+    """The shot whose mean frame is the most alike: not that of the mean of the shots."""
+
+    merges_shots = True
+
+    def forward(self, query: Tensor, support: Tensor, *masks: Tensor | None) -> Tensor:
+        shots = support.mean(-2).unsqueeze(-4)  # (... 1 n k d)
+        return cosine_similarity(query.mean(-2)[..., None, None, :], shots, dim=-1).amax(-1)
+
+
+def encoder() -> FrameEncoder:
+    text: Any = Text()
+    return FrameEncoder(Counting(), CHANNELS, SIDE, (0.5,) * 3, (0.3,) * 3, text=text, identity="counting")
+
+
+def clips() -> Tensor:
+    """uint8 ``(v t c h w)``: the class colours the noise."""
+    generator = torch.Generator().manual_seed(1)
+    noise = torch.randint(0, 156, (VIDEOS, FRAMES, 3, SIDE, SIDE), generator=generator)
+    tint = torch.randint(0, 100, (CLASSES, 1, 3, SIDE, SIDE), generator=generator)
+    return (noise + tint[LABELS]).to(torch.uint8)
+
+
+def sampler(shots: int, ways: int = 5) -> EpisodeSampler:
+    return EpisodeSampler(LABELS.numpy(), ways, shots, 2, seed=4, class_names=NAMES)
+
+
+def bank_of(method: Method, values: Tensor, batch: int = 7) -> VideoBank:
+    bank = VideoBank(method)
+    for videos in torch.randperm(VIDEOS, generator=torch.Generator().manual_seed(2)).split(batch):
+        bank.add(VideoBatch(videos, values[videos], LABELS[videos], NAMES))
+    return bank
+
+
+METHODS: dict[str, Any] = {
+    "clip_fsar after": lambda: ClipFSAR(encoder(), OTAM(), merge="after"),
+    "clip_fsar before": lambda: ClipFSAR(encoder(), OTAM(), merge="before", inference="combined"),
+    "clip_fsar text": lambda: ClipFSAR(encoder(), OTAM(), inference="text"),
+    "clip_fsar best shot": lambda: ClipFSAR(encoder(), BestShot()),
+    "ma_clip best shot": lambda: MAClip(encoder(), BestShot(), text_weight=0.0),
+    "prototype best shot": lambda: Prototype(encoder(), BestShot()),
+    "prototype": lambda: Prototype(encoder(), FrameMean()),
+    "zero_shot": lambda: ZeroShot(encoder()),
+    "two roles": lambda: TwoRoles(encoder(), OTAM()),
+}
+
+
+@pytest.mark.parametrize("shots", [1, 3])
+@pytest.mark.parametrize("name", METHODS)
+@torch.no_grad()
+def test_encode_once_equals_episode_by_episode(name: str, shots: int) -> None:
+    method, pixels, numbers = METHODS[name]().eval(), clips(), np.arange(40)
+    episodes = index_episodes(sampler(shots), numbers)
+    together = score_episodes(bank_of(method, pixels), episodes)
+    alone, accuracy_alone, accuracy_together = [], EpisodeAccuracy(), EpisodeAccuracy()
+    for number in numbers:
+        episode = episodes.map(lambda x, i=int(number): x[i])
+        episode = replace(episode, support=pixels[episode.support], query=pixels[episode.query])
+        alone.append(method(episode).logits)
+        accuracy_alone.update(alone[-1], episode.query_labels)
+    accuracy_together.update(together.logits, episodes.query_labels)
+    torch.testing.assert_close(together.logits, torch.stack(alone), rtol=1e-4, atol=1e-4)
+    assert torch.equal(together.logits.argmax(-1), torch.stack(alone).argmax(-1))
+    assert accuracy_together.compute() == pytest.approx(accuracy_alone.compute(), rel=1e-12)
+    assert 0.1 < accuracy_together.compute().mean < 1  # neither trivial nor broken
+
+
+@pytest.mark.parametrize(("name", "roles"), [("prototype", 1), ("two roles", 2)])
+def test_every_video_is_encoded_once_in_each_role_that_differs(name: str, roles: int) -> None:
+    method = METHODS[name]().eval()
+    bank = bank_of(method, clips())
+    score_episodes(bank, index_episodes(sampler(1), np.arange(100)))
+    assert bank.forwards == roles * VIDEOS
+    assert method.encoder.visual.frames == roles * VIDEOS * FRAMES
+
+
+@pytest.mark.parametrize("name", ["clip_fsar after", "prototype"])
+@torch.no_grad()
+def test_stored_features_score_as_pixels_do(name: str) -> None:
+    method, pixels = METHODS[name]().eval(), clips()
+    episodes = index_episodes(sampler(2), np.arange(50))
+    stored = bank_of(method, method.encode(pixels))
+    expected = score_episodes(bank_of(method, pixels), episodes).logits
+    torch.testing.assert_close(score_episodes(stored, episodes).logits, expected, rtol=1e-5, atol=1e-5)
+    assert stored.forwards == 0
+
+
+@pytest.mark.parametrize("name", ["clip_fsar after", "clip_fsar text"])
+def test_groups_and_averages_change_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    method = METHODS[name]().eval()
+    bank, episodes = bank_of(method, clips()), index_episodes(sampler(3), np.arange(30))
+    expected = score_episodes(bank, episodes)
+    monkeypatch.setattr(evaluation, "GROUP_BYTES", 20_000)
+    assert 1 < bank.group_size(episodes) < 30
+    found = score_episodes(bank, episodes)
+    torch.testing.assert_close(found.logits, expected.logits)
+    assert found.normalised == expected.normalised
+    assert bank.averages_shots
+    bank.averages_shots = False
+    torch.testing.assert_close(score_episodes(bank, episodes).few_shot, expected.few_shot)
+
+
+@torch.no_grad()
+def test_supports_in_any_order_are_averaged_by_their_labels() -> None:
+    method, pixels = METHODS["prototype"]().eval(), clips()
+    episodes = index_episodes(sampler(2), np.arange(10))
+    order = torch.tensor([3, 9, 0, 7, 2, 5, 1, 8, 6, 4])
+    shuffled: Episode = replace(
+        episodes, support=episodes.support[:, order], support_labels=episodes.support_labels[:, order]
+    )
+    bank = bank_of(method, pixels)
+    torch.testing.assert_close(score_episodes(bank, shuffled).logits, score_episodes(bank, episodes).logits)
+
+
+@torch.no_grad()
+def test_the_zero_shot_floor_is_the_cosine_with_every_class_of_the_episode() -> None:
+    method, pixels = METHODS["prototype"]().eval(), clips()
+    episodes = index_episodes(sampler(1), np.arange(10))
+    bank = bank_of(method, pixels)
+    score_episodes(bank, episodes)
+    means, text = method.encode(pixels).mean(-2), method.encoder.text(NAMES)
+    expected = cosine_similarity(means[episodes.query][:, :, None], text[episodes.classes][:, None], dim=-1)
+    torch.testing.assert_close(bank.zero_shot(episodes), expected)
+    wider = torch.randn(2, FRAMES, CHANNELS + 1)  # such as features before CLIP's projection
+    assert evaluation.text_cosines(method, wider, NAMES) is None
+
+
+def test_a_video_that_was_not_encoded_is_an_error() -> None:
+    method = METHODS["prototype"]().eval()
+    bank = VideoBank(method)
+    bank.add(VideoBatch(torch.arange(3), clips()[:3], LABELS[:3], NAMES))
+    with pytest.raises(RuntimeError, match="names a video that was not encoded"):
+        score_episodes(bank, index_episodes(sampler(1), np.arange(3)))
+    gap = VideoBank(method)
+    gap.add(VideoBatch(torch.tensor([0, VIDEOS - 1]), clips()[:2], LABELS[:2], NAMES))
+    with pytest.raises(RuntimeError, match="names a video that was not encoded"):
+        score_episodes(gap, index_episodes(sampler(1), np.arange(3)))
+    with pytest.raises(RuntimeError, match="no video was encoded on this process"):
+        VideoBank(method).close()
+
+
+def test_what_features_cannot_serve_is_refused() -> None:
+    both = METHODS["two roles"]()
+    with pytest.raises(ValueError, match="TwoRoles encodes a support clip together with the name"):
+        feature_key(both)
+    with pytest.raises(ValueError, match=r"Leave out data\.features"):
+        VideoBank(both).add(VideoBatch(torch.arange(2), torch.zeros(2, FRAMES, CHANNELS), LABELS[:2], NAMES))
+
+
+def test_the_feature_key_names_the_weights() -> None:
+    torch.manual_seed(0)
+    first = Prototype(encoder(), OTAM())
+    torch.manual_seed(0)
+    second = ClipFSAR(encoder(), OTAM())
+    assert feature_key(first) == feature_key(second)
+    torch.manual_seed(0)
+    assert feature_key(OwnEncoding(encoder(), OTAM())) != feature_key(first)
+    for trained in (False, True):
+        second.encoder.visual.requires_grad_(trained)
+        before = feature_key(second)
+        with torch.no_grad():
+            next(second.encoder.visual.parameters())[0, 0] += 1
+        assert feature_key(second) != before

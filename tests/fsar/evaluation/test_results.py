@@ -1,0 +1,142 @@
+"""What an evaluation leaves behind."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from episodes.dataset import index_episodes
+from episodes.sampler import EpisodeSampler
+from fsar.evaluation.results import Phases, Predictions, summarise, time_shares, weights_hash, write_json, write_results
+
+NAMES = ("wave", "jump", "sit", "clap")
+LABELS = [video % 4 for video in range(24)]
+
+
+def predictions(episodes: int = 12) -> tuple[Predictions, EpisodeSampler]:
+    """Random scores of batches that arrive in another order, one of them twice."""
+    sampler = EpisodeSampler(LABELS, ways=3, shots=1, queries=2, class_names=NAMES)
+    scores = torch.randn(episodes, 6, 3, generator=torch.Generator().manual_seed(0))
+    found = Predictions()
+    for numbers in (np.arange(6, episodes), np.arange(6), np.arange(2)):
+        found.add(index_episodes(sampler, numbers), scores[numbers])
+    return found, sampler
+
+
+def test_every_episode_counts_once_in_its_order() -> None:
+    found, _ = predictions()
+    assert found.arrays()["number"].tolist() == list(range(12))
+
+
+def test_episodes_may_come_one_by_one() -> None:
+    together, sampler = predictions()
+    episodes, apart = index_episodes(sampler, np.arange(12)), Predictions()
+    for number, scores in enumerate(together.arrays()["scores"]):
+        apart.add(episodes.map(lambda x, i=number: x[i]), torch.from_numpy(scores))
+    found, expected = apart.arrays(), together.arrays()
+    assert all(np.array_equal(found[name], expected[name]) for name in ("number", "classes", "truth", "scores"))
+
+
+def test_the_summary_is_that_of_a_plain_loop() -> None:
+    found, sampler = predictions()
+    rows = found.arrays()
+    accuracies, confusion = [], np.zeros((4, 4), dtype=int)
+    for number in range(12):
+        classes, _, query = sampler.episodes([number])
+        right = 0
+        for video, score in zip(query[0], rows["scores"][number], strict=True):
+            guess = int(classes[0][score.argmax()])
+            confusion[LABELS[video], guess] += 1
+            right += guess == LABELS[video]
+        accuracies.append(right / 6)
+    summary = summarise(rows, NAMES)
+    assert summary["accuracy"] == pytest.approx(np.mean(accuracies))
+    assert summary["interval_95"] == pytest.approx(1.96 * np.std(accuracies, ddof=1) / 12**0.5)
+    assert summary["confusion"] == confusion.tolist()
+    per_class = {name: confusion[c, c] / confusion[c].sum() for c, name in enumerate(NAMES)}
+    assert summary["per_class_accuracy"] == pytest.approx(per_class)
+
+
+def results(folder: Path, weight: float = 1.0) -> tuple[Path, dict[str, Any]]:
+    found, sampler = predictions()
+    method = nn.Linear(2, 1)
+    nn.init.constant_(method.weight, weight)
+    nn.init.zeros_(method.bias)
+    method.encoder = SimpleNamespace(fingerprint=lambda trained: "f" * 64, pixels={"size": 8})  # type: ignore[assignment]
+    phases = Phases()
+    with phases.measure("score", torch.device("cpu")):
+        time.sleep(0.01)
+    result = {**summarise(found.arrays(), NAMES), **phases.record(), "encoder_forwards": 24}
+    learner = SimpleNamespace(method=method, rows=found.arrays(), result=result)
+    data = SimpleNamespace(
+        record=lambda split: {"ways": 3, "shots": 1, "opposites": False, "episodes": 12},
+        episode_sampler=lambda split: sampler,
+        splits={"test": SimpleNamespace(paths=tuple(f"{video}.mp4" for video in range(24)))},
+    )
+    return write_results(folder, learner, data, {"seed": 1, "ckpt_path": "best.ckpt"}), result
+
+
+def test_a_result_says_where_it_comes_from(tmp_path: Path) -> None:
+    folder, result = results(tmp_path)
+    assert folder == tmp_path / "results" / "test_3way_1shot"
+    record = json.loads((folder / "results.json").read_text())
+    assert record["accuracy"] == result["accuracy"]
+    assert record["method"] == "Linear"
+    assert record["distinct_episodes"] == 12
+    assert record["config"]["seed"] == 1
+    assert record["checkpoint"] == "best.ckpt"
+    assert record["seconds"]["score"] >= 0.01
+    assert record["peak_memory_mb"]["score"]["host"] > 10
+    assert {"torch", "python"} <= record["versions"].keys()
+    assert all(len(record[name]) == 64 for name in ("weights_sha256", "encoder_sha256", "config_sha256"))
+    assert results(tmp_path)[0] == folder  # the same configuration again takes the place of its result
+    other, _ = results(tmp_path / "other", weight=2.0)
+    assert json.loads((other / "results.json").read_text())["weights_sha256"] != record["weights_sha256"]
+
+
+def test_there_is_a_row_for_every_query(tmp_path: Path) -> None:
+    folder, result = results(tmp_path)
+    with gzip.open(folder / "episodes.csv.gz", "rt", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 12 * 6
+    assert np.mean([row["truth"] == row["prediction"] for row in rows]) == pytest.approx(result["accuracy"])
+    for row in rows:
+        assert row["truth"] == NAMES[LABELS[int(row["video"].removesuffix(".mp4"))]]
+        best = max(range(3), key=lambda i: float(row[f"score_{i}"]))
+        assert row["prediction"] == row[f"class_{best}"]
+
+
+def test_an_interrupted_record_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    write_json(path, {"accuracy": 1})
+    with pytest.raises(TypeError):
+        write_json(path, {("not", "a"): "key"})
+    assert json.loads(path.read_text()) == {"accuracy": 1}
+
+
+def test_hashes_see_types_and_values() -> None:
+    hashes = [weights_hash({"w": torch.tensor(x, dtype=t)}) for x in (0.0, 1.0) for t in (torch.float32, torch.int32)]
+    assert len(set(hashes)) == 4
+
+
+def test_hashes_see_names_and_shapes_and_no_order() -> None:
+    one, two = torch.zeros(2, 3), torch.ones(3)
+    expected = weights_hash({"a": one, "b": two})
+    assert weights_hash({"b": two, "a": one}) == expected
+    assert weights_hash({"a": one.view(3, 2), "b": two}) != expected
+    assert weights_hash({"a": one, "c": two}) != expected
+
+
+def test_the_line_about_time() -> None:
+    line = time_shares({"seconds": {"data": 3.0, "encode": 6.0, "score": 1.0}, "encoder_forwards": 2857}, 2857)
+    assert line == "10.0 s: decode 30%, encode 60%, score 10%; 2,857 clips encoded for 2,857 videos"

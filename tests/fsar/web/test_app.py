@@ -1,0 +1,113 @@
+"""The command ``fsar-demo``, and what stands between the browser and gradio."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fsar.web import app as web
+from fsar.web.uploads import Held
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ([], "name the method: either a RUN or --encoder"),
+        (["run", "--encoder", "fsar-tiny:shapes"], "either a RUN or --encoder"),
+        (["run", "--prot", "1"], "--prot is no option"),
+        (["--encoder", "fsar-tiny:shapes", "--model.alignment=DTW"], "--model.alignment=DTW goes with a RUN"),
+        (["run", "--megabytes", "0"], "must be positive"),
+    ],
+)
+def test_wrong_options_are_said(args: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        web.main(args)
+    assert end.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_options_of_the_configuration_are_handed_on() -> None:
+    own, rest = web.read(["runs/mine", "--port", "8000", "--model.alignment", "DTW"])
+    assert (own.run, own.port, own.host, rest) == ("runs/mine", 8000, "127.0.0.1", ["--model.alignment", "DTW"])
+
+
+def test_without_gradio_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web, "find_spec", lambda name: importlib.util.find_spec("not_installed"))
+    with pytest.raises(SystemExit, match=r"needs gradio.*pip install 'fsar\[web\]'"):
+        web.main(["runs/mine"])
+
+
+def test_a_port_in_use_is_said() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(ValueError, match=r"--port \d+ cannot be served on .*Name another"):
+            web.port_is_free("127.0.0.1", other.getsockname()[1])
+    with pytest.raises(ValueError, match="--port 99999"):
+        web.port_is_free("127.0.0.1", 99999)
+
+
+def test_which_addresses_are_this_machine_alone() -> None:
+    assert all(map(web.is_loopback, ("127.0.0.1", "localhost", "::1", "127.1.2.3")))
+    assert not any(map(web.is_loopback, ("0.0.0.0", "::", "192.168.0.1", "example.org", "")))
+
+
+def ask(held: Held, method: str, path: str, host: str = "127.0.0.1:7860", total: int = 100, local: bool = True) -> Any:
+    """(status, headers) of a request that passes the guard on its way to an application that says 200."""
+    guard = pytest.importorskip("fsar.web.guard", reason="gradio is not installed", exc_type=ImportError)
+    sent = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/html")]})
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": method, "path": path, "headers": [(b"host", host.encode())]}
+    asyncio.run(guard.Guard(app, held, total, local)(scope, None, send))
+    return sent[0]["status"], {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/", 200),
+        ("GET", "/gradio_api/heartbeat/x", 200),
+        ("POST", "/gradio_api/upload", 200),
+        ("POST", "/gradio_api/queue/join", 200),
+        ("POST", "/gradio_api/process_recording", 403),  # runs ffmpeg, for as long as it takes
+        ("POST", "/gradio_api/run/answer", 403),
+        ("POST", "/login", 403),
+        ("PUT", "/gradio_api/upload", 403),
+        ("GET", "/gradio_api/proxy=https://example.org/x", 403),
+        ("GET", "/gradio_api/stream/x", 403),
+        ("GET", "/gradio_api/vibe-code/", 403),
+        ("GET", "/gradio_api/dev/reload", 403),
+    ],
+)
+def test_only_what_the_page_needs_passes(tmp_path: Path, method: str, path: str, status: int) -> None:
+    found, headers = ask(Held(tmp_path), method, path)
+    assert found == status
+    assert "default-src 'self'" in headers["content-security-policy"]
+    assert headers["content-type"].startswith("text/")  # those of the answer itself stay
+
+
+def test_another_name_for_this_machine_is_refused(tmp_path: Path) -> None:
+    held = Held(tmp_path)
+    for host in ("localhost:7860", "LocalHost:7860", "127.0.0.1", "127.0.0.2:7860", "[::1]:7860", "[::1]"):
+        assert ask(held, "GET", "/", host)[0] == 200
+    for host in ("example.org", "127.0.0.1.example.org:7860", "[example", "0.0.0.0:7860", ""):
+        assert ask(held, "GET", "/", host)[0] == 403
+    assert ask(held, "GET", "/", "example.org", local=False)[0] == 200  # --host was given
+
+
+def test_uploads_stop_when_too_much_is_held(tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4").write_bytes(bytes(100))
+    assert ask(Held(tmp_path), "POST", "/gradio_api/upload", total=101)[0] == 200
+    assert ask(Held(tmp_path), "POST", "/gradio_api/upload", total=100)[0] == 413
+    assert ask(Held(tmp_path), "GET", "/", total=100)[0] == 200

@@ -1,1 +1,0 @@
-"""What tools/report.py is made of: reading runs, drawing curves, choosing episodes, the page's templates."""
