@@ -1,8 +1,19 @@
 """A method asked about clips: the predictor, its answers, and the bound below which a clip is none of the classes."""
 
 from fsar.alignment.maps import AlignmentMap, alignment_maps
-from fsar.inference.answer import Answer, ranked
+from fsar.inference.answer import Answer, Answers, ranked
 from fsar.inference.predictor import Predictor, bare, load
 from fsar.inference.threshold import Threshold, calibrate
 
-__all__ = ["AlignmentMap", "Answer", "Predictor", "Threshold", "alignment_maps", "bare", "calibrate", "load", "ranked"]
+__all__ = [
+    "AlignmentMap",
+    "Answer",
+    "Answers",
+    "Predictor",
+    "Threshold",
+    "alignment_maps",
+    "bare",
+    "calibrate",
+    "load",
+    "ranked",
+]

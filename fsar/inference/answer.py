@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,6 +49,19 @@ class Answer:
     def __str__(self) -> str:
         names = ", ".join(f"{name} {probability:.0%}" for name, probability in self.ranking[:3])
         return f"{self.clip}: {names}" + (" (unlike all)" if self.unlike_all else "")
+
+
+class Answers(list[Answer]):
+    """A list of what clips were taken for, in the order asked.
+
+    Args:
+        answers: one for each clip that could be read.
+        unreadable: ``{clip: cause}`` of those that could not.
+    """
+
+    def __init__(self, answers: Iterable[Answer] = (), unreadable: Mapping[str, str] | None = None) -> None:
+        super().__init__(answers)
+        self.unreadable = dict(unreadable or {})
 
 
 def ranked(names: Sequence[str], probabilities: Tensor) -> tuple[tuple[str, float], ...]:

@@ -25,7 +25,7 @@ from fsar.alignment.maps import AlignmentMap, alignment_maps
 from fsar.build import build_method, device_of
 from fsar.encoders.by_name import USUAL, encoder_by_name, split_name
 from fsar.evaluation.bank import VideoBank, score_episodes
-from fsar.inference.answer import Answer, ranked
+from fsar.inference.answer import Answer, Answers, ranked
 from fsar.inference.threshold import Threshold, calibrate
 from fsar.methods import Prototype
 from fsar.sharing.run import open_run
@@ -55,43 +55,43 @@ class Predictor:
         self,
         support: Mapping[str, Sequence[PathLike]],
         queries: Sequence[PathLike],
-        unreadable: dict[str, str] | None = None,
+        skip_unreadable: bool = False,
         progress: bool = False,
-    ) -> list[Answer]:
+    ) -> Answers:
         """Name every query clip by the labelled support clips.
 
         Args:
             support: ``{class name: clips}``, one clip or more of each class; the numbers may differ.
             queries: clips to name.
-            unreadable: gets ``clip: cause`` of queries that cannot be read, which are then left out of the answers;
-                when not given such a query is an error.
+            skip_unreadable: leave queries that cannot be read out of the answers, whose ``unreadable`` then says which
+                and why, instead of stopping at the first.
             progress: show on standard error how far it is, on a terminal.
 
         Raises:
             ValueError: for fewer than two classes, a class without clips, a clip in two classes, or no query.
-            VideoError: for a clip that cannot be read.
+            VideoError: for a clip that cannot be read; a support clip always, a query unless it is skipped.
         """
         names, labels = tuple(support), labelled(support)
         if not len(queries):
             raise ValueError("there is no clip to name: give one query or more.")
         files = list(dict.fromkeys([*labels, *map(os.path.abspath, queries)]))  # support first, each file once
         split = Split("predict", names, tuple(files), tuple(labels.get(file, 0) for file in files), Path())
-        bank, causes = self._encode(split, progress, errors=() if unreadable is None else (VideoError,))
+        bank, causes = self._encode(split, progress, errors=(VideoError,) if skip_unreadable else ())
         if broken := [file for file in labels if file in causes]:
             raise causes[broken[0]]
         asked = [query for query in queries if os.path.abspath(query) not in causes]
-        if unreadable is not None:
-            absolute = {os.fspath(query): os.path.abspath(query) for query in queries}
-            unreadable |= {query: causes[path].cause for query, path in absolute.items() if path in causes}
+        absolute = {os.fspath(query): os.path.abspath(query) for query in queries}
+        unreadable = {query: causes[path].cause for query, path in absolute.items() if path in causes}
         if not asked:
-            return []
+            return Answers([], unreadable)
         clips = torch.tensor(list(labels.values()))
         number = {file: i for i, file in enumerate(files)}
         numbers = torch.tensor([number[os.path.abspath(query)] for query in asked])
         episode = self._episode(torch.arange(len(clips)), clips, numbers, names)
         scores, threshold = score_episodes(bank, episode), self._threshold(bank, clips, names)
         found = zip(asked, scores.probabilities[0], scores.few_shot[0].amax(-1), self._maps(bank, episode), strict=True)
-        return [Answer(os.fspath(q), ranked(names, p), float(s), threshold, maps) for q, p, s, maps in found]
+        answers = [Answer(os.fspath(q), ranked(names, p), float(s), threshold, maps) for q, p, s, maps in found]
+        return Answers(answers, unreadable)
 
     def frames(self, clip: PathLike) -> np.ndarray:
         """The frames that the method sees of a clip, uint8 ``(t h w c)``."""

@@ -14,7 +14,7 @@ from episodes.listing import class_folders, resolve_names
 from episodes.splits import query_split, support_split
 from episodes.video import limits
 from fsar.alignment.maps import AlignmentMap
-from fsar.inference.answer import Answer
+from fsar.inference.answer import Answer, Answers
 from fsar.inference.predictor import named
 from fsar.terminal.config_files import read_yaml
 from fsar.terminal.failure import Options, one_message
@@ -44,21 +44,20 @@ def main(args: list[str]) -> None:
         queries = query_split(own.query, tuple(support), notes)
         for note in notes:
             print(note, file=sys.stderr)
-        unreadable: dict[str, str] = {}
         predictor = named(own.run, own.config, own.encoder, own.checkpoint, overrides, own.device)
         predictor.seconds = own.seconds
         clips = [queries.root / path for path in queries.paths]
-        answers = predictor.predict(support, clips, unreadable, progress=not own.json)
+        answers = predictor.predict(support, clips, skip_unreadable=True, progress=not own.json)
         if own.json:
             counts = {name: len(clips) for name, clips in support.items()}
-            print(json.dumps(report(answers, counts, unreadable, notes), indent=1))
+            print(json.dumps(report(answers, counts, notes), indent=1))
         else:
             print("\n\n".join(describe(answer) for answer in answers))
             if answers:
                 print(f"\n{answers[0].threshold.explain()}")
-        if unreadable:
-            names = "".join(f"\n  {clip}: {cause}" for clip, cause in unreadable.items())
-            sys.exit(f"fsar: {len(unreadable)} of {len(queries)} clips of --query could not be read:{names}")
+        if broken := answers.unreadable:
+            names = "".join(f"\n  {clip}: {cause}" for clip, cause in broken.items())
+            sys.exit(f"fsar: {len(broken)} of {len(queries)} clips of --query could not be read:{names}")
 
 
 def options() -> Options:
@@ -140,15 +139,13 @@ def matched(found: AlignmentMap) -> str:
     return f"{found.metric} matches frames {' '.join(pairs)}"
 
 
-def report(
-    answers: Sequence[Answer], support: dict[str, int], unreadable: dict[str, str], notes: Sequence[str] = ()
-) -> dict[str, Any]:
+def report(answers: Answers, support: dict[str, int], notes: Sequence[str] = ()) -> dict[str, Any]:
     """All answers, for JSON: clips per class, answers, the threshold, what could not be read, and what was left out."""
     threshold = answers[0].threshold if answers else None
     return {
         "support": support,
         "answers": [answer.record() for answer in answers],
         "threshold": threshold and {"value": threshold.value, "explanation": threshold.explain()},
-        "unreadable": unreadable,
+        "unreadable": answers.unreadable,
         "notes": list(notes),
     }

@@ -172,7 +172,21 @@ def test_wrong_supports(config: Path, clips: Path) -> None:
     with pytest.raises(ValueError, match="no clip to name"):
         predictor.predict({"a": [clip], "b": [clips / "class_1" / "0.mp4"]}, [])
     with pytest.raises(VideoError, match=r"missing\.mp4"):
-        predictor.predict({"a": [clip], "b": [clips / "missing.mp4"]}, [clip], {})
+        predictor.predict({"a": [clip], "b": [clips / "missing.mp4"]}, [clip], skip_unreadable=True)
+
+
+def test_queries_that_cannot_be_read(config: Path, clips: Path, support: Path) -> None:
+    predictor = configure(["-c", str(config)])
+    good, gone = clips / "class_1" / "4.mp4", clips / "missing.mp4"
+    with pytest.raises(VideoError, match=r"missing\.mp4"):
+        predictor.predict(mapping(support), [gone, good])
+    answers = predictor.predict(mapping(support), [gone, good], skip_unreadable=True)
+    assert [answer.clip for answer in answers] == [str(good)]
+    assert list(answers.unreadable) == [str(gone)]
+    assert "no such file" in answers.unreadable[str(gone)].lower()
+    nothing = predictor.predict(mapping(support), [gone], skip_unreadable=True)
+    assert (list(nothing), list(nothing.unreadable)) == ([], [str(gone)])
+    assert predictor.predict(mapping(support), [good]).unreadable == {}
 
 
 def test_frames_are_those_that_are_compared(config: Path, clips: Path) -> None:
