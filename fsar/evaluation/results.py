@@ -5,28 +5,23 @@ from __future__ import annotations
 import csv
 import gzip
 import hashlib
+import io
 import itertools
 import json
-import platform
-import shutil
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from episodes.episode import Episode
+from episodes.files import write_atomically
 from fsar.evaluation.metrics import Accuracy
-
-PACKAGES = ("fsar", "torch", "torchvision", "lightning", "open_clip_torch", "av", "decord", "numpy")
+from fsar.evaluation.provenance import commit, versions, weights_hash
 
 
 class Predictions:
@@ -106,7 +101,11 @@ def write_rows(path: Path, arrays: dict[str, np.ndarray], class_names: tuple[str
     header = ["episode", "video", "truth", "prediction"]
     header += [f"class_{i}" for i in range(ways)] + [f"score_{i}" for i in range(ways)]
     guess = arrays["scores"].argmax(-1)
-    with gzip.open(path, "wt", newline="", compresslevel=3) as file:
+    with (
+        path.open("wb") as raw,
+        gzip.GzipFile("", "wb", 3, raw, mtime=0) as packed,  # a name, as of an unfinished file, would stand in it
+        io.TextIOWrapper(packed, "utf-8", newline="") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(header)
         for e, number in enumerate(arrays["number"].tolist()):
@@ -115,67 +114,6 @@ def write_rows(path: Path, arrays: dict[str, np.ndarray], class_names: tuple[str
                 name = paths[video] if video >= 0 and paths else ""
                 scores = [f"{score:.6g}" for score in arrays["scores"][e, q].tolist()]
                 writer.writerow([number, name, names[arrays["truth"][e, q]], names[guess[e, q]], *names, *scores])
-
-
-def write_json(path: Path, record: dict[str, Any]) -> None:
-    """Write a record so that an interruption leaves the old file or the new one, never half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(record, indent=2, default=str) + "\n")
-    part.replace(path)
-
-
-def versions() -> dict[str, str]:
-    """Versions of the interpreter and of the packages that numbers may depend on."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-class Phases:
-    """Seconds spent in each named phase, and the peak memory up to its end."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self.memory: dict[str, dict[str, int]] = {}
-        self._last = time.perf_counter()
-
-    def lap(self, phase: str) -> None:
-        """Count the time since the last lap to ``phase``."""
-        now = time.perf_counter()
-        self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self._last
-        self.memory[phase] = peak_memory()
-        self._last = now
-
-    @contextmanager
-    def measure(self, phase: str, device: torch.device) -> Iterator[None]:
-        """Count the block to ``phase`` and what came before it to ``data``; waits for the device at its end."""
-        self.lap("data")
-        yield
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        self.lap(phase)
-
-    def record(self) -> dict[str, Any]:
-        """Seconds and peak memory by phase; ``data`` is reading and decoding as far as the others waited for it."""
-        return {"seconds": {k: round(v, 3) for k, v in self.seconds.items()}, "peak_memory_mb": self.memory}
-
-
-def peak_memory() -> dict[str, int]:
-    """The most memory that this process has held so far, in MB: ``host``, and ``device`` when there is one."""
-    memory: dict[str, int] = {}
-    if sys.platform != "win32":
-        import resource
-
-        scale = 2**20 if sys.platform == "darwin" else 2**10
-        memory["host"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale)
-    if torch.cuda.is_available():
-        memory["device"] = round(torch.cuda.max_memory_allocated() / 2**20)
-    return memory
 
 
 def write_results(folder: Path, learner: Any, datamodule: Any, config: dict[str, Any], split: str = "test") -> Path:
@@ -219,47 +157,61 @@ def write_results(folder: Path, learner: Any, datamodule: Any, config: dict[str,
         "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
     target.mkdir(parents=True, exist_ok=True)
-    part = target / ".episodes.csv.gz"
-    write_rows(part, learner.rows, tuple(learner.result["class_names"]), list(datamodule.splits[split].paths))
-    part.replace(target / "episodes.csv.gz")
+    with write_atomically(target / "episodes.csv.gz") as part:
+        write_rows(part, learner.rows, tuple(learner.result["class_names"]), list(datamodule.splits[split].paths))
     write_json(target / "results.json", record)
     return target
+
+
+def write_json(path: Path, record: dict[str, Any]) -> None:
+    """Write a record so that an interruption leaves the old file or the new one, never half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with write_atomically(path) as part:
+        part.write_text(json.dumps(record, indent=2, default=str) + "\n", encoding="utf-8")
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """What a ``results.json`` holds, None where it is damaged: cut short by a crash, or no record at all."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def set_damaged_aside(folder: Path) -> list[Path]:
+    """Give damaged results of a run folder another name, so that they are in nobody's way and nothing is lost.
+
+    To be called before the work starts: what is found out after an evaluation costs the evaluation.
+
+    Args:
+        folder: the run folder; looked at is ``<folder>/results/*/results.json``.
+
+    Returns:
+        The new names, ``results.damaged.json``; rows that were written with one, ``episodes.damaged.csv.gz``.
+    """
+    moved = []
+    for path in sorted(folder.glob("results/*/results.json")):
+        if path.is_file() and read_record(path) is None:
+            for number in itertools.count(1):
+                word = "damaged" if number == 1 else f"damaged-{number}"
+                goal = path.with_name(f"results.{word}.json")
+                if not goal.exists():
+                    break
+            path.replace(goal)
+            rows = path.with_name("episodes.csv.gz")
+            if rows.is_file():
+                rows.replace(rows.with_name(f"episodes.{word}.csv.gz"))
+            rank_zero_info(f"{path} is damaged: it is set aside as {goal.name}.")
+            moved.append(goal)
+    return moved
 
 
 def own_folder(folder: Path, config_sha256: str) -> Path:
     """``folder``, or ``folder-2``, ``folder-3``, ... when results of another configuration stand there already."""
     for number in itertools.count(1):
         choice = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
-        record = choice / "results.json"
-        if not record.is_file() or json.loads(record.read_text()).get("config_sha256") == config_sha256:
+        path = choice / "results.json"
+        if not path.is_file() or (read_record(path) or {}).get("config_sha256") == config_sha256:
             return choice
     raise AssertionError("unreachable")
-
-
-def weights_hash(state: dict[str, Tensor]) -> str:
-    """sha256 hex over names, types and bytes of weights and buffers."""
-    digest = hashlib.sha256()
-    for name, value in sorted(state.items()):
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-def commit() -> str | None:
-    """The git commit of this code, with ``+`` when files differ from it; None when it is no checkout."""
-    root = Path(__file__).resolve().parent.parent
-    if not (root / ".git").exists() or shutil.which("git") is None:
-        return None
-    head, changed = (
-        subprocess.run(["git", "-C", str(root), *command], capture_output=True, text=True, check=False).stdout.strip()
-        for command in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
-    )
-    return (head + ("+" if changed else "")) or None
-
-
-def time_shares(result: dict[str, Any], videos: int) -> str:
-    """One line: where the time of an evaluation went, and how many clips were encoded for how many videos."""
-    seconds = {{"data": "decode"}.get(k, k): v for k, v in result["seconds"].items()}
-    total = sum(seconds.values())
-    shares = ", ".join(f"{name} {value / max(total, 1e-9):.0%}" for name, value in seconds.items())
-    return f"{total:.1f} s: {shares}; {result['encoder_forwards']:,} clips encoded for {videos:,} videos"

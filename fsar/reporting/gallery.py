@@ -15,7 +15,7 @@ from PIL import Image
 from episodes.datamodule import EpisodicDataModule
 from episodes.sampler import EpisodeSampler
 from fsar.evaluation.comparison import Result
-from fsar.evaluation.results import weights_hash
+from fsar.evaluation.provenance import weights_hash
 from fsar.inference.predictor import Predictor, configure
 from fsar.reporting.cards import Card, Chosen, Match, choose
 from fsar.reporting.classes import Rows

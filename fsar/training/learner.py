@@ -20,7 +20,8 @@ from fsar.encoders.beside import Beside
 from fsar.encoders.cost import added_cost
 from fsar.evaluation.bank import VideoBank, feature_key, score_episodes
 from fsar.evaluation.metrics import EpisodeAccuracy
-from fsar.evaluation.results import Phases, Predictions, summarise
+from fsar.evaluation.provenance import Phases
+from fsar.evaluation.results import Predictions, summarise
 from fsar.method import Method
 from fsar.training.pixels import PIXELS_KEY, check_framing, check_statistics
 

@@ -22,7 +22,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from fsar import reporting
-from fsar.evaluation.results import versions
+from fsar.evaluation.provenance import versions
 from fsar.reporting.comparison import compare
 from fsar.reporting.runs import Run, metric_name, open_run, plus_minus, setting
 from fsar.reporting.view import View, look

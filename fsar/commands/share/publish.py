@@ -31,7 +31,8 @@ from huggingface_hub.errors import HTTPError
 from safetensors.torch import save
 
 import fsar
-from fsar.evaluation.results import commit, versions, weights_hash, write_json
+from fsar.evaluation.provenance import commit, versions, weights_hash
+from fsar.evaluation.results import write_json
 from fsar.sharing.card import Packed, write_card
 from fsar.sharing.published import file_name, files_of, foreign_classes, is_absolute, needed, portable, strings
 from fsar.sharing.run import CONFIG, FACTS, WEIGHTS, is_repository, read_checkpoint, read_config

@@ -26,7 +26,8 @@ from episodes.datamodule import EpisodicDataModule
 from fsar.build import Parser, expand, refused
 from fsar.commands.completion import script
 from fsar.evaluation.metrics import Accuracy
-from fsar.evaluation.results import time_shares, write_results
+from fsar.evaluation.provenance import time_shares
+from fsar.evaluation.results import set_damaged_aside, write_results
 from fsar.sharing.run import read_checkpoint
 from fsar.terminal.failure import one_message
 from fsar.terminal.processes import end_with_parent
@@ -151,10 +152,16 @@ class CLI(LightningCLI):
     def before_test(self) -> None:
         """Our own report takes the place of Lightning's table."""
         self.config_init["test"]["verbose"] = False
+        self._look_at_results()
 
     def before_validate(self) -> None:
         """Likewise."""
         self.config_init["validate"]["verbose"] = False
+        self._look_at_results()
+
+    def _look_at_results(self) -> None:
+        if self.trainer.is_global_zero:
+            set_damaged_aside(Path(self.trainer.default_root_dir))
 
     def after_test(self) -> None:
         """Write the results, and say the one number with its interval."""

@@ -19,7 +19,8 @@ from episodes.datamodule import EpisodicDataModule
 from episodes.dataset import IndexEpisodes, needed_videos
 from fsar.build import configured
 from fsar.evaluation.bank import VideoBank, score_episodes
-from fsar.evaluation.results import Phases, Predictions, summarise, time_shares, write_results
+from fsar.evaluation.provenance import Phases, time_shares
+from fsar.evaluation.results import Predictions, set_damaged_aside, summarise, write_results
 from fsar.terminal.failure import Options, one_message
 from fsar.training.learner import Learner
 
@@ -68,6 +69,7 @@ def run(
         raise ValueError(f"{name} has one way of inference: leave out --inference.")
     if unknown := asked - set(get_args(known)):
         raise ValueError(f"--inference {', '.join(sorted(unknown))}: {name} has {', '.join(get_args(known))}.")
+    set_damaged_aside(out)
     learner.eval()
     data.setup({"val": "validate", "test": "test"}[split])
     needed: set[int] = set()

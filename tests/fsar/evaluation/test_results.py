@@ -17,7 +17,8 @@ from torch import nn
 
 from episodes.dataset import index_episodes
 from episodes.sampler import EpisodeSampler
-from fsar.evaluation.results import Phases, Predictions, summarise, time_shares, weights_hash, write_json, write_results
+from fsar.evaluation.provenance import Phases, time_shares, weights_hash
+from fsar.evaluation.results import Predictions, set_damaged_aside, summarise, write_json, write_results
 
 NAMES = ("wave", "jump", "sit", "clap")
 LABELS = [video % 4 for video in range(24)]
@@ -122,6 +123,32 @@ def test_an_interrupted_record_leaves_the_old_one(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         write_json(path, {("not", "a"): "key"})
     assert json.loads(path.read_text()) == {"accuracy": 1}
+
+
+@pytest.mark.parametrize("damage", [b"", b'{"accuracy": 0.5, "conf', b"[" * 100_000, b"\xff\x00", b"null"])
+def test_damaged_results_are_set_aside_by_name(tmp_path: Path, damage: bytes) -> None:
+    folder, _ = results(tmp_path)
+    rows = (folder / "episodes.csv.gz").read_bytes()
+    for number in ("", "-2"):
+        (folder / "results.json").write_bytes(damage)
+        moved = set_damaged_aside(tmp_path)
+        assert [path.name for path in moved] == [f"results.damaged{number}.json"]
+        assert moved[0].read_bytes() == damage
+        assert not (folder / "results.json").exists()
+    assert (folder / "episodes.damaged.csv.gz").read_bytes() == rows
+    assert results(tmp_path)[0] == folder
+    assert set_damaged_aside(tmp_path) == []
+
+
+def test_results_that_are_damaged_meanwhile_do_not_cost_the_evaluation(tmp_path: Path) -> None:
+    folder, _ = results(tmp_path)
+    (folder / "results.json").write_text("{")
+    assert results(tmp_path)[0].name == f"{folder.name}-2"
+
+
+def test_rows_do_not_depend_on_when_and_by_whom_they_are_written(tmp_path: Path) -> None:
+    first, second = (results(tmp_path / name)[0] / "episodes.csv.gz" for name in "ab")
+    assert first.read_bytes() == second.read_bytes()
 
 
 def test_hashes_see_types_and_values() -> None:

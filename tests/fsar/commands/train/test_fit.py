@@ -123,6 +123,16 @@ def test_testing_on_trained_classes_is_said(config: Path) -> None:
         assert test(folder, *swapped)["classes_seen_in_training"] == ["class 0", "class 1", "class 2"]
 
 
+def test_damaged_results_are_told_before_the_work(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    method = ["-c", str(config), "--model.method", "Prototype", "--model.alignment", "FrameMean"]
+    main(["test", "--debug", "--run", "run", *method])
+    path = next(Path("run").glob("results/*/results.json"))
+    path.write_text(path.read_text()[:100])
+    main(["test", "--debug", "--run", "run", *method])
+    assert json.loads(path.read_text())["accuracy"] >= 0
+    assert len(path.with_name("results.damaged.json").read_text()) == 100
+
+
 def test_a_metric_of_ones_own_is_used_in_fit_and_test(config: Path, tmp_path: Path) -> None:
     (tmp_path / "metrics_of_a_test.py").write_text(MINE.format(name="ClosestPair", pick="min"))
     folder = fit(config, "run", "--model.alignment", "metrics_of_a_test.ClosestPair")
