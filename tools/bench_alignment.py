@@ -15,6 +15,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numba
 import torch
@@ -37,7 +38,8 @@ def double_loop(cost: Tensor) -> Tensor:
     rows, columns = padded.shape[-2:]
 
     def soft_min(*entries: Tensor) -> Tensor:
-        return -TEMPERATURE * torch.log(sum(torch.exp(-entry / TEMPERATURE) for entry in entries))
+        added: Any = sum(torch.exp(-entry / TEMPERATURE) for entry in entries)
+        return -TEMPERATURE * torch.log(added)
 
     for m in range(1, columns):
         total[..., 0, m] = padded[..., 0, m] + total[..., 0, m - 1]
@@ -170,7 +172,8 @@ def report(arguments: argparse.Namespace) -> list[str]:
     speeds = []
     for device, threads in places:
         torch.set_num_threads(threads)
-        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+        most: Any = numba.config  # its attributes are set when it is imported
+        numba.set_num_threads(min(threads, most.NUMBA_NUM_THREADS))
         where = device if device == "cuda" else f"cpu, {threads} thread{'s' if threads > 1 else ''}"
         for shape in shapes:
             torch.manual_seed(0)

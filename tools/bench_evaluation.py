@@ -16,7 +16,7 @@ import resource
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from episodes.sampler import EpisodeSampler
 from fsar.alignment import OTAM, CostAlignment
 from fsar.encoders.clip import ClipEncoder
 from fsar.encoders.frame import FrameEncoder
+from fsar.encoders.text_tower import TextEncoder
 from fsar.evaluation.bank import VideoBank, score_episodes
 from fsar.methods import ClipFSAR
 from fsar.terminal.failure import Options, one_message
@@ -39,7 +40,7 @@ CLASSES = 24
 class Setting(NamedTuple):
     """What is evaluated; the default is the first row of the table."""
 
-    merge: str = "after"
+    merge: Literal["after", "before"] = "after"
     shots: int = 1
     ways: int = 5
     videos: int = 2857
@@ -56,8 +57,11 @@ class DoubleLoop(CostAlignment):
         return double_loop_both(cost)
 
 
-class NoText(nn.Module):
+class NoText(TextEncoder):
     """Random class features instead of a text tower."""
+
+    def __init__(self) -> None:
+        nn.Module.__init__(self)  # without a tower
 
     def forward(self, names: Sequence[str]) -> Tensor:
         """``(C d)``."""
@@ -108,7 +112,9 @@ class Bench:
             episode = Episode(
                 self.features[index.support[0]],
                 self.features[index.query[0]],
-                *(x[0] for x in (index.support_labels, index.query_labels, index.classes)),
+                index.support_labels[0],
+                index.query_labels[0],
+                index.classes[0],
                 class_names=self.names,
                 number=index.number[0],
             )

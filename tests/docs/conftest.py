@@ -37,7 +37,7 @@ class Reading(fit.CLI):
 @pytest.fixture(scope="session")
 def parser() -> Any:
     """The parser of ``fsar fit`` and the others."""
-    options = {"parser_class": Parser, "parser_kwargs": {"allow_abbrev": False}}
+    options: dict[str, Any] = {"parser_class": Parser, "parser_kwargs": {"allow_abbrev": False}}
     with pytest.raises(StopIteration) as found:
         Reading(Learner, EpisodicDataModule, args=[], auto_configure_optimizers=False, **options)
     return found.value.args[0]

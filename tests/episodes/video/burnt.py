@@ -57,10 +57,10 @@ def write(
     ``stored`` turns a picture as seen into the one that is stored; ``rotation`` (degrees, mirrored) goes into the file.
     """
     with av.open(str(path), "w") as container:
-        first = True
+        stream: Any = None  # whose class the codec decides
         for place, number in enumerate(numbers):
             image = np.ascontiguousarray(stored(burn(number)))
-            if first:
+            if stream is None:
                 stream = container.add_stream(codec, rate=25, options=options or {})
                 stream.height, stream.width = image.shape[:2]
                 stream.pix_fmt = pix_fmt
@@ -68,7 +68,6 @@ def write(
                 stream.codec_context.thread_count = 1
                 if rotation is not None:
                     stream.set_display_rotation(rotation[0], hflip=rotation[1])
-                first = False
             frame = av.VideoFrame.from_ndarray(image, format="rgb24")
             frame.pts = place if times is None else times[place]
             frame.time_base = Fraction(1, 25)
@@ -82,13 +81,14 @@ def cut(source: Path, target: Path, start: float) -> Path:
     with av.open(str(source)) as container:
         stream = container.streams.video[0]
         packets = [packet for packet in container.demux(stream) if packet.size]
+        assert stream.time_base is not None
         zero = round(start / stream.time_base)
-        first = max(i for i, packet in enumerate(packets) if packet.is_keyframe and packet.pts <= zero)
+        stamps = [(packet.pts or 0, packet.dts or 0) for packet in packets]
+        first = max(i for i, packet in enumerate(packets) if packet.is_keyframe and stamps[i][0] <= zero)
         with av.open(str(target), "w") as output:
             copy = output.add_stream_from_template(stream)
-            for packet in packets[first:]:
-                packet.pts -= zero
-                packet.dts -= zero
+            for packet, (pts, dts) in list(zip(packets, stamps, strict=True))[first:]:
+                packet.pts, packet.dts = pts - zero, dts - zero
                 packet.stream = copy
                 output.mux(packet)
     return target

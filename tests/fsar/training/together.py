@@ -39,7 +39,8 @@ class Uneven(Callback):
     that comes after the bar waits for all."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        trainer.callbacks.append(LambdaCallback(on_train_epoch_end=lambda *_: trainer.strategy.barrier()))
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by a mixin
+        callbacks.append(LambdaCallback(on_train_epoch_end=lambda *_: trainer.strategy.barrier()))
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         if trainer.global_rank == 1:
