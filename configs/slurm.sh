@@ -18,12 +18,12 @@
 set -euo pipefail
 RUN=${RUN:-runs/$SLURM_JOB_NAME-$SLURM_JOB_ID}
 PARALLEL=(--trainer.accelerator gpu --trainer.strategy ddp --trainer.devices "$SLURM_NTASKS_PER_NODE" --trainer.num_nodes "$SLURM_NNODES")
-METHOD=(-c configs/data/ssv2_small.yaml -c configs/method/clip_fsar.yaml)
+METHOD=(-c data/ssv2_small -c method/clip_fsar)
 
 # A frozen encoder: encode every video once, one share per process, then train and test on the stored features.
 #   srun fsar extract --store runs/features "${METHOD[@]}" "${PARALLEL[@]}"
 #   and below: --data.features runs/features
 # An extraction or a job that was interrupted goes on when it is submitted again.
 
-srun fsar fit --run "$RUN" -c configs/trainer.yaml "${METHOD[@]}" "${PARALLEL[@]}"
+srun fsar fit --run "$RUN" -c trainer "${METHOD[@]}" "${PARALLEL[@]}"
 srun fsar test --run "$RUN"

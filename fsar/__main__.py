@@ -19,9 +19,9 @@ Few-shot video action recognition.
   --completion  print a script that completes commands and options in bash and zsh
 
 examples:
-  fsar fit  --run runs/demo -c configs/trainer.yaml -c configs/data/shapes_motion.yaml -c configs/method/clip_fsar.yaml
+  fsar fit  --run runs/demo -c trainer -c data/shapes_motion -c method/clip_fsar
   fsar test --run runs/demo
-  fsar fit  -c configs/method/clip_fsar.yaml --model.alignment.help OTAM
+  fsar fit  -c method/clip_fsar --model.alignment.help OTAM
   fsar predict --run runs/demo --support my_classes --query clip.mp4
 
 `fsar COMMAND --help` lists its options; `fsar fit ... --print_config` prints the configuration.

@@ -26,7 +26,7 @@ import fsar.methods  # noqa: F401  (so that short class names are known)
 from episodes.datamodule import EpisodicDataModule
 from fsar.sharing.run import read_checkpoint
 from fsar.terminal import usage
-from fsar.terminal.config_files import check_files, long_names, refuse_twice
+from fsar.terminal.config_files import spell_out
 from fsar.terminal.processes import end_with_parent
 from fsar.training.learner import Learner
 from fsar.training.pixels import check_framing
@@ -111,9 +111,7 @@ def expand(args: list[str]) -> list[str]:
         FileNotFoundError: for a run without a configuration.
     """
     out = [part for a in args for part in (a.split("=", 1) if a.startswith("--run=") else [a])]
-    out = long_names(out)
-    refuse_twice(out)
-    check_files(out)
+    out = spell_out(out)
     configured = {"-c", "--config", METHOD_KEY} & {a.split("=")[0] for a in out}
     if not configured and any(re.match(r"--model\.method\..*help", a) for a in out):
         out[1:1] = [METHOD_KEY, "ClipFSAR"]  # help on a part needs to know of which method
@@ -148,9 +146,7 @@ def build_method(args: Sequence[str], device: str = "auto") -> tuple[Learner, Ep
     Raises:
         ValueError: for an option or file that cannot be understood; for a device that is not there.
     """
-    args = long_names(args)
-    refuse_twice(args)
-    check_files(args)
+    args = spell_out(args)
     parser = usage.Parser(exit_on_error=False)
     parser.add_argument("-c", "--config", action="config")
     parser.add_class_arguments(Learner, "model", sub_configs=True)

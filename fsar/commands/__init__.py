@@ -40,6 +40,7 @@ COMMANDS = {
     "train-supervised": Command(
         TRAIN, "train.train_supervised", "ActionCLIP on clips of the same classes, as published"
     ),
+    "configs": Command(TRAIN, "train.configs", "list the configurations that come with fsar, or print one"),
     "demo": Command(TRAIN, "train.demo", "render videos, train CLIP-FSAR on them, test it beside two baselines"),
     "check-videos": Command(DATA, "data.check_videos", "find videos that cannot be read or are short"),
     "prepare-videos": Command(

@@ -11,12 +11,31 @@ from typing import Any
 
 import yaml
 
+from fsar.terminal.shipped import find_shipped, spell_shipped, suggest_shipped
+
+
+def spell_out(args: Sequence[str], repeatable: Collection[str] = ()) -> list[str]:
+    """The words of a command line without shorthands: long names of options, paths of shipped configurations.
+
+    Args:
+        args: as they were typed.
+        repeatable: as in :func:`refuse_twice`.
+
+    Raises:
+        ValueError: for an option that is given twice; for a file that cannot be understood.
+        FileNotFoundError: for a file that is not there.
+    """
+    out = spell_shipped(long_names(args))
+    refuse_twice(out, repeatable)
+    check_files(out)
+    return out
+
 
 def config_files(args: Sequence[str]) -> list[str]:
     """The configuration files that a command line names, in its order; JSON in the place of a file is left out."""
     named = [b for a, b in pairwise(args) if a in ("-c", "--config")]
     named += [word.partition("=")[2] for word in args if word.startswith(("-c=", "--config="))]
-    return [name for name in named if not name.lstrip().startswith(("{", "["))]
+    return [str(find_shipped(name) or name) for name in named if not name.lstrip().startswith(("{", "["))]
 
 
 def refuse_twice(args: Sequence[str], repeatable: Collection[str] = ()) -> None:
@@ -58,7 +77,7 @@ def check_files(args: Sequence[str]) -> None:
         path = Path(name)
         if not path.is_file():
             near = difflib.get_close_matches(path.stem, [p.stem for p in path.parent.glob("*.yaml")], 1)
-            hint = f"; did you mean {path.with_name(near[0])}.yaml ?" if near else "."
+            hint = f"; did you mean {path.with_name(near[0])}.yaml ?" if near else suggest_shipped(name) or "."
             found = "it is a folder" if path.is_dir() else "there is no such file"
             raise FileNotFoundError(f"-c {name}: expected a YAML file, but {found}{hint}")
         content = read_yaml(path)

@@ -45,7 +45,7 @@ PROGRAMS = {"fsar", "fsar-demo", "make", "pip", "python", "pytest", "sbatch", "s
 COMMAND = re.compile(rf"^(\$ )?({'|'.join(PROGRAMS)})( |$)", re.MULTILINE)
 QUICK = {"check-alignment", "check-videos", "compare", "extract", "episodes", "plot-alignment", "publish", "report"}
 
-BASE = ["-c", "configs/trainer.yaml", "-c", "configs/data/folder.yaml", "-c", "configs/method/clip_fsar_tiny.yaml"]
+BASE = ["-c", "trainer", "-c", "data/folder", "-c", "method/clip_fsar_tiny"]
 FEW = ["--data.train_episodes=2", "--data.val_episodes=2", "--data.test_episodes=12", "--data.workers=0"]
 FEW += ["--data.check_videos=false"]
 BRIEF = ["--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--debug"]

@@ -1,7 +1,7 @@
 """The test episodes as a file: write them, or check that a file or a result holds the episodes of a configuration.
 
-    fsar episodes write  test.npz -c configs/data/hmdb51.yaml [--split test] [--data.test_shots 5]
-    fsar episodes verify test.npz [-c configs/data/hmdb51.yaml] [--results runs/a/results/*/*.json]
+    fsar episodes write  test.npz -c data/hmdb51 [--split test] [--data.test_shots 5]
+    fsar episodes verify test.npz [-c data/hmdb51] [--results runs/a/results/*/*.json]
 
 The file is an ``.npz``: ``classes (e n)``, ``support (e s)`` and ``query (e q)`` as numbers into ``class_names`` and
 ``paths``, class by class, and ``about``, a JSON text with benchmark, seed and the sha256 that results name as
@@ -24,7 +24,7 @@ import numpy as np
 import yaml
 
 from episodes.datamodule import EpisodicDataModule
-from fsar.terminal.config_files import check_files
+from fsar.terminal.config_files import spell_out
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.usage import Parser
 
@@ -34,8 +34,7 @@ PARTS = ("classes", "support", "query")
 def data_module(options: Sequence[str], run: Path | None = None) -> EpisodicDataModule:
     """The data module that ``-c`` files and ``--data.*`` options describe; other sections of the files are not read."""
     sections: list[str] = []
-    rest = list(options)
-    check_files(rest)
+    rest = spell_out(options)
     files = [] if run is None else [str(run / "config.yaml")]
     if run is not None and not Path(files[0]).is_file():
         raise FileNotFoundError(f"{files[0]} does not exist: --run must name the folder of a `fsar fit`.")

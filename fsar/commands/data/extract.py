@@ -4,8 +4,8 @@ That is the features, for methods whose encoder is frozen; the tokens that enter
 train the last blocks or adapters in them (0.30 MB a frame of ViT-B/16 in 16 bits); the layers that a network beside the
 tower reads (as much for each).
 
-    fsar extract --store runs/features -c configs/data/hmdb51.yaml -c configs/method/clip_fsar.yaml
-    fsar fit --data.features runs/features -c configs/trainer.yaml -c configs/data/hmdb51.yaml -c ...
+    fsar extract --store runs/features -c data/hmdb51 -c method/clip_fsar
+    fsar fit --data.features runs/features -c trainer -c data/hmdb51 -c ...
 
 Give it the same data and method files and options as the run that is to read the features, which are stored under a
 key of all that decides them. An interrupted extraction goes on when it is started again. ``--devices`` and

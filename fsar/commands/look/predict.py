@@ -67,7 +67,13 @@ def options() -> Options:
     parser.add_argument("--query", type=Path, required=True, help="a clip, or a folder of clips")
     parser.add_argument("--run", help="run folder, published folder, or Hugging Face repository user/name")
     parser.add_argument("--checkpoint", default="best", choices=("best", "last"), help="of a run folder")
-    parser.add_argument("-c", "--config", action="append", default=[], help="configuration of an untrained method")
+    parser.add_argument(
+        "-c",
+        "--config",
+        action="append",
+        default=[],
+        help="configuration of an untrained method: a file, or a name of `fsar configs`",
+    )
     parser.add_argument(
         "--encoder", metavar="MODEL[:WEIGHTS]", help="a frozen encoder alone: ViT-B-16:openai, timm:NAME"
     )

@@ -1,7 +1,7 @@
 """CLIP's own few-shot family on the same episodes: what a method has to beat, with intervals and paired differences.
 
-    fsar baselines -c configs/data/shapes_appearance.yaml --encoder configs/encoder/tiny.yaml
-    fsar baselines -c configs/data/ssv2_small.yaml --encoder configs/encoder/clip_vit_b16.yaml \\
+    fsar baselines -c data/shapes_appearance --encoder encoder/tiny
+    fsar baselines -c data/ssv2_small --encoder encoder/clip_vit_b16 \\
         --shots 1 2 4 8 16 --data.features runs/features --out baselines.json
 
 Every video is encoded once (or read from a feature store) and every method scores the same features. Each number of
@@ -51,7 +51,7 @@ from fsar.methods import (
     ZeroShot,
 )
 from fsar.methods.clip_family.tuning import Grid, published_grid, tune
-from fsar.terminal.config_files import check_files, refuse_twice
+from fsar.terminal.config_files import spell_out
 from fsar.terminal.failure import one_message
 from fsar.terminal.usage import Parser
 from fsar.text import TextBank
@@ -265,10 +265,7 @@ def main(args: list[str]) -> None:
     parser.add_argument("--methods", type=str, nargs="+", default=None, help="names of those to score; all by default")
     parser.add_argument("--seed", type=int, default=0, help="of the weights that are learned")
     parser.add_argument("--out", type=Path | None, default=None, help="JSON of all accuracies by episode")
-    words = sys.argv[1:] if args is None else args
-    refuse_twice(words)
-    check_files(words)
-    found: Any = parser.parse_args(args)
+    found: Any = parser.parse_args(spell_out(args))
     parts: Any = parser.instantiate(found)
     torch.manual_seed(found.seed)
     if torch.cuda.is_available():

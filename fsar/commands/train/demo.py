@@ -12,16 +12,16 @@ from pathlib import Path
 from fsar.commands.train import fit
 
 RUN = Path("runs/demo")
-DATA = ["-c", "configs/trainer.yaml", "-c", "configs/data/shapes_motion.yaml"]
-TINY = ["--model.encoder", "configs/encoder/tiny.yaml"]
+DATA = ["-c", "trainer", "-c", "data/shapes_motion"]
+TINY = ["--model.encoder", "encoder/tiny"]
 PAIRS = ["--data.opposites", "true", "--data.ways", "2"]
 TESTS = {
-    "zero-shot text": (RUN / "zero_shot", [*DATA, "-c", "configs/method/zero_shot.yaml", *TINY]),
+    "zero-shot text": (RUN / "zero_shot", [*DATA, "-c", "method/zero_shot", *TINY]),
     "frame mean (bag of frames)": (
         RUN / "frame_mean",
-        [*DATA, "-c", "configs/method/prototype.yaml", *TINY, "--model.alignment", "FrameMean"],
+        [*DATA, "-c", "method/prototype", *TINY, "--model.alignment", "FrameMean"],
     ),
-    "OTAM, not trained": (RUN / "otam", [*DATA, "-c", "configs/method/prototype.yaml", *TINY]),
+    "OTAM, not trained": (RUN / "otam", [*DATA, "-c", "method/prototype", *TINY]),
     "CLIP-FSAR, trained": (RUN, []),
 }
 
@@ -36,7 +36,7 @@ def main(args: list[str]) -> None:
     """Train unless it was done before, test everything, print the table."""
     start = time.perf_counter()
     if not (RUN / "checkpoints" / "last.ckpt").is_file():
-        fsar("fit", "--run", str(RUN), *DATA, "-c", "configs/method/clip_fsar_tiny.yaml")
+        fsar("fit", "--run", str(RUN), *DATA, "-c", "method/clip_fsar_tiny")
     rows = []
     for name, (folder, options) in TESTS.items():
         cells = []

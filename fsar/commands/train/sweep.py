@@ -1,7 +1,7 @@
 """Accuracy over ways, shots and inference modes from one pass over the videos.
 
     fsar sweep --run runs/demo --ways 2 3 5 10 --shots 1 2 3 4 5 --inference few_shot text combined
-    fsar sweep -c configs/data/hmdb51.yaml -c configs/method/prototype.yaml --shots 1 5 --out runs/prototype
+    fsar sweep -c data/hmdb51 -c method/prototype --shots 1 5 --out runs/prototype
 
 Every video that any setting needs is encoded once; all settings are scored on what was kept. They share classes and
 queries as far as possible (more shots add supports to the same episodes). Each leaves a folder as ``fsar test`` does,

@@ -1,6 +1,6 @@
 """ActionCLIP as published: trained and tested on clips of the same classes, which the benchmarks here keep apart.
 
-    fsar train-supervised -c configs/data/ucf101.yaml -c configs/method/action_clip.yaml --group '_g(\\d+)_'
+    fsar train-supervised -c data/ucf101 -c method/action_clip --group '_g(\\d+)_'
     fsar train-supervised ... --shots 8         8 training clips of each class (K shots over all classes)
     fsar train-supervised ... --epochs 0        zero-shot
 
