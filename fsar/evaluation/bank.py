@@ -32,10 +32,12 @@ class VideoBank:
         method: asked for the parts of each video.
         keep_on: where the parts are kept; ``None`` for the method's device as long as a quarter of its memory is
             free, else the host's memory.
+        floor: also compare the videos with their classes' names, for :meth:`zero_shot`. Without it names are read by
+            methods that need them alone, and may be of any length for the others.
     """
 
-    def __init__(self, method: Method, keep_on: torch.device | None = None) -> None:
-        self.method = method
+    def __init__(self, method: Method, keep_on: torch.device | None = None, floor: bool = True) -> None:
+        self.method, self.floor = method, floor
         self.averages_shots: bool = getattr(method, "averages_shots", False)
         self.keep_on = keep_on
         self.forwards = 0  # clips encoded, by all processes once the bank is closed
@@ -59,7 +61,7 @@ class VideoBank:
         self.forwards += 0 if clips.dim() == 3 else len(clips) * (1 + both)  # (b t d) was encoded before
         place = self.keep_on or _roomy_device(features)
         self._videos.append(batch.videos.to(place))
-        cosines = text_cosines(self.method, features, batch.class_names)
+        cosines = text_cosines(self.method, features, batch.class_names) if self.floor else None
         self._cosines += [] if cosines is None else [cosines.to(place)]
         for role, parts in (
             ("query", self.method.query_parts(features)),

@@ -105,7 +105,7 @@ class Predictor:
     ) -> tuple[VideoBank, dict[str, VideoError]]:
         """Every file once, and those that gave one of ``errors``. A query's class is unknown: what it would be as a
         support clip is never looked up."""
-        bank, causes = VideoBank(self.learner.method), {}
+        bank, causes = VideoBank(self.learner.method, floor=False), {}
         source, classes, device = self.data.clips(split), torch.tensor(split.labels), self.learner.device
         batches = torch.arange(len(classes)).split(self.data.video_batch)
         console = Console(stderr=True)

@@ -104,7 +104,7 @@ def start(own: argparse.Namespace, reader: Reader, held: Held) -> Any:
             "files. There is no password.",
             file=sys.stderr,
         )
-    guard = Middleware(Guard, held=held, total_bytes=reader.limits.total_bytes, only_local=here)
+    guard = Middleware(Guard, held=held, limits=reader.limits, only_local=here)
     page = build(reader, held, describe(own), CLEAN_SECONDS)
     port_is_free(own.host, own.port)
     page.launch(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fsar.web.app import is_loopback
-from fsar.web.uploads import Held
+from fsar.web.arrival import Broken, Patience, TooMuch, again, take
+from fsar.web.uploads import Held, Limits
 
 POSTS = {f"/gradio_api/{name}" for name in ("upload", "queue/join", "cancel", "reset")}
 CLOSED = ("/gradio_api/proxy=", "/gradio_api/stream", "/gradio_api/vibe", "/gradio_api/dev")
@@ -16,42 +21,128 @@ POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; worker-src 'self' blob:; object-src 'none'; frame-ancestors 'none'"
 )
+FORM_BYTES = 2**20
+"""Of a request without files, and of a form around its files."""
 HEADERS = ((b"content-security-policy", POLICY.encode()), (b"referrer-policy", b"no-referrer"))
 
 
 class Guard:
     """Refuses requests that the page does not make, such as gradio's for recording a screen, which runs ffmpeg.
 
+    A body is taken in whole before gradio sees it, so that an upload that is broken off, slow or too large leaves
+    nothing behind.
+
     Args:
         app: gradio.
         held: the uploads.
-        total_bytes: no more is uploaded while they take that much.
+        limits: what is taken.
         only_local: answer only to the names of this machine, so that another site's name that is made to point here
             does not reach the page.
     """
 
-    def __init__(self, app: ASGIApp, held: Held, total_bytes: int, only_local: bool) -> None:
-        self.app, self.held, self.total_bytes, self.only_local = app, held, total_bytes, only_local
+    def __init__(self, app: ASGIApp, held: Held, limits: Limits, only_local: bool) -> None:
+        self.app, self.held, self.limits, self.only_local = app, held, limits, only_local
+        upload = min(limits.files * limits.megabytes * 2**20, limits.total_bytes) + FORM_BYTES
+        self.upload = Patience(int(upload), limits.files, limits.upload_seconds)
+        self.words = Patience(FORM_BYTES, 1, limits.upload_seconds)
+        self._one = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":  # the page opens none
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", ()), *HEADERS]
             await send(message)
 
-        refusal = self._refusal(scope) if scope["type"] == "http" else None
-        await (refusal or self.app)(scope, receive, with_headers if scope["type"] == "http" else send)
+        if refusal := self._refusal(scope):
+            await refusal(scope, receive, with_headers)
+        elif scope["method"] != "POST":
+            await self.app(scope, receive, with_headers)
+        else:
+            await self._post(scope, receive, with_headers)
 
     def _refusal(self, scope: Scope) -> PlainTextResponse | None:
-        path, host = scope["path"].rstrip("/"), dict(scope["headers"]).get(b"host", b"").decode("latin-1")
+        headers = dict(scope["headers"])
+        path, host = scope["path"].rstrip("/"), headers.get(b"host", b"").decode("latin-1")
         if self.only_local and not is_here(host):
-            return PlainTextResponse(f"This page is served to this machine alone, not as {host}.", 403)
+            return refuse(f"This page is served to this machine alone, not as {host}.", 403)
+        if not is_own(headers, host):
+            return refuse("Another page has no use for this.", 403)
         needed = path in POSTS if scope["method"] == "POST" else scope["method"] in ("GET", "HEAD")
         if not needed or path.startswith(CLOSED):
-            return PlainTextResponse("The page has no use for this.", 403)
-        if path.endswith("/upload") and self.held.size() >= self.total_bytes:
-            return PlainTextResponse("Too many clips are held already: remove some, or wait.", 413)
+            return refuse("The page has no use for this.", 403)
         return None
+
+    async def _post(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hands on a request once its body is there; files that come with it are counted."""
+        upload = scope["path"].rstrip("/").endswith("/upload")
+        try:
+            if not upload:
+                body = await take(scope, receive, self.words, lambda more: None)
+            else:
+                self.held.sweep()
+                with self.held.coming() as count:
+                    self._room()
+                    body = await take(scope, receive, self.upload, lambda more: self._count(count, more))
+        except Broken:
+            return
+        except TooMuch as error:
+            await refuse(error.text, error.status)(scope, receive, send)
+            return
+        with body:
+            if upload:
+                await self._store(scope, again(body, receive), send)
+            else:
+                await self.app(scope, again(body, receive), send)
+
+    def _count(self, count: Callable[[int], None], more: int) -> None:
+        count(more)
+        self._room()
+
+    def _room(self) -> None:
+        files, coming = self.held.count()
+        if self.held.size() >= self.limits.total_bytes or files >= self.limits.total_files:
+            raise TooMuch(413, "Too many clips are held already: remove some, or wait.")
+        if coming > self.limits.uploads:
+            raise TooMuch(503, "Too many clips are coming at the same time: wait a little.")
+
+    async def _store(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let gradio store the files of a form, one form at a time, and note where."""
+        answer = bytearray()
+
+        async def listen(message: Message) -> None:
+            answer.extend(message.get("body", b""))
+            await send(message)
+
+        async with self._one:
+            try:
+                await self.app(scope, receive, listen)
+            finally:
+                self.held.discard_parts()
+        with suppress(ValueError):  # gradio refused the form in words
+            found = json.loads(answer)
+            self.held.arrived(found if isinstance(found, list) else ())
+
+
+def refuse(text: str, status: int) -> PlainTextResponse:
+    """A refusal; what else comes over this connection is not read."""
+    return PlainTextResponse(text, status, {"connection": "close"})
+
+
+def is_own(headers: Mapping[bytes, bytes], host: str) -> bool:
+    """Whether a request is made by the page itself or by a person, and not by a page from elsewhere: one of another
+    port of this machine is elsewhere."""
+    origin = headers.get(b"origin")
+    if origin is not None and origin.decode("latin-1").partition("://")[2].lower() != host.lower():
+        return False
+    by_link = headers.get(b"sec-fetch-mode") == b"navigate" and origin is None
+    return by_link or headers.get(b"sec-fetch-site", b"none") in (b"same-origin", b"none")
 
 
 def is_here(host: str) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -31,6 +32,9 @@ class Limits:
         frames: of one clip, counted without decoding.
         seconds: to decode one clip.
         answer_seconds: to encode and compare all of them.
+        uploads: that come at the same time.
+        files: of one upload.
+        upload_seconds: that an upload may stand still at its beginning.
     """
 
     megabytes: float = 50
@@ -40,11 +44,19 @@ class Limits:
     frames: int = 10_000
     seconds: float = 20
     answer_seconds: float = 300
+    uploads: int = 64
+    files: int = 20
+    upload_seconds: float = 20
 
     @property
     def total_bytes(self) -> int:
         """Of all files that are held at one time, of all visitors: twice what one question can bring."""
-        return int(2 * (self.classes * self.clips + 1) * self.megabytes * 2**20)
+        return int(self.total_files * self.megabytes * 2**20)
+
+    @property
+    def total_files(self) -> int:
+        """That are held at one time."""
+        return 2 * (self.classes * self.clips + 1)
 
 
 def check_file(path: str | os.PathLike[str], limits: Limits) -> None:
@@ -118,15 +130,19 @@ def collect(
 class Held:
     """Which uploaded file stands in which box of which open page; a file that stands in none is deleted.
 
-    Equal files share one place on disk, so that one may stand in several boxes.
+    Equal files share one place on disk, so that one may stand in several boxes. Sizes are counted as files come, so
+    that no question about them walks the disk.
 
     Args:
         folder: of all uploads.
+        unclaimed_seconds: a file that came and was put into no box by then is deleted.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, unclaimed_seconds: float = 120) -> None:
+        self.folder, self.unclaimed_seconds = folder, unclaimed_seconds
         self._boxes: dict[tuple[str, str], set[str]] = {}
+        self._files: dict[str, tuple[int, float]] = {}  # size and time of coming
+        self._coming: dict[object, int] = {}
         self._lock = Lock()
 
     def paths(self, box: Any) -> list[str]:
@@ -141,11 +157,34 @@ class Held:
                 raise Refused(f"{Path(path).name} was not uploaded here.")
         return found
 
+    @contextmanager
+    def coming(self) -> Iterator[Callable[[int], None]]:
+        """While an upload comes; what it gives is told of its bytes. They stop counting at the end, when the file is
+        there (:meth:`arrived`) or was broken off."""
+        key = object()
+        self._coming[key] = 0
+
+        def count(more: int) -> None:
+            self._coming[key] += more
+
+        try:
+            yield count
+        finally:
+            del self._coming[key]
+
+    def arrived(self, files: Iterable[str]) -> None:
+        """These files lie in the folder now."""
+        with self._lock:
+            for file in files:
+                self._note(file)
+
     def put(self, page: str, box: str, files: Iterable[str]) -> None:
         """These files now stand in a box, and those that stood there before do not."""
         with self._lock:
             before = self._boxes.pop((page, box), set())
             self._boxes[page, box] = set(files)
+            for file in self._boxes[page, box] - set(self._files):
+                self._note(file)
             self._delete(before)
 
     def forget(self, page: str) -> None:
@@ -154,18 +193,38 @@ class Held:
             gone = [self._boxes.pop(key) for key in list(self._boxes) if key[0] == page]
             self._delete(set().union(*gone))
 
+    def sweep(self) -> None:
+        """Deletes files that no box took, and forgets those that are gone from the disk."""
+        with self._lock:
+            for file in [file for file in self._files if not Path(file).exists()]:
+                del self._files[file]
+            late = time.monotonic() - self.unclaimed_seconds
+            self._delete({file for file, (_, since) in self._files.items() if since < late})
+
+    def discard_parts(self) -> None:
+        """Deletes files that lie in the folder itself: those of a form that was not taken up. Whole ones have folders
+        of their own."""
+        with os.scandir(self.folder) as entries:
+            for entry in entries:
+                if entry.is_file(follow_symlinks=False):
+                    Path(entry.path).unlink(missing_ok=True)
+
     def size(self) -> int:
-        """Bytes on disk, also of uploads that are not complete."""
-        total = 0
-        for folder, _, names in os.walk(self.folder):
-            for name in names:
-                with suppress(FileNotFoundError):  # deleted meanwhile
-                    total += Path(folder, name).stat().st_size
-        return total
+        """Bytes of all files that are held, and of those that are coming."""
+        return sum(size for size, _ in self._files.copy().values()) + sum(self._coming.copy().values())
+
+    def count(self) -> tuple[int, int]:
+        """How many files are held, and how many uploads are coming."""
+        return len(self._files), len(self._coming)
+
+    def _note(self, file: str) -> None:
+        with suppress(FileNotFoundError):  # deleted meanwhile
+            self._files[file] = Path(file).stat().st_size, time.monotonic()
 
     def _delete(self, files: set[str]) -> None:
         for file in files - set().union(*self._boxes.values()):
             path = Path(file)
+            self._files.pop(file, None)
             path.unlink(missing_ok=True)
             if path.parent != self.folder:
                 with suppress(OSError):  # gone already, or a file of the same content is being written there

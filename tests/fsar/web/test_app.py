@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fsar.web import app as web
-from fsar.web.uploads import Held
+from fsar.web.uploads import Held, Limits
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,9 @@ def test_which_addresses_are_this_machine_alone() -> None:
     assert not any(map(web.is_loopback, ("0.0.0.0", "::", "192.168.0.1", "example.org", "")))
 
 
-def ask(held: Held, method: str, path: str, host: str = "127.0.0.1:7860", total: int = 100, local: bool = True) -> Any:
+def ask(
+    held: Held, method: str, path: str, host: str = "127.0.0.1:7860", local: bool = True, **headers: str
+) -> tuple[int, dict[str, str]]:
     """(status, headers) of a request that passes the guard on its way to an application that says 200."""
     guard = pytest.importorskip("fsar.web.guard", reason="gradio is not installed", exc_type=ImportError)
     sent = []
@@ -65,11 +67,17 @@ def ask(held: Held, method: str, path: str, host: str = "127.0.0.1:7860", total:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/html")]})
 
+    async def receive() -> Any:
+        return {"type": "http.request"}
+
     async def send(message: Any) -> None:
         sent.append(message)
 
-    scope = {"type": "http", "method": method, "path": path, "headers": [(b"host", host.encode())]}
-    asyncio.run(guard.Guard(app, held, total, local)(scope, None, send))
+    given = {"host": host, **{name.replace("_", "-"): value for name, value in headers.items()}}
+    pairs = [(name.encode(), value.encode()) for name, value in given.items()]
+    scope = {"type": "http", "method": method, "path": path, "headers": pairs}
+    limits = Limits(classes=2, clips=1, megabytes=10 / 2**20)  # 60 bytes in all
+    asyncio.run(guard.Guard(app, held, limits, local)(scope, receive, send))
     return sent[0]["status"], {name.decode(): value.decode() for name, value in sent[0]["headers"]}
 
 
@@ -106,8 +114,36 @@ def test_another_name_for_this_machine_is_refused(tmp_path: Path) -> None:
     assert ask(held, "GET", "/", "example.org", local=False)[0] == 200  # --host was given
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),  # no browser
+        ({"origin": "http://127.0.0.1:7860", "sec_fetch_site": "same-origin", "sec_fetch_mode": "cors"}, 200),
+        ({"sec_fetch_site": "cross-site", "sec_fetch_mode": "navigate"}, 200),  # a link to the page
+        ({"sec_fetch_site": "none", "sec_fetch_mode": "navigate"}, 200),
+        ({"origin": "http://127.0.0.1:9999"}, 403),  # a page on another port of this machine
+        ({"origin": "http://localhost:7860"}, 403),
+        ({"origin": "https://example.org", "sec_fetch_site": "cross-site", "sec_fetch_mode": "navigate"}, 403),
+        ({"origin": "null"}, 403),
+        ({"sec_fetch_site": "same-site", "sec_fetch_mode": "no-cors"}, 403),  # an image of it in such a page
+    ],
+)
+def test_pages_from_elsewhere_are_refused(tmp_path: Path, headers: dict[str, str], status: int) -> None:
+    for method, path in (("POST", "/gradio_api/upload"), ("GET", "/gradio_api/queue/data")):
+        for local in (True, False):
+            assert ask(Held(tmp_path), method, path, local=local, **headers)[0] == status
+
+
 def test_uploads_stop_when_too_much_is_held(tmp_path: Path) -> None:
-    (tmp_path / "clip.mp4").write_bytes(bytes(100))
-    assert ask(Held(tmp_path), "POST", "/gradio_api/upload", total=101)[0] == 200
-    assert ask(Held(tmp_path), "POST", "/gradio_api/upload", total=100)[0] == 413
-    assert ask(Held(tmp_path), "GET", "/", total=100)[0] == 200
+    held = Held(tmp_path)
+    for number, size in enumerate((30, 29, 1)):
+        assert ask(held, "POST", "/gradio_api/upload")[0] == 200
+        file = tmp_path / str(number) / "clip.mp4"
+        file.parent.mkdir()
+        file.write_bytes(bytes(size))
+        held.arrived([str(file)])
+    assert ask(held, "POST", "/gradio_api/upload")[0] == 413
+    assert ask(held, "GET", "/")[0] == 200
+    held.put("page", "box", [str(file)])
+    held.forget("page")
+    assert ask(held, "POST", "/gradio_api/upload")[0] == 200

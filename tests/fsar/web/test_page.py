@@ -52,7 +52,7 @@ def start(folder: Path) -> Server:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    code = "from fsar.web import main\nif __name__ == '__main__': main()"
+    code = "from fsar.web.app import main\nif __name__ == '__main__': main()"
     options = f"--encoder fsar-tiny:shapes --device cpu --port {port} --megabytes 2".split()
     environment = {**os.environ, "TMPDIR": str(folder), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
@@ -101,12 +101,15 @@ def page(browser: Any, server: Server) -> Iterator[Any]:
     context = browser.new_context(viewport={"width": 1200, "height": 900})
     page = context.new_page()
     asked: list[str] = []
+    said: list[str] = []
+    page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
     page.on("request", lambda request: asked.append(request.url))
     page.set_default_timeout(WAIT)
     page.goto(server.url)
     page.get_by_role("button", name="Name it").wait_for()
     yield page
     context.close()
+    assert [text for text in said if text.startswith("error") and "INCOMPLETE" not in text] == []
     elsewhere = [url for url in asked if not url.startswith((server.url, "data:", "blob:"))]
     assert len(asked) > 10
     assert not elsewhere
@@ -181,9 +184,9 @@ def test_what_is_no_video_or_too_large_is_refused_and_the_page_goes_on(
     page.get_by_label("Class 10", exact=True).wait_for()
     page.get_by_label("Class 4", exact=True).fill("notes")
     drop(page, "clips-4", tmp_path / "notes.mp4")
-    page.get_by_text("notes.mp4 is not a video").first.wait_for()  # at once
+    page.get_by_text("notes.mp4: not a video").first.wait_for()  # at once
     page.get_by_role("button", name="Name it").click()
-    assert "notes.mp4 is not a video" in page.locator("#verdict [role=alert]").inner_text()
+    assert "notes.mp4: not a video" in page.locator("#verdict [role=alert]").inner_text()
 
     page.get_by_label("Class 4", exact=True).fill("")
     page.locator("#clips-4 button").last.click()

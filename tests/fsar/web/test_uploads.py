@@ -136,24 +136,35 @@ def test_a_folder_that_something_else_is_written_to_stays(tmp_path: Path) -> Non
     assert [path.name for path in tmp_path.rglob("*.mp4")] == ["half_written.mp4"]
 
 
-def test_a_file_that_goes_while_sizes_are_counted_counts_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "a.mp4").write_bytes(bytes(10))
-    monkeypatch.setattr("os.walk", lambda folder: [(str(folder), [], ["gone.mp4", "a.mp4"])])
-    assert Held(tmp_path).size() == 10
+def test_a_file_that_no_box_took_goes_and_one_that_is_gone_counts_nothing(tmp_path: Path) -> None:
+    held = Held(tmp_path, unclaimed_seconds=0)
+    taken, left, gone = (clip(tmp_path / name / "a.mp4") for name in ("taken", "left", "gone"))
+    held.arrived([taken, left, gone])
+    held.put("page", "first", [taken])
+    Path(gone).unlink()
+    assert held.count()[0] == 3
+    held.sweep()
+    assert (Path(taken).exists(), Path(left).exists()) == (True, False)
+    assert (held.count()[0], held.size()) == (1, len(HEAD))
+    patient = Held(tmp_path)
+    patient.arrived([taken])
+    patient.sweep()
+    assert Path(taken).exists()
 
 
 def test_two_full_questions_may_be_held() -> None:
     assert Limits(classes=3, clips=2, megabytes=1.5).total_bytes == 2 * 7 * 1.5 * 2**20
 
 
-def test_the_size_counts_all_that_is_on_disk(tmp_path: Path) -> None:
+def test_the_size_counts_what_is_held_and_what_is_coming(tmp_path: Path) -> None:
     held = Held(tmp_path)
     assert held.size() == 0
-    clip(tmp_path / "1" / "a.mp4", 100)
-    (tmp_path / "half").write_bytes(bytes(50))
-    assert held.size() == len(HEAD) + 150
+    held.arrived([clip(tmp_path / "1" / "a.mp4", 100)] * 2)
+    with held.coming() as count:
+        count(30)
+        count(20)
+        assert (held.size(), held.count()) == (len(HEAD) + 150, (1, 1))
+    assert (held.size(), held.count()) == (len(HEAD) + 100, (1, 0))
 
 
 @pytest.mark.parametrize("path", ["/etc/hostname", "{folder}/../other.mp4"])

@@ -149,6 +149,15 @@ def test_what_the_page_shows_is_what_the_predictor_says(tmp_path: Path) -> None:
         assert np.array_equal(path, expected.alignments[name].path.numpy())
 
 
+def test_a_name_of_any_length_is_taken_where_the_method_reads_no_text(tmp_path: Path) -> None:
+    files = [str(tmp_path / f"{number}.mp4") for number in range(3)]
+    for number, file in enumerate(files):
+        write_video(Path(file), np.random.default_rng(number).integers(0, 255, (8, 64, 64, 3), np.uint8))
+    long = "turning a page of a very long book " * 12
+    found = worker_module.answer(fsar_tiny(), {long: files[:1], "b": files[1:2]}, files[2])
+    assert {name for name, _ in found["ranking"]} == {long, "b"}
+
+
 def test_the_first_picture_is_that_of_the_costs() -> None:
     frames, one, other = np.zeros((2, 8, 8, 3), np.uint8), np.eye(2), np.ones((2, 2)) / 2
     pairs = [worker_module.pictures(None, frames, frames, cost, path) for cost in (one, other) for path in (one, other)]
