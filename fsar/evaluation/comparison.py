@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fsar.terminal.aliases import rename_classes
+
 
 @dataclass(frozen=True)
 class Result:
@@ -68,7 +70,7 @@ def read(file: Path) -> dict[str, Any]:
         ValueError: when it is damaged, or no evaluation wrote it.
     """
     try:
-        record: dict[str, Any] = json.loads(file.read_text())
+        record: dict[str, Any] = rename_classes(json.loads(file.read_text()))
         missing = {"method", "accuracy", "interval_95", "episodes", "data"} - set(record)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{file} cannot be read as JSON ({error}): run `fsar test` again.") from error

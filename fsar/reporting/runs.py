@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from fsar.evaluation.comparison import Result, find
+from fsar.terminal.aliases import rename_classes
 
 SIGNS = ("config.yaml", "results/*/results.json", "csv/version_*/metrics.csv")
 INCIDENTAL = ("run", "ckpt_path", "verbose", "weights_only", "config")
@@ -69,7 +70,7 @@ def open_run(path: Path) -> Run:
         raise FileNotFoundError(f"{path} is no run: it holds none of {', '.join(SIGNS)}.{hint}")
     file = path / "config.yaml"
     try:
-        config = yaml.safe_load(file.read_text()) if file.is_file() else None
+        config = rename_classes(yaml.safe_load(file.read_text())) if file.is_file() else None
     except yaml.YAMLError as error:
         raise ValueError(f"{file} is no YAML: {' '.join(str(error).split())}.") from None
     results = [read_result(file) for file in sorted(path.glob("results/*/results.json"))]

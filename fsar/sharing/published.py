@@ -22,8 +22,8 @@ from fsar.encoders.architecture import FOLDER
 
 FILE = "file:"  # stands before the name of a file that a published configuration needs and does not bring
 TRUSTED = (
-    *("episodes.frames", "episodes.transforms", "fsar.encoders", "fsar.adapters", "fsar.alignment", "fsar.encoders"),
-    *("fsar.encoders", "fsar.methods", "fsar.objectives", "fsar.shots", "fsar.temporal", "fsar.text", "torch.nn"),
+    *("episodes.frames", "episodes.transforms", "fsar.adapters", "fsar.alignment", "fsar.encoders", "fsar.methods"),
+    *("fsar.objectives", "fsar.temporal", "fsar.text", "torch.nn"),
 )
 NOT_NEEDED = ("benchmark", "features", "support", "query", "workers", "train_sampler", "train_transform")
 

@@ -23,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 
 from fsar.encoders.state import refuse_nan
 from fsar.sharing.published import check_classes, name_files, needed
+from fsar.terminal.aliases import rename_classes
 from fsar.training.learner import CLASSES_KEY, FROZEN_KEY, METHOD_KEY
 from fsar.training.whole import check_whole
 
@@ -163,7 +164,7 @@ def read_weights(path: Path) -> dict[str, Any]:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """A configuration as plain data.
+    """A configuration as plain data, with the class paths of today.
 
     Raises:
         FileNotFoundError: when it is not there.
@@ -172,7 +173,7 @@ def read_config(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: a run cannot be read without its configuration.")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = rename_classes(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (yaml.YAMLError, ValueError) as error:
         raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     sections = [content, *(content.get(key) for key in ("model", "data"))] if isinstance(content, dict) else [None]

@@ -11,11 +11,13 @@ from typing import Any
 
 import yaml
 
+from fsar.terminal.aliases import rename_words
 from fsar.terminal.shipped import find_shipped, spell_shipped, suggest_shipped
 
 
 def spell_out(args: Sequence[str], repeatable: Collection[str] = ()) -> list[str]:
-    """The words of a command line without shorthands: long names of options, paths of shipped configurations.
+    """The words of a command line without shorthands: long names of options, paths of shipped
+    configurations, and the class paths of today.
 
     Args:
         args: as they were typed.
@@ -25,7 +27,7 @@ def spell_out(args: Sequence[str], repeatable: Collection[str] = ()) -> list[str
         ValueError: for an option that is given twice; for a file that cannot be understood.
         FileNotFoundError: for a file that is not there.
     """
-    out = spell_shipped(long_names(args))
+    out = rename_words(spell_shipped(long_names(args)))
     refuse_twice(out, repeatable)
     check_files(out)
     return out

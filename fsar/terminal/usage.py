@@ -17,7 +17,9 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, NoReturn
 
 import jsonargparse
+import yaml
 
+from fsar.terminal.aliases import rename_classes
 from fsar.terminal.config_files import origin
 
 WORDS = {
@@ -37,6 +39,16 @@ SHELL = re.compile(
 PARSED = r"\. Got value: Namespace\(class_path='([\w.]+)'.*"
 PACKAGES = ("fsar.", "episodes.", "torch.optim", "lightning.pytorch.callbacks", "lightning.pytorch.loggers")
 """Where class names are looked for that resemble an unknown one."""
+
+load_yaml = jsonargparse.get_loader("yaml")
+
+
+def load_renamed(text: str) -> Any:
+    """What jsonargparse reads of a file or a value, with new class paths for those of earlier versions."""
+    return rename_classes(load_yaml(text))
+
+
+jsonargparse.set_loader("yaml", load_renamed, (yaml.YAMLError,))
 
 
 class Parser(jsonargparse.ArgumentParser):
