@@ -27,6 +27,30 @@ TINY = {
 CLASSES = [f"class_{i}" for i in range(9)]
 
 
+FAST = (
+    "episodes/benchmarks",
+    "episodes/listing",
+    "episodes/test_",
+    "fsar/alignment/test_",
+    "fsar/objectives",
+    "fsar/temporal",
+    "fsar/test_shots.py",
+    "fsar/text",
+    "test_",
+)
+"""What `make test-fast` runs: files of tests whose path in this folder begins so."""
+LONG = ("episodes/test_shapes.py", "episodes/test_features.py", "fsar/alignment/test_compile.py")
+"""But not these."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is fast."""
+    for item in items:
+        path = item.path.relative_to(Path(__file__).parent).as_posix()
+        if path.startswith(FAST) and not path.startswith(LONG):
+            item.add_marker("fast")
+
+
 @pytest.fixture(autouse=True)
 def _deterministic() -> None:
     torch.manual_seed(0)
