@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import signal
 import sys
 from importlib import import_module
 
@@ -29,8 +31,20 @@ examples:
 
 
 def main(args: list[str] | None = None) -> int | None:
-    """Entry point; gives the exit status. Help is answered before anything heavy is imported."""
+    """Entry point; gives the exit status. A Ctrl-C while modules are imported ends it as quietly as any later one."""
     args = sys.argv[1:] if args is None else args
+    lightning = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    lightning.addFilter(lambda record: "Detected KeyboardInterrupt" not in str(record.msg))  # we say it ourselves
+    try:
+        return run(args)
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        print("fsar: interrupted.", file=sys.stderr, flush=True)
+        return 130
+
+
+def run(args: list[str]) -> int | None:
+    """Answer for help, before anything heavy is imported, or call the command; gives the exit status."""
     if not args or args[0] in ("-h", "--help"):
         print(HELP, end="")
     elif args[0] == "--version":

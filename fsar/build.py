@@ -24,7 +24,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 import fsar.methods  # noqa: F401  (so that short class names are known)
 from episodes.datamodule import EpisodicDataModule
-from fsar.sharing.run import read_checkpoint
+from fsar.sharing.run import best_checkpoint, read_checkpoint, was_only_tested
 from fsar.terminal import usage
 from fsar.terminal.config_files import spell_out
 from fsar.terminal.processes import end_with_parent
@@ -118,14 +118,16 @@ def expand(args: list[str]) -> list[str]:
     if "--run" not in out[:-1] or out[0] == "fit":
         return out
     folder = Path(out[out.index("--run") + 1])
-    config, checkpoint = folder / "config.yaml", folder / "checkpoints" / "best.ckpt"
-    if config.is_file():
+    config = folder / "config.yaml"
+    if config.is_file() and not (configured and was_only_tested(folder)):  # files then say all, as for the first test
         out[1:1] = ["--config", str(config)]
-        if "--ckpt_path" not in {a.split("=")[0] for a in out}:
-            out += ["--ckpt_path", str(checkpoint)]
+        checkpoint = best_checkpoint(folder)
+        if checkpoint and "--ckpt_path" not in {a.split("=")[0] for a in out}:
+            out += ["--ckpt_path", checkpoint]
     elif not configured:
         raise FileNotFoundError(
-            f"{config} does not exist: --run must name the folder of a `fsar fit`, or a new one together with -c files."
+            f"{config} does not exist: --run must name the folder of a `fsar fit` or `fsar test`, or a new one "
+            "together with -c files."
         )
     return out
 

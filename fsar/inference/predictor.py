@@ -183,11 +183,11 @@ def load(
     device: str = "auto",
     trust_classes: bool = False,
 ) -> Predictor:
-    """A trained method, and the way its clips are read.
+    """The method of a run, trained or only tested, and the way its clips are read.
 
     Args:
-        source: a folder that ``fsar fit --run`` wrote, a folder that ``fsar publish`` wrote, or the name
-            ``user/name`` of a Hugging Face repository with the contents of one.
+        source: a folder that ``fsar fit --run`` or ``fsar test --run`` wrote, a folder that ``fsar publish`` wrote,
+            or the name ``user/name`` of a Hugging Face repository with the contents of one.
         checkpoint: "best" or "last", of a run folder.
         overrides: options as on the command line, such as ``["--model.alignment", "FrameMean"]``.
         device: "cpu", "cuda", "cuda:1", ..., or "auto" for a GPU when there is one.
@@ -201,9 +201,10 @@ def load(
     """
     run = open_run(source, checkpoint, overrides, trust_classes)
     predictor = configure(["--config", run.config, *overrides], device)
-    check_checkpoint(predictor.learner, run.checkpoint)
-    check_framing(predictor.learner.method.encoder, predictor.data, run.checkpoint)
-    predictor.learner.load_state_dict(run.checkpoint["state_dict"], strict=False)
+    if run.checkpoint is not None:
+        check_checkpoint(predictor.learner, run.checkpoint)
+        check_framing(predictor.learner.method.encoder, predictor.data, run.checkpoint)
+        predictor.learner.load_state_dict(run.checkpoint["state_dict"], strict=False)
     return predictor
 
 

@@ -19,12 +19,15 @@ from typing import Any
 import yaml
 
 from fsar.encoders.architecture import FOLDER
+from fsar.sharing.bounds import check_bounds
 
 FILE = "file:"  # stands before the name of a file that a published configuration needs and does not bring
 TRUSTED = (
     *("episodes.frames", "episodes.transforms", "fsar.adapters", "fsar.alignment", "fsar.encoders", "fsar.methods"),
     *("fsar.objectives", "fsar.temporal", "fsar.text", "torch.nn"),
 )
+LEVELS = 4
+"""Of YAML in strings, each in the former, that are looked into."""
 NOT_NEEDED = ("benchmark", "features", "support", "query", "workers", "train_sampler", "train_transform")
 
 
@@ -63,14 +66,21 @@ def check_classes(config: Any, origin: str) -> None:
         )
 
 
-def foreign_classes(config: Any) -> dict[str, str]:
-    """``{key: name}`` of all that a configuration names and that is not one of the parts in :data:`TRUSTED`."""
+def foreign_classes(config: Any, levels: int = 0) -> dict[str, str]:
+    """``{key: name}`` of all that a configuration names and that is not one of the parts in :data:`TRUSTED`.
+
+    Raises:
+        ValueError: for YAML in strings in strings, more than :data:`LEVELS` of them, or larger than any is.
+    """
+    if levels > LEVELS:
+        raise ValueError(f"the configuration holds YAML in strings, {LEVELS} levels of it and more: none needs that.")
     found: dict[str, str] = {}
     for key, text in strings(config):
         name = text.strip()
+        check_bounds(name, f"the text of {key}")
         inner = parsed(name)
         if isinstance(inner, dict | list):
-            found |= {f"{key}.{within}": foreign for within, foreign in foreign_classes(inner).items()}
+            found |= {f"{key}.{within}": foreign for within, foreign in foreign_classes(inner, levels + 1).items()}
         elif re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", name) and not is_trusted(name):
             top = name.split(".")[0]
             if key.endswith("class_path") or top in sys.modules or importlib.util.find_spec(top):
@@ -143,7 +153,7 @@ def parsed(text: str) -> Any:
     """What a string is to a parser that takes YAML in strings."""
     try:
         return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError):  # such as a date in month 13
+    except (yaml.YAMLError, ValueError, RecursionError):  # such as a date in month 13
         return text
 
 

@@ -22,9 +22,11 @@ from huggingface_hub.errors import GatedRepoError, HFValidationError, HTTPError,
 from safetensors import SafetensorError, safe_open
 
 from fsar.encoders.state import refuse_nan
+from fsar.sharing.bounds import BYTES, check_bounds
 from fsar.sharing.published import check_classes, name_files, needed
 from fsar.terminal.aliases import rename_classes
 from fsar.training.learner import CLASSES_KEY, FROZEN_KEY, METHOD_KEY
+from fsar.training.pixels import PIXELS_KEY
 from fsar.training.whole import check_whole
 
 CONFIG, WEIGHTS = "config.yaml", "model.safetensors"
@@ -38,11 +40,12 @@ class Run:
     Args:
         config: what ``--config`` takes: the path of a run folder's config.yaml; or, for a published run, the part of
             its configuration that was checked, as a line of YAML in braces.
-        checkpoint: with the keys that :func:`fsar.training.check_checkpoint` reads, and ``state_dict``.
+        checkpoint: with the keys that :func:`fsar.training.check_checkpoint` reads, and ``state_dict``; None where
+            nothing was trained.
     """
 
     config: str
-    checkpoint: dict[str, Any]
+    checkpoint: dict[str, Any] | None
 
 
 def open_run(
@@ -54,8 +57,8 @@ def open_run(
     """Find a run and read it.
 
     Args:
-        source: a folder that ``fsar fit --run`` wrote, which is taken for your own work; a folder that
-            ``fsar publish`` wrote; or, when there is no such folder, a Hugging Face repository ``user/name``.
+        source: a folder that ``fsar fit --run`` or ``fsar test --run`` wrote, which is taken for your own work; a
+            folder that ``fsar publish`` wrote; or, if there is no such folder, a Hugging Face repository ``user/name``.
         checkpoint: "best" or "last", of a run folder.
         overrides: options as on the command line; files that a published run needs are named by them.
         trust_classes: let a published configuration name any class, which runs its author's code.
@@ -78,6 +81,9 @@ def open_run(
         config = name_files(config, str(source), overrides)
         line = yaml.safe_dump(config, default_flow_style=True, width=float("inf"), sort_keys=False)
         return Run(line, read_weights(folder / WEIGHTS))
+    if checkpoint == "best" and was_only_tested(folder):
+        named = best_checkpoint(folder)
+        return Run(str(folder / CONFIG), None if named is None else read_checkpoint(Path(named)))
     weights = folder / "checkpoints" / f"{checkpoint}.ckpt"
     for path in (folder / CONFIG, weights):
         if not path.is_file():
@@ -86,6 +92,19 @@ def open_run(
                 f"one ({CONFIG} and {WEIGHTS})."
             )
     return Run(str(folder / CONFIG), read_checkpoint(weights))
+
+
+def was_only_tested(folder: Path) -> bool:
+    """Whether a run folder has a configuration and results, and no checkpoint: what was tested there is the run."""
+    saved, results = folder.glob("checkpoints/*.ckpt"), folder.glob("results/*/results.json")
+    return (folder / CONFIG).is_file() and not any(saved) and any(results)
+
+
+def best_checkpoint(folder: Path) -> str | None:
+    """The checkpoint that stands for a run: its best; of one that was only tested the one that was tested, if any."""
+    if was_only_tested(folder):
+        return read_config(folder / CONFIG).get("ckpt_path")
+    return str(folder / "checkpoints" / "best.ckpt")
 
 
 def is_repository(source: str) -> bool:
@@ -152,15 +171,32 @@ def read_weights(path: Path) -> dict[str, Any]:
         with safe_open(path, "pt") as file:
             facts = json.loads((file.metadata() or {}).get(FACTS, "{}"))
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+    except (SafetensorError, OSError, json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read as published weights: {error}") from error
-    if missing := {METHOD_KEY, FROZEN_KEY, CLASSES_KEY} - set(facts):
+    check_facts(facts, path)
+    refuse_nan(state, str(path))
+    return {**facts, "state_dict": state}
+
+
+def check_facts(facts: Any, path: Path) -> None:
+    """Refuse weights that do not say what they belong to.
+
+    Raises:
+        ValueError: names what their metadata lacks, or has of another kind.
+    """
+    said = facts if isinstance(facts, dict) else {}
+    names, pixels = said.get(CLASSES_KEY), said.get(PIXELS_KEY, {})
+    fine = {
+        METHOD_KEY: isinstance(said.get(METHOD_KEY), str) and bool(said[METHOD_KEY]),
+        FROZEN_KEY: isinstance(said.get(FROZEN_KEY), str) and bool(said[FROZEN_KEY]),
+        CLASSES_KEY: isinstance(names, list) and all(isinstance(name, str) for name in names),
+        PIXELS_KEY: isinstance(pixels, dict),
+    }
+    if missing := [key for key, is_fine in fine.items() if not is_fine]:
         raise ValueError(
             f"{path} does not say {', '.join(sorted(missing))} in its metadata: only what fsar publish wrote is "
             "read, so that weights never meet another method or other frozen weights unnoticed."
         )
-    refuse_nan(state, str(path))
-    return {**facts, "state_dict": state}
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -172,9 +208,17 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: a run cannot be read without its configuration.")
+    size = path.stat().st_size
+    if size > BYTES:
+        raise ValueError(f"{path} has {size:,} bytes: a configuration has at most {BYTES:,}.")
     try:
-        content = rename_classes(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, ValueError) as error:
+        text = path.read_text(encoding="utf-8")
+    except ValueError as error:
+        raise ValueError(f"{path} is not YAML: {error}") from error
+    check_bounds(text, str(path))
+    try:
+        content = rename_classes(yaml.safe_load(text))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     sections = [content, *(content.get(key) for key in ("model", "data"))] if isinstance(content, dict) else [None]
     if not all(isinstance(section, dict) for section in sections) or "method" not in content["model"]:

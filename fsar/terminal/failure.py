@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import site
 import sys
 import sysconfig
@@ -16,6 +17,8 @@ from typing import Any, NoReturn
 from fsar.terminal.config_files import refuse_twice
 
 LINES = 8
+INTERRUPTED = 130
+"""Exit status after a Ctrl-C, as of a shell's own commands: 128 and the signal's number."""
 READABLE = (ValueError, OSError, ImportError, FloatingPointError, NotImplementedError)
 ROOT = Path(__file__).resolve().parents[2]
 OURS = (ROOT / "fsar", ROOT / "episodes", ROOT / "tools")
@@ -23,7 +26,9 @@ OURS = (ROOT / "fsar", ROOT / "episodes", ROOT / "tools")
 
 @contextmanager
 def one_message(debug: bool | None = None, program: str = "fsar") -> Iterator[None]:
-    """Turn any exception into one message on standard error and exit status 1; it decorates ``main`` of a tool as well.
+    """Turn any exception into one message on standard error and exit status 1, a Ctrl-C into one and status 130.
+
+    It decorates ``main`` of a command as well.
 
     Args:
         debug: let the exception through instead; None looks for ``--debug`` on the command line.
@@ -31,14 +36,31 @@ def one_message(debug: bool | None = None, program: str = "fsar") -> Iterator[No
     """
     try:
         yield
-    except KeyboardInterrupt:
-        sys.exit(f"{program}: interrupted")
-    except Exception as error:
+    except BaseException as error:
+        if was_interrupted(error):
+            tell_interrupted(program)
+            sys.exit(INTERRUPTED)
+        if not isinstance(error, Exception):
+            raise
         if "--debug" in sys.argv if debug is None else debug:
             raise
         lines = f"{program}: {said(error)}".splitlines()
         shown = lines if len(lines) <= LINES else [*lines[: LINES - 1], "..."]
         sys.exit("\n".join([*shown, f"({users_own(error)}--debug shows where)"]))
+
+
+def was_interrupted(error: BaseException) -> bool:
+    """Whether a Ctrl-C is why this was raised: what breaks while one is dealt with is no failure of its own."""
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, KeyboardInterrupt):
+        seen = seen.__cause__ if seen.__suppress_context__ else seen.__context__
+    return seen is not None
+
+
+def tell_interrupted(program: str) -> None:
+    """One sentence, of the first of several processes alone."""
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        print(f"{program}: interrupted.", file=sys.stderr, flush=True)
 
 
 def said(error: Exception) -> str:

@@ -123,6 +123,7 @@ class ResumePoint(Callback):
         """Keep what was learned before an interruption or an error."""
         self.waiting.clear()
         self._release()
+        forget_unopened(trainer)
         if not self.begun:
             return
         path = self.folder / "interrupted.ckpt"
@@ -156,6 +157,19 @@ class ResumePoint(Callback):
         self.handlers = {}
         while self.waiting:
             signal.raise_signal(self.waiting.pop(0))
+
+
+def forget_unopened(trainer: Trainer) -> None:
+    """Let a fit that is stopped while it opens or closes its loaders end as one stopped elsewhere.
+
+    Lightning, taking down what there is, asks every fetcher for its length. One whose loader has no iterator (a Ctrl-C
+    came between the two steps that make, or drop, both) answers with a RuntimeError, which would then be raised in the
+    place of the interruption.
+    """
+    for loop in (trainer.fit_loop, trainer.fit_loop.epoch_loop.val_loop):
+        fetcher = loop._data_fetcher
+        if fetcher is not None and fetcher._combined_loader is not None and fetcher._combined_loader._iterator is None:
+            loop._data_fetcher = None
 
 
 class LastCheckpoint(ModelCheckpoint):

@@ -8,27 +8,30 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
+import yaml
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ProgressBar
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins.environments import SLURMEnvironment
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 
 import fsar.methods  # noqa: F401  (so that short class names are known)
 from episodes.benchmarks import seen_classes
 from episodes.datamodule import EpisodicDataModule
+from episodes.files import write_atomically
+from episodes.locks import WITHOUT_LOCKS, held_alone
 from fsar.build import Parser, expand, refused
 from fsar.commands.completion import script
+from fsar.commands.train.run_folder import SaveConfig, claim, loggers, remove_empty
 from fsar.evaluation.metrics import Accuracy
 from fsar.evaluation.provenance import time_shares
 from fsar.evaluation.results import set_damaged_aside, write_results
-from fsar.sharing.run import read_checkpoint
+from fsar.sharing.run import read_checkpoint, was_only_tested
 from fsar.terminal.failure import one_message
 from fsar.terminal.processes import end_with_parent
 from fsar.training.checkpoints import BestCheckpoint, LastCheckpoint, ResumePoint
@@ -80,6 +83,16 @@ def main(args: list[str]) -> None:
 class CLI(LightningCLI):
     """LightningCLI with a run folder, and a command line that wins over the checkpoint."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Runs the command; what fails before it has something to keep leaves no folder."""
+        self.made: list[Path] = []
+        try:
+            with ExitStack() as self.held:
+                super().__init__(*args, **kwargs)
+        except BaseException:
+            remove_empty(self.made)
+            raise
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument(
             "--run", type=str | None, default=None, help="The run folder: configuration, logs, results."
@@ -119,11 +132,9 @@ class CLI(LightningCLI):
         fit = self.subcommand == "fit"
         requeued = SLURMEnvironment.detect() and any(Path(folder).glob("hpc_ckpt_*.ckpt"))  # Lightning goes on from it
         fresh = fit and not (self._get(self.config, "ckpt_path") or requeued or "LOCAL_RANK" in os.environ)
-        if fresh and Path(folder, "config.yaml").exists():
-            saved = sorted(Path(folder, "checkpoints").glob("*.ckpt"), key=lambda path: path.stat().st_mtime_ns)
-            go_on = f", or continue this one with --ckpt_path {saved[-1]}" if saved else ""
-            raise FileExistsError(f"{folder} already holds a run. Name another folder with --run{go_on}.")
-        claim(Path(folder))
+        self.made = claim(Path(folder))
+        if fit and getattr(rank_zero_only, "rank", 0) == 0:
+            self._begin(Path(folder), fresh)
         configured = self._get(self.config_init, "trainer")
         kwargs["default_root_dir"] = folder
         kwargs["callbacks"] = list(configured.callbacks or [])
@@ -142,6 +153,21 @@ class CLI(LightningCLI):
             raise refused(error) from error
         write_whole(trainer.strategy)
         return trainer
+
+    def _begin(self, folder: Path, fresh: bool) -> None:
+        """Hold the run folder, which another fit must not fill meanwhile; refuse to begin where a run is."""
+        try:
+            self.held.enter_context(held_alone(folder, wait=False))
+        except OSError as error:
+            if error.errno not in WITHOUT_LOCKS:
+                raise
+        if not fresh or not (folder / "config.yaml").exists():
+            return
+        saved = sorted(folder.glob("checkpoints/*.ckpt"), key=lambda path: path.stat().st_mtime_ns)
+        if saved or was_only_tested(folder):
+            go_on = f", or continue this one with --ckpt_path {saved[-1]}" if saved else ""
+            raise FileExistsError(f"{folder} already holds a run. Name another folder with --run{go_on}.")
+        rank_zero_info(f"{folder}: a fit that was begun here has left no checkpoint; it is begun again.")
 
     def after_fit(self) -> None:
         """Say where everything is."""
@@ -171,6 +197,14 @@ class CLI(LightningCLI):
         """Likewise for the validation classes."""
         self._report("val")
 
+    def _keep_config(self, path: Path) -> None:
+        """Make a folder without a fit a run like any other, by the configuration that is tested there."""
+        if self.trainer.is_global_zero and (not path.exists() or was_only_tested(path.parent)):
+            config = {key: value for key, value in self.config_dump.items() if key != "verbose"}
+            config["trainer"] = {**config["trainer"], "logger": None}
+            with write_atomically(path) as part:
+                part.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+
     def _report(self, split: str) -> None:
         result, data = self.model.result, self.datamodule
         seen = seen_classes(self.model.trained_classes, data.splits[split].class_names)
@@ -181,6 +215,7 @@ class CLI(LightningCLI):
                 "accuracy on new classes."
             )
         self._dump_config()
+        self._keep_config(Path(self.trainer.default_root_dir, "config.yaml"))
         folder = write_results(Path(self.trainer.default_root_dir), self.model, data, self.config_dump, split)
         if self.trainer.is_global_zero:
             accuracy = Accuracy(result["accuracy"], result["interval_95"], result["episodes"])
@@ -193,61 +228,3 @@ class CLI(LightningCLI):
             if count and not self._get(self.config, "ckpt_path"):
                 method = type(self.model.method).__name__
                 print(f"note: no checkpoint was read; the {count:,} weights that {method} trains are as before a fit.")
-
-
-def loggers(configured: Any, folder: str) -> list[Logger] | bool:
-    """The loggers of a fit: those of ``trainer.logger``, by default TensorBoard; and always CSV, for the report.
-
-    Args:
-        configured: the value of ``trainer.logger``; false for none at all.
-        folder: the run folder.
-    """
-    if configured is False:
-        return False
-    if configured is None or configured is True:
-        configured = TensorBoardLogger(folder, name="tensorboard")
-    found = list(configured) if isinstance(configured, Sequence) else [configured]
-    if not any(isinstance(logger, CSVLogger) for logger in found):
-        found.insert(0, CSVLogger(folder, name="csv"))
-    return found
-
-
-class SaveConfig(SaveConfigCallback):
-    """Writes the configuration of a fit, but for its loggers, into its run folder; a fit that learns nothing leaves it
-    as it was."""
-
-    path: Path | None = None
-    before: str | None = None
-
-    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if stage == "fit":
-            self.path = Path(trainer.default_root_dir, "config.yaml")
-            self.before = self.path.read_text() if self.path.exists() else None
-            config = self.config.clone()
-            config.trainer.logger = None  # where it is tested, the loggers' packages and accounts need not be
-            self.parser.save(config, self.path, skip_none=False, overwrite=True)
-
-    def on_train_batch_end(self, *_: Any) -> None:
-        self.path = None  # from here on the run is this one
-
-    def on_exception(self, *_: Any) -> None:
-        """Take it back: the next attempt shall not find a run where there is none, nor a run another configuration."""
-        if self.path is not None and self.before is None:
-            self.path.unlink()
-        elif self.path is not None and self.before is not None:
-            self.path.write_text(self.before)
-
-
-def claim(folder: Path) -> None:
-    """Make the run folder.
-
-    Raises:
-        PermissionError: when it cannot be made, or written into.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = "it is a file" if folder.is_file() else error.strerror
-        raise PermissionError(f"--run {folder}: this folder cannot be made ({reason}); name another.") from error
-    if not os.access(folder, os.W_OK):
-        raise PermissionError(f"--run {folder}: nothing can be written into it; name another folder.")

@@ -1,0 +1,53 @@
+"""How a command ends."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+import fsar.commands
+from fsar.__main__ import main
+from fsar.terminal.failure import one_message
+
+
+def press() -> None:
+    raise KeyboardInterrupt
+
+
+def break_while_it_is_dealt_with() -> None:
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        raise RuntimeError("call iter first")  # noqa: B904
+
+
+def leave_as_lightning_does() -> None:
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        sys.exit(1)
+
+
+@pytest.mark.parametrize("action", [press, break_while_it_is_dealt_with, leave_as_lightning_does])
+def test_ctrl_c_is_one_sentence_and_status_130(action: object, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop, one_message(program="fsar test"):
+        action()  # type: ignore[operator]
+    assert stop.value.code == 130
+    assert capsys.readouterr().err == "fsar test: interrupted.\n"
+
+
+@pytest.mark.parametrize("code", [0, 2, "a message"])
+def test_leaving_is_not_an_interruption(code: object) -> None:
+    with pytest.raises(SystemExit) as stop, one_message():
+        sys.exit(code)  # type: ignore[arg-type]
+    assert stop.value.code == code
+
+
+def test_ctrl_c_while_a_command_is_imported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("fsar.__main__.import_module", lambda name: press())
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    assert main([next(iter(fsar.commands.COMMANDS))]) == 130
+    assert capsys.readouterr().err == "fsar: interrupted.\n"
