@@ -78,8 +78,11 @@ class ClipDataset(Dataset[tuple[int, Tensor]]):
         frame_seed, pixel_seed = map(int, hash_words(self.seed, video, *key, [0, 1]))
         generator = np.random.default_rng(frame_seed)
 
+        span = self.split.span(video)
+
         def choose(frames: int, fps: float) -> np.ndarray:
-            return self.sampler(frames, self.frames, generator, fps)
+            part = range(frames) if span is None else span.frames(frames, fps)
+            return part.start + self.sampler(len(part), self.frames, generator, fps)
 
         pixels = torch.from_numpy(read_clip(self.split.path(video), choose, self.reader))
         return self.transform(rearrange(pixels, "t h w c -> t c h w"), torch.Generator().manual_seed(pixel_seed))
@@ -103,7 +106,9 @@ def readable(
     Raises:
         VideoError: when some cannot be read and ``skip`` is false; it names the first.
     """
-    paths = {str(split.path(video)): relative for video, relative in enumerate(split.paths)}
+    paths: dict[str, list[str]] = {}  # several videos may be parts of one file
+    for video, relative in enumerate(split.paths):
+        paths.setdefault(str(split.path(video)), []).append(relative)
     broken = find_unreadable(list(paths)[rank::world], max(workers, 1))
     if world > 1:
         shares: list[dict[str, str]] = [{}] * world
@@ -119,7 +124,7 @@ def readable(
         raise VideoError(f"{message}\nReplace them, or leave them out with --data.skip_unreadable=true.")
     if rank == 0:
         warnings.warn(f"{message}\nThey are left out.", stacklevel=2)
-    left_out = {paths[path]: cause for path, cause in sorted(broken.items())}
+    left_out = {relative: cause for path, cause in sorted(broken.items()) for relative in paths[path]}
     return split.without(left_out), left_out
 
 

@@ -6,10 +6,13 @@ the configuration and best checkpoint of a run, ``--ckpt_path``, ``--data.*``, `
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
+import pkgutil
 import re
 import sys
+import textwrap
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,6 +35,9 @@ from fsar.training.learner import Learner
 from fsar.training.pixels import check_framing
 
 METHOD_KEY = "--model.method"
+SOURCES = ("episodes.splits.Folder", "episodes.splits.Table", "episodes.benchmarks.Published", "episodes.shapes.Shapes")
+"""Of benchmarks: what ``data.benchmark`` may name, beside a class of one's own."""
+
 SECTIONS = ("seed_everything", "trainer", "model", "data")
 QUIET: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_model_summary": False}
 
@@ -115,6 +121,11 @@ def expand(args: list[str]) -> list[str]:
     configured = {"-c", "--config", METHOD_KEY} & {a.split("=")[0] for a in out}
     if not configured and any(re.match(r"--model\.method\..*help", a) for a in out):
         out[1:1] = [METHOD_KEY, "ClipFSAR"]  # help on a part needs to know of which method
+    if "--data.benchmark.help" in out:
+        after = out[out.index("--data.benchmark.help") + 1 :]
+        if not after or after[0].startswith("-"):  # no class is named
+            print(list_sources())
+            sys.exit(0)
     if "--run" not in out[:-1] or out[0] == "fit":
         return out
     folder = Path(out[out.index("--run") + 1])
@@ -130,6 +141,24 @@ def expand(args: list[str]) -> list[str]:
             "together with -c files."
         )
     return out
+
+
+def list_sources() -> str:
+    """The sources of benchmarks, each with its first line and the names of its arguments."""
+    lines = ["data.benchmark is one of these, or a class of your own with load() -> episodes.splits.Benchmark:", ""]
+    for path in SOURCES:
+        source = pkgutil.resolve_name(path)
+        arguments = inspect.signature(source).parameters.values()
+        names = [each.name if each.default is each.empty else f"[{each.name}]" for each in arguments]
+        first = " ".join((inspect.getdoc(source) or "").split("\n\n")[0].split())
+        first = re.sub(r":\w+:|`", "", first)
+        lines += [
+            path,
+            f"    {first}",
+            textwrap.fill(" ".join(names), 110, initial_indent=" " * 4, subsequent_indent=" " * 4),
+            "",
+        ]
+    return "\n".join([*lines, f"--data.benchmark.help {SOURCES[0]} says what each argument means."])
 
 
 def refused(error: Exception) -> ValueError:

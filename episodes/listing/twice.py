@@ -13,6 +13,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from episodes.frames import Span
 from episodes.listing.kinds import IMAGES, VIDEO_SUFFIXES, suffix_of
 from episodes.listing.names import normal
 from episodes.video.info import VideoError
@@ -28,7 +29,8 @@ COMPARED = 100
 
 
 class Pair(NamedTuple):
-    """Two clips by their numbers; of the ``same`` content, ``alike`` in their frames, or ``named`` alike only."""
+    """Two clips by their numbers; of the ``same`` content, ``alike`` in their frames, or ``named`` alike only; or
+    parts of one file that ``overlap``."""
 
     first: int
     second: int
@@ -56,6 +58,27 @@ def find_pairs(paths: Sequence[Path]) -> list[Pair]:
     return sorted(pairs)
 
 
+def find_overlaps(paths: Sequence[Path], spans: Sequence[Span | None]) -> list[Pair]:
+    """:func:`find_pairs` of clips of which some are parts of files: only parts with time in common are a pair."""
+    files = {path: number for number, path in enumerate(dict.fromkeys(paths))}
+    clips: list[list[int]] = [[] for _ in files]
+    for clip, path in enumerate(paths):
+        clips[files[path]].append(clip)
+    of_files = find_pairs(list(files))
+    followers: dict[int, list[int]] = defaultdict(list)
+    for first, other, why in of_files:
+        if why == "same":
+            followers[first].append(other)
+    of_files += [Pair(a, b, "same") for others in followers.values() for a, b in combinations(others, 2)]
+    same = [(a, b, "overlap") for group in clips for a, b in combinations(group, 2)]
+    across = [(min(a, b), max(a, b), why) for one, two, why in of_files for a in clips[one] for b in clips[two]]
+    return sorted(Pair(a, b, why) for a, b, why in same + across if _meet(spans[a], spans[b]))
+
+
+def _meet(one: Span | None, two: Span | None) -> bool:
+    return (one or Span()).meets(two or Span())
+
+
 def find_equal(paths: Sequence[Path]) -> list[list[int]]:
     """Groups of numbers of paths with one content."""
     groups: list[list[int]] = [list(range(len(paths)))]
@@ -67,7 +90,12 @@ def find_equal(paths: Sequence[Path]) -> list[list[int]]:
 
 def describe_pairs(pairs: Iterable[Pair], names: Sequence[str]) -> list[str]:
     """A phrase on each pair."""
-    words = {"same": "have the same content", "alike": "show the same", "named": "have one name"}
+    words = {
+        "same": "have the same content",
+        "alike": "show the same",
+        "named": "have one name",
+        "overlap": "overlap in time",
+    }
     return [f"{names[a]} and {names[b]} {words[why]}" for a, b, why in pairs]
 
 
@@ -152,7 +180,12 @@ def _sketch(path: Path) -> Sketch | None:
 
 
 def settle(
-    paths: Sequence[Path], names: Sequence[str], classes: Sequence[str], twice: Twice, way_out: str
+    paths: Sequence[Path],
+    names: Sequence[str],
+    classes: Sequence[str],
+    twice: Twice,
+    way_out: str,
+    spans: Sequence[Span | None] = (),
 ) -> tuple[dict[str, str], list[str]]:
     """What becomes of clips that lie there twice.
 
@@ -163,6 +196,7 @@ def settle(
         twice: "tell" of copies in one class, and refuse others; "drop" all but the first of a class, and all of those
             that stand in two classes; or "keep" them all.
         way_out: the message's advice.
+        spans: of the clips that are parts of their files; nothing when none is.
 
     Returns:
         ``{name: name of its twin}`` of those left out, or of those kept although there twice; and lines to be said.
@@ -170,7 +204,7 @@ def settle(
     Raises:
         ValueError: for a clip in two classes, or a video beside its own frames or another coding of it.
     """
-    found = find_pairs(paths)
+    found = find_overlaps(paths, spans) if any(spans) else find_pairs(paths)
     pairs, told = [p for p in found if p.why != "named"], [p for p in found if p.why == "named"]
     wrong = [pair for pair in pairs if pair.why == "alike" or classes[pair.first] != classes[pair.second]]
     if wrong and twice == "tell":

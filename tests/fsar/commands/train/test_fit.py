@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -173,6 +174,16 @@ def test_help_on_a_metric_prints_its_docstring(capsys: pytest.CaptureFixture[str
     with pytest.raises(SystemExit):
         main(["fit", "--model.alignment.help", "OTAM"])
     assert "temperature" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("more", [[], ["--data.ways", "2"]])
+def test_help_on_the_benchmark_lists_the_sources(more: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["fit", "--data.benchmark.help", *more])
+    assert not end.value.code
+    printed = capsys.readouterr().out
+    assert "episodes.splits.Table\n    Your own clips by a list" in printed
+    assert re.search(r"\n    root \[train\] \[val\].*\[twice\]\n", printed)
 
 
 def test_help_is_answered_without_importing_torch() -> None:

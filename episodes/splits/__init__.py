@@ -1,0 +1,20 @@
+"""Which classes and videos make up the train, val and test splits of a benchmark; your own clips as a benchmark.
+
+:class:`Folder` reads a folder of class folders, :class:`Table` a CSV, parquet or JSON list of files and labels.
+"""
+
+from episodes.splits.asked import query_split, support_split
+from episodes.splits.folder import Folder
+from episodes.splits.split import Benchmark, BenchmarkSource, Split, refuse_shared
+from episodes.splits.table import Table
+
+__all__ = [
+    "Benchmark",
+    "BenchmarkSource",
+    "Folder",
+    "Split",
+    "Table",
+    "query_split",
+    "refuse_shared",
+    "support_split",
+]
