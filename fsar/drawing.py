@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-INK, PATH, COSTS = "#222222", "Blues", "Greys_r"
+from fsar.alignment.maps import Cells
+
+INK, PATH, COSTS, LINE = "#222222", "Blues", "Greys_r", "#c2410c"
+LINES: Mapping[str, Any] = {"solid": "-", "dashed": (0, (4, 2))}
 
 
 def strip(figure: Figure, matrix: Axes, clip: np.ndarray, vertical: bool) -> None:
@@ -56,16 +60,47 @@ def panel(
     return axes
 
 
-def draw(query: np.ndarray, support: np.ndarray, cost: Tensor, path: Tensor, title: str) -> Figure:
-    """The whole picture, from clips ``(t h w c)`` and matrices ``(t u)``."""
+def trace(axes: Axes, paths: Mapping[str, Cells]) -> None:
+    """Every path as a thin line of its own kind over its matrix."""
+    for cells, style in zip(paths.values(), LINES.values(), strict=False):
+        rows, columns = zip(*cells, strict=True)
+        axes.plot(columns, rows, color=LINE, linewidth=1.4, linestyle=style)
+
+
+def name_lines(paths: Mapping[str, Cells]) -> str:
+    """What the lines of :func:`trace` are, in words."""
+    return "; ".join(f"{kind}: best path, {visits}" for visits, kind in zip(paths, LINES, strict=False))
+
+
+def draw(
+    query: np.ndarray,
+    support: np.ndarray,
+    cost: Tensor,
+    path: Tensor,
+    title: str,
+    paths: Mapping[str, Cells] | None = None,
+) -> Figure:
+    """The whole picture.
+
+    Args:
+        query: ``(t h w c)``.
+        support: ``(u h w c)``.
+        cost: ``(t u)``.
+        path: ``(t u)``, soft if the metric is.
+        title: above it all.
+        paths: of an :class:`fsar.alignment.maps.AlignmentMap`: drawn as lines. Without any the dots stand alone.
+    """
     t, u = cost.shape
     width = 12.0
     figure = Figure(figsize=(width, width * (0.36 * t / u + 0.36 / u) + 1.5), dpi=110, facecolor="white")
     height = figure.get_size_inches()[1]
     panels = (
         panel(figure, 0.09, cost, COSTS, "cost of every pair of frames (dark: alike)"),
-        panel(figure, 0.59, path, PATH, "path: how much every pair is matched"),
+        panel(figure, 0.59, path, PATH, "path: how much every pair is matched" + adding(path)),
     )
+    if paths:
+        panels[1].set_xlabel(f"{panels[1].get_xlabel()}\n{name_lines(paths)}", fontsize=9)
+        trace(panels[1], paths)
     for axes in panels:
         strip(figure, axes, query, vertical=True)
         strip(figure, axes, support, vertical=False)
@@ -76,9 +111,16 @@ def draw(query: np.ndarray, support: np.ndarray, cost: Tensor, path: Tensor, tit
     return figure
 
 
-def draw_matrix(query: np.ndarray, support: np.ndarray, values: Tensor, colours: str) -> Figure:
+def adding(path: Tensor) -> str:
+    """What to add to the words on a path ``(t u)`` that is the sum of two."""
+    return " (sum of both directions, at most 2)" if float(path.max()) > 1 + 1e-4 else ""
+
+
+def draw_matrix(
+    query: np.ndarray, support: np.ndarray, values: Tensor, colours: str, paths: Mapping[str, Cells] | None = None
+) -> Figure:
     """One matrix ``(t u)`` with the frames of the clips ``(t h w c)`` along its sides and nothing around it, on a
-    transparent ground: for pages that are narrow, or dark."""
+    transparent ground: for pages that are narrow, or dark. The ``paths``, if any, are lines over it."""
     t, u = values.shape
     inch, margin = 0.54, 0.06  # side of a cell, and of the gap around it in cells
     across, up = u + 1 + 2 * margin, t + 1 + 2 * margin
@@ -86,6 +128,7 @@ def draw_matrix(query: np.ndarray, support: np.ndarray, values: Tensor, colours:
     axes = panel(figure, (1 + margin) / across, values, colours, "", u / across, margin / up)
     strip(figure, axes, query, vertical=True)
     strip(figure, axes, support, vertical=False)
+    trace(axes, paths or {})
     return figure
 
 

@@ -121,6 +121,14 @@ class CostAlignment(Alignment):
             (gradient,) = torch.autograd.grad(self.align(leaf, mask).sum(), leaf)
         return gradient if mask is None else gradient.masked_fill(~mask, 0)
 
+    def best_paths(self, cost: Tensor) -> dict[str, Tensor]:
+        """The cheapest path in order of time through frame costs ``(... t u)``, by what it must visit: one, or one for
+        each direction, as ``(... t u)`` that is 1 where it passes and 0 elsewhere.
+
+        None for a metric that knows no order: what it matches is no path.
+        """
+        return {}
+
     def path(
         self,
         query: Tensor,

@@ -74,6 +74,10 @@ class FrameToFrame(CostAlignment):
         matched = cost.gather(-1, column.expand(cost.shape[:-1])[..., None])[..., 0]
         return require_finite((matched * (row < rows)).sum(-1), cost)
 
+    def best_paths(self, cost: Tensor) -> dict[str, Tensor]:
+        """See :meth:`fsar.alignment.base.CostAlignment.best_paths`: the only one there is."""
+        return {"by place in time": self.assignment(cost)}
+
 
 class MeanCost(CostAlignment):
     """``mean_{t,u} cost``: every frame against every frame.

@@ -42,6 +42,10 @@ class DTW(CostAlignment):
         """``(... t u)`` to ``(...)``."""
         return solve_pairs(cost, mask, _solve_hard)
 
+    def best_paths(self, cost: Tensor) -> dict[str, Tensor]:
+        """See :meth:`fsar.alignment.base.CostAlignment.best_paths`."""
+        return {"from end to end": self.assignment(cost)}
+
 
 class SoftDTW(CostAlignment):
     """DTW with the soft minimum: ``-λ log Σ_paths exp(-Σ_path cost / λ)``.
@@ -70,6 +74,10 @@ class SoftDTW(CostAlignment):
     def align(self, cost: Tensor, mask: Tensor | None = None) -> Tensor:
         """``(... t u)`` to ``(...)``."""
         return solve_pairs(cost, mask, partial(_solve_soft, temperature=self.temperature))
+
+    def best_paths(self, cost: Tensor) -> dict[str, Tensor]:
+        """See :meth:`fsar.alignment.base.CostAlignment.best_paths`: that of :class:`DTW`."""
+        return DTW().best_paths(cost)
 
 
 class SoftDTWDivergence(SoftDTW):

@@ -64,6 +64,27 @@ class OTAM(CostAlignment):
         """``(... t u)`` to ``(...)``."""
         return otam(cost, self.temperature, self.bidirectional, self.boundary, mask)
 
+    def best_paths(self, cost: Tensor) -> dict[str, Tensor]:
+        """See :meth:`fsar.alignment.base.CostAlignment.best_paths`."""
+        found = {"every frame of the class once": cheapest_rows(cost)}
+        if self.bidirectional:
+            found["every frame of the clip once"] = cheapest_rows(cost.mT).mT
+        return found
+
+
+def cheapest_rows(cost: Tensor) -> Tensor:
+    """The cheapest path through costs ``(... t u)`` that visits every column once, from any row to any row, and goes
+    from column to column down by one row or by none; by one where both cost the same. ``(... t u)`` of 1 and 0."""
+    sums, came = cost[..., 0], []
+    for column in cost.unbind(-1)[1:]:
+        above = F.pad(sums[..., :-1], (1, 0), value=torch.inf)
+        came.append((above <= sums).long())
+        sums = column + torch.minimum(above, sums)
+    rows = [sums.argmin(-1, keepdim=True)]
+    for steps in reversed(came):
+        rows.append(rows[-1] - steps.gather(-1, rows[-1]))
+    return torch.zeros_like(cost).scatter(-2, torch.stack(rows[::-1], -1), 1.0)
+
 
 def otam(
     cost: Tensor,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from fsar.alignment.maps import Cells
 from fsar.reporting.classes import Rows
 
 
@@ -31,6 +33,8 @@ class Match:
         role: what the class is to the query, in words.
         shots: JPEG frames ``(k t)`` of its first support clips.
         cost: ``[t][u]``, None for a method that matches no frames; and ``path`` likewise.
+        lines: the best path of each direction, by what it visits; empty where there is no path to speak of.
+        concentration: see :class:`fsar.alignment.maps.AlignmentMap`.
     """
 
     name: str
@@ -38,6 +42,8 @@ class Match:
     shots: list[list[str]]
     cost: list[list[float]] | None
     path: list[list[float]] | None
+    lines: Mapping[str, Cells] = field(default_factory=dict)
+    concentration: float | None = None
 
     @property
     def most(self) -> float:
@@ -47,12 +53,6 @@ class Match:
     def depth(self, share: float) -> float:
         """Strength of the colour of a matched pair."""
         return share / self.most
-
-    @property
-    def line(self) -> list[tuple[int, int]]:
-        """Every query frame with a clear match, twice the average of its row, and the support frame of that match."""
-        rows = enumerate(self.path or [])
-        return [(i, row.index(max(row))) for i, row in rows if max(row) >= 2 * sum(row) / len(row) > 0]
 
 
 @dataclass(frozen=True)

@@ -137,7 +137,8 @@ def make_card(predictor: Predictor, sampler: EpisodeSampler, rows: Rows, chosen:
         found = answer.alignments.get(name)
         shots = [jpegs(predictor.frames(clip)) for clip in support[name][:SHOTS_SHOWN]]
         cost, path = (found.cost.tolist(), found.path.tolist()) if found else (None, None)
-        matches.append(Match(name, role, shots, cost, path))
+        lines, sure = (found.paths, found.concentration) if found else ({}, None)
+        matches.append(Match(name, role, shots, cost, path, lines, sure))
     metric = next(iter(answer.alignments.values())).metric if answer.alignments else ""
     frames = jpegs(predictor.frames(query))
     return Card(chosen.kind, number, truth, rows.video[chosen.row], answer.ranking, frames, matches, metric)

@@ -178,4 +178,4 @@ def draw_alignment(learner: Learner, bank: VideoBank, data: EpisodicDataModule, 
     answer = "named right" if guess == label else f"taken for {names[guess]}"
     title = f"{names[label]}: {answer} ({float(probabilities[guess]):.0%})"
     title += f"; above, the first of {len(shots)} support clips" if len(shots) > 1 else ""
-    return draw(seen, shown, found[0].cost, found[0].path, title)
+    return draw(seen, shown, found[0].cost, found[0].path, title, found[0].paths)

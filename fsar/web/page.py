@@ -149,7 +149,7 @@ class Desk:
         if found is None or name not in found["maps"]:
             return no_map_html()
         try:
-            return maps_html(self.reader.pictures(found, name), found["metric"], name)
+            return maps_html(self.reader.pictures(found, name), found["matched"][name], name)
         except Refused as error:
             return error_html(str(error))
 
@@ -174,7 +174,7 @@ def verdict_html(found: Found) -> str:
     )
 
 
-def maps_html(files: tuple[bytes, bytes], metric: str, name: str) -> str:
+def maps_html(files: tuple[bytes, bytes], matched: str, name: str) -> str:
     """Costs and path, side by side where there is room."""
     titles = ("Cost of every pair of frames (dark: alike)", "Path: how much every pair is matched")
     figures = "".join(
@@ -183,8 +183,8 @@ def maps_html(files: tuple[bytes, bytes], metric: str, name: str) -> str:
         for file, title in zip(files, titles, strict=True)
     )
     return (
-        f'<div class="fsar"><div class="maps">{figures}</div><p class="small">{escape(metric)}: down the side the clip '
-        f"to name, along the top the first clip of {escape(name)}; with several clips of a class their mean is "
+        f'<div class="fsar"><div class="maps">{figures}</div><p class="small">{escape(matched)}. Down the side the '
+        f"clip to name, along the top the first clip of {escape(name)}; with several clips of a class their mean is "
         "compared.</p></div>"
     )
 

@@ -46,6 +46,8 @@ class Found(TypedDict):
     explanation: str
     metric: str
     maps: dict[str, tuple[np.ndarray, np.ndarray]]
+    paths: dict[str, dict[str, Any]]
+    matched: dict[str, str]
     query: np.ndarray
     support: dict[str, np.ndarray]
 
@@ -220,6 +222,8 @@ def answer(predictor: Any, support: dict[str, list[str]], query: str) -> Found:
     Raises:
         VideoError, ValueError: as the predictor.
     """
+    from fsar.drawing import name_lines
+
     found = predictor.predict(support, [query])[0]
     maps = found.alignments
     return {
@@ -230,21 +234,25 @@ def answer(predictor: Any, support: dict[str, list[str]], query: str) -> Found:
         "explanation": found.threshold.explain(),
         "metric": next((one.metric for one in maps.values()), ""),
         "maps": {name: (one.cost.numpy(), one.path.numpy()) for name, one in maps.items()},
+        "paths": {name: dict(one.paths) for name, one in maps.items()},
+        "matched": {name: f"{one.describe(name)}. {name_lines(one.paths)}" for name, one in maps.items()},
         "query": predictor.frames(query),
         "support": {name: predictor.frames(support[name][0]) for name in maps},
     }
 
 
-def pictures(_: Any, query: np.ndarray, support: np.ndarray, cost: np.ndarray, path: np.ndarray) -> tuple[bytes, bytes]:
-    """PNG of the costs and of the path, with the frames along their sides."""
+def pictures(
+    _: Any, query: np.ndarray, support: np.ndarray, cost: np.ndarray, path: np.ndarray, paths: dict[str, Any]
+) -> tuple[bytes, bytes]:
+    """PNG of the costs and of the path, with the frames along their sides and the best ``paths`` as lines."""
     import torch
 
     from fsar.drawing import COSTS, PATH, draw_matrix
 
     files = []
-    for values, colours in ((cost, COSTS), (path, PATH)):
+    for values, colours, lines in ((cost, COSTS, {}), (path, PATH, paths)):
         file = io.BytesIO()
-        draw_matrix(query, support, torch.from_numpy(values), colours).savefig(file)
+        draw_matrix(query, support, torch.from_numpy(values), colours, lines).savefig(file)
         files.append(file.getvalue())
     return files[0], files[1]
 
@@ -274,7 +282,7 @@ class Reader:
 
     def pictures(self, found: Found, name: str) -> tuple[bytes, bytes]:
         """The costs and the path of a query with a class, as PNG."""
-        arrays = (found["query"], found["support"][name], *found["maps"][name])
+        arrays = (found["query"], found["support"][name], *found["maps"][name], found["paths"][name])
         return self._ask("Drawing the map", pictures, self.limits.answer_seconds, *arrays)
 
     def _ask(self, what: str, function: Callable[..., Any], seconds: float, *args: Any) -> Any:

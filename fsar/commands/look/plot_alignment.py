@@ -8,7 +8,8 @@
 
 With ``--run``, features and metric are those of a trained run; the support's class is its folder's name.
 ``--encoder`` holds the arguments of an ``ImageEncoder``; without it a frame's feature is its 16 x 16 thumbnail.
-The path is the gradient of the metric's cost; a metric in both directions adds two paths.
+The path is the gradient of the metric's cost; a metric in both directions adds two paths. The best ordered path of each
+direction is a thin line over it, where the order of the frames matters.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from episodes.frames import SegmentCentre
 from episodes.splits import Split
 from episodes.video import probe, read_frames
 from fsar.alignment import Alignment, CostAlignment
+from fsar.alignment.maps import alignment_maps
 from fsar.commands.look.check_alignment import build, json_text
 from fsar.drawing import draw
 from fsar.terminal.failure import Options, one_message
@@ -85,9 +87,9 @@ def main(args: list[str]) -> None:
         parser.error(f"{type(metric).__name__} has no frame costs, so no path to draw; take a CostAlignment.")
     clips = [frames_of(path, arguments.frames) for path in (arguments.query, arguments.support)]
     query, support = (x[None] for x in features or [features_of(clip, arguments.encoder) for clip in clips])
-    cost, path = metric.cost(query, support)[0, 0], metric.path(query, support)[0, 0]
+    found = alignment_maps(metric, query, support)[0][0]
     value = -float(metric(query, support))
     names = " and ".join(f"{Path(p).parent.name[:40]}/{Path(p).stem}" for p in (arguments.query, arguments.support))
-    figure = draw(clips[0], clips[1], cost, path, f"{type(metric).__name__}, {names}: cost {value:.2f}")
+    figure = draw(clips[0], clips[1], found.cost, found.path, f"{found.metric}, {names}: cost {value:.4g}", found.paths)
     figure.savefig(arguments.out)
     print(arguments.out)

@@ -13,7 +13,6 @@ from typing import Any
 from episodes.listing import class_folders, resolve_names
 from episodes.splits import query_split, support_split
 from episodes.video import limits
-from fsar.alignment.maps import AlignmentMap
 from fsar.inference.answer import Answer, Answers
 from fsar.inference.predictor import named
 from fsar.terminal.config_files import read_yaml
@@ -135,14 +134,8 @@ def describe(answer: Answer) -> str:
         lines.append(f"  {probability:6.1%}  {name:{width}}  {bar}".rstrip())
     best = answer.ranking[0][0]
     if best in answer.alignments:
-        lines.append(f"  {matched(answer.alignments[best])} of {best}")
+        lines.append(f"  {answer.alignments[best].describe(best)}")
     return "\n".join(lines)
-
-
-def matched(found: AlignmentMap) -> str:
-    """For every frame of the query the frame of the class that it is matched with most, both counted from 1."""
-    pairs = [f"{i}-{j + 1}" for i, j in enumerate(found.path.argmax(-1).tolist(), 1)]
-    return f"{found.metric} matches frames {' '.join(pairs)}"
 
 
 def report(answers: Answers, support: dict[str, int], notes: Sequence[str] = ()) -> dict[str, Any]:
