@@ -6,11 +6,12 @@ import itertools
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from fsar.alignment import DTW, OTAM, BiMHM, FrameMean, FrameToFrame, SoftDTW, WeightedSum
 from fsar.alignment.base import CostAlignment
 from fsar.alignment.maps import AlignmentMap, alignment_maps
-from fsar.drawing import draw
+from fsar.drawing import trace
 
 ORDERED = {
     "OTAM": OTAM(),
@@ -53,11 +54,11 @@ def test_every_line_that_is_drawn_runs_forward(name: str) -> None:
     drawn = 0
     for t, u in ((8, 8), (8, 5), (6, 8)):
         walk = torch.randn(max(t, u), 16).cumsum(0)  # a clip that moves on
-        maps = alignment_maps(metric, walk[None, :t] + 0.3 * torch.randn(4, t, 16), walk[None, :u].clone())
+        maps = alignment_maps(metric, walk[None, :t] + 0.3 * torch.randn(2, t, 16), walk[None, :u].clone())
         for (found,) in maps:
-            clip = torch.zeros(max(t, u), 8, 8, 3, dtype=torch.uint8).numpy()
-            figure = draw(clip[:t], clip[:u], found.cost, found.path, "a title", found.paths)
-            lines = figure.axes[1].lines
+            axes = Figure().add_subplot()
+            trace(axes, found.paths)
+            lines = axes.lines
             assert len(lines) == len(found.paths)
             drawn += len(lines)
             for line in lines:

@@ -33,7 +33,7 @@ def test_the_command_ranks_every_clip(
         line for line in lines if line.startswith(str(clips / "class_1"))
     ]
     assert sum(bool(re.match(r" +\d+\.\d%  class [012]", line)) for line in lines) == 15
-    said = r"  OTAM matches frames ((\d-\d )+of class_\d in order|with those of class_\d in no clear order)"
+    said = r"  OTAM matches frames ((\d-\d )+of class \d in order|with those of class \d in no clear order)"
     assert sum(bool(re.match(said, line)) for line in lines) == 5
     assert lines[-1].startswith("A clip is called unlike all when")
 
