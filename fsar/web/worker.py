@@ -242,7 +242,12 @@ def answer(predictor: Any, support: dict[str, list[str]], query: str) -> Found:
 
 
 def pictures(
-    _: Any, query: np.ndarray, support: np.ndarray, cost: np.ndarray, path: np.ndarray, paths: dict[str, Any]
+    _: Any,
+    query: np.ndarray,
+    support: np.ndarray,
+    cost: np.ndarray,
+    path: np.ndarray,
+    paths: dict[str, Any] | None = None,
 ) -> tuple[bytes, bytes]:
     """PNG of the costs and of the path, with the frames along their sides and the best ``paths`` as lines."""
     import torch
@@ -250,7 +255,7 @@ def pictures(
     from fsar.drawing import COSTS, PATH, draw_matrix
 
     files = []
-    for values, colours, lines in ((cost, COSTS, {}), (path, PATH, paths)):
+    for values, colours, lines in ((cost, COSTS, None), (path, PATH, paths)):
         file = io.BytesIO()
         draw_matrix(query, support, torch.from_numpy(values), colours, lines).savefig(file)
         files.append(file.getvalue())
