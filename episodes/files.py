@@ -22,7 +22,7 @@ def write_atomically(path: str | Path) -> Iterator[Path]:
     """Put a file in its place in one step: a reader finds the former one or the new one, never a part.
 
     >>> with write_atomically("results.json") as part:
-    ...     part.write_text(text)
+    ...     _ = part.write_text("{}")
 
     ``part`` is a new empty file in the same folder, so that the step is a rename whatever file systems there are. Its
     name is this process's alone and ends in ``.part``: what goes by a file's suffix (``np.save``, ``Image.save``) is

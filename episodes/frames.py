@@ -92,6 +92,10 @@ class Span(NamedTuple):
     Frame ``i`` is shown at ``i / fps``. It belongs to the span when that lies in ``[start, end)``, where half a
     millisecond is forgiven on either side: people write seconds to three digits. Spans that follow one another so
     share no frame and leave none out.
+
+    Examples:
+        >>> Span(2.5, 4.0).frames(frames=100, fps=10.0)
+        range(25, 40)
     """
 
     start: float = 0.0
@@ -144,6 +148,15 @@ class FrameSampler:
     Args:
         short: what happens when a video has fewer than ``t`` frames. ``repeat_last``: all of them, then the last one
             again; ``loop``: all of them, then from the start; ``error``: a ValueError.
+
+    Examples:
+        >>> class First(FrameSampler):
+        ...     def choose(self, frames, t, generator, fps):
+        ...         return np.arange(t)
+        >>> First()(frames=100, t=4).tolist()
+        [0, 1, 2, 3]
+        >>> First(short='loop')(frames=3, t=8).tolist()  # a video shorter than the clip
+        [0, 1, 2, 0, 1, 2, 0, 1]
     """
 
     random: bool = False
@@ -188,7 +201,12 @@ class FrameSampler:
 
 
 class SegmentRandom(FrameSampler):
-    """One random frame from each of ``t`` segments; see :func:`segment_random`. The usual choice for training."""
+    """One random frame from each of ``t`` segments; see :func:`segment_random`. The usual choice for training.
+
+    Examples:
+        >>> SegmentRandom()(frames=100, t=4, generator=np.random.default_rng(0)).tolist()
+        [15, 31, 51, 75]
+    """
 
     random = True
 
@@ -199,7 +217,12 @@ class SegmentRandom(FrameSampler):
 
 
 class SegmentCentre(FrameSampler):
-    """The centre of each of ``t`` segments; see :func:`segment_centre`. Ours, the default for tests: no randomness."""
+    """The centre of each of ``t`` segments; see :func:`segment_centre`. Ours, the default for tests: no randomness.
+
+    Examples:
+        >>> SegmentCentre()(frames=100, t=4).tolist()
+        [12, 37, 62, 87]
+    """
 
     def choose(self, frames: int, t: int, generator: np.random.Generator | None, fps: float) -> Indices:
         """See :func:`segment_centre`."""
@@ -207,7 +230,12 @@ class SegmentCentre(FrameSampler):
 
 
 class UniformLinspace(FrameSampler):
-    """First to last frame, evenly; see :func:`uniform_linspace`."""
+    """First to last frame, evenly; see :func:`uniform_linspace`.
+
+    Examples:
+        >>> UniformLinspace()(frames=100, t=4).tolist()
+        [0, 33, 66, 99]
+    """
 
     def choose(self, frames: int, t: int, generator: np.random.Generator | None, fps: float) -> Indices:
         """See :func:`uniform_linspace`."""
@@ -220,6 +248,10 @@ class TrimmedLinspace(FrameSampler):
     Args:
         random: draw both ends (training), or keep to the second frame and the last but one (test).
         short: see :class:`FrameSampler`.
+
+    Examples:
+        >>> TrimmedLinspace()(frames=100, t=4).tolist()
+        [1, 33, 65, 98]
     """
 
     def __init__(self, random: bool = False, short: Short = "repeat_last") -> None:
@@ -240,6 +272,10 @@ class DenseSpan(FrameSampler):
         random: draw where the span starts (training), or start half-way (test).
         short: see :class:`FrameSampler`.
         truncate: cut places between two frames down, as released, instead of taking the nearest frame.
+
+    Examples:
+        >>> DenseSpan(rate=8)(frames=100, t=4, fps=24.0).tolist()
+        [18, 37, 55, 74]
     """
 
     def __init__(

@@ -96,6 +96,13 @@ class EpisodeSampler:
 
     Raises:
         ValueError: when the split cannot give such episodes; the message says what it has and what would help.
+
+    Examples:
+        >>> sampler = EpisodeSampler([0, 0, 0, 1, 1, 1, 2, 2, 2], ways=2, shots=1, queries=2, seed=0)
+        >>> sampler.episodes([7]).support  # (e s) numbers of videos; the same on every machine
+        array([[0, 4]])
+        >>> bool((sampler.episodes([3, 7]).query[1] == sampler.episodes([7]).query[0]).all())
+        True
     """
 
     def __init__(
@@ -191,6 +198,10 @@ class StridedSampler(DistributedSampler[int]):
 
     Raises:
         ValueError: when there are fewer items than processes.
+
+    Examples:
+        >>> [list(StridedSampler(range(5), rank, world=2)) for rank in (0, 1)]
+        [[0, 2, 4], [1, 3]]
     """
 
     def __init__(self, items: Sequence[int], rank: int = 0, world: int = 1, renumber: bool = False) -> None:

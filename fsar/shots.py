@@ -16,6 +16,12 @@ def shot_mean(support: Tensor, labels: Tensor, ways: int) -> Tensor:
 
     Returns:
         ``(... n *)``.
+
+    Examples:
+        >>> support, labels = torch.tensor([[1.0], [3.0], [8.0]]), torch.tensor([0, 0, 1])
+        >>> shot_mean(support, labels, ways=2)
+        tensor([[2.],
+                [8.]])
     """
     shots, rest = divmod(labels.shape[-1], ways)
     if not rest and bool((labels == torch.arange(ways, device=labels.device).repeat_interleave(shots)).all()):
@@ -33,6 +39,12 @@ def shot_groups(support: Tensor, labels: Tensor, ways: int) -> Tensor:
 
     Raises:
         ValueError: when the classes have different numbers of shots.
+
+    Examples:
+        >>> support, labels = torch.tensor([[1.0], [2.0], [3.0], [4.0]]), torch.tensor([0, 1, 0, 1])
+        >>> shot_groups(support, labels, ways=2).squeeze(-1)  # (n k)
+        tensor([[1., 3.],
+                [2., 4.]])
     """
     shots, rest = divmod(labels.shape[-1], ways)
     order = labels.argsort(dim=-1, stable=True)
@@ -46,7 +58,13 @@ def shot_groups(support: Tensor, labels: Tensor, ways: int) -> Tensor:
 
 
 def take_clips(clips: Tensor, index: Tensor) -> Tensor:
-    """``(... v *)`` and ``(... s)`` -> ``(... s *)``: the clips that ``index`` names along the clip axis."""
+    """``(... v *)`` and ``(... s)`` -> ``(... s *)``: the clips that ``index`` names along the clip axis.
+
+    Examples:
+        >>> take_clips(torch.tensor([[10.0], [11.0], [12.0]]), torch.tensor([2, 0]))
+        tensor([[12.],
+                [10.]])
+    """
     trailing = clips.dim() - index.dim()
     index = index[(...,) + (None,) * trailing].expand(*index.shape, *clips.shape[index.dim() :])
     return clips.gather(index.dim() - 1 - trailing, index)

@@ -30,6 +30,13 @@ class Alignment(nn.Module):
 
     Subclass it and write :meth:`forward` to plug in a metric of your own; name the class by ``class_path`` in YAML or
     hand the object over in Python. If it is enough to look at the frame costs, subclass :class:`CostAlignment`.
+
+    Examples:
+        >>> class Last(Alignment):  # the last frames alone
+        ...     def forward(self, query, support, query_mask=None, support_mask=None):
+        ...         return query[..., -1, :] @ support[..., -1, :].mT
+        >>> Last()(torch.eye(2)[None], torch.eye(2)[None])
+        tensor([[1.]])
     """
 
     merges_shots: bool = False
@@ -64,6 +71,16 @@ class CostAlignment(Alignment):
 
     Args:
         cost: how unlike two frames are; the published cosine when not given.
+
+    Examples:
+        >>> class Diagonal(CostAlignment):
+        ...     def align(self, cost, mask=None):
+        ...         return cost.diagonal(dim1=-2, dim2=-1).sum(-1)
+        >>> query, support = torch.rand(3, 8, 512), torch.rand(5, 8, 512)  # (q t d), (n u d)
+        >>> Diagonal()(query, support).shape  # (q n) similarities
+        torch.Size([3, 5])
+        >>> Diagonal().path(query, support).shape  # (q n t u)
+        torch.Size([3, 5, 8, 8])
     """
 
     def __init__(self, cost: PairwiseCost | None = None) -> None:

@@ -14,7 +14,16 @@ from fsar.alignment.finite import check_lengths
 
 
 class PairwiseCost(nn.Module):
-    """Every query frame against every support frame; lower is more alike."""
+    """Every query frame against every support frame; lower is more alike.
+
+    Examples:
+        >>> from fsar.alignment import OTAM
+        >>> class Manhattan(PairwiseCost):
+        ...     def forward(self, query, support):
+        ...         return torch.cdist(query[..., :, None, :, :], support[..., None, :, :, :], p=1)
+        >>> OTAM(cost=Manhattan())(torch.rand(3, 8, 16), torch.rand(5, 8, 16)).shape
+        torch.Size([3, 5])
+    """
 
     def forward(self, query: Tensor, support: Tensor) -> Tensor:
         """Frame costs of every (query, support) pair.
@@ -39,6 +48,12 @@ class CosineCost(PairwiseCost):
 
     Args:
         epsilon: added to the product of the norms; 0.01 is what published numbers depend on, 0 the plain cosine.
+
+    Examples:
+        >>> frames = torch.eye(2)[None]  # one clip of two orthogonal frames
+        >>> CosineCost(epsilon=0.0)(frames, frames)
+        tensor([[[[0., 1.],
+                  [1., 0.]]]])
     """
 
     def __init__(self, epsilon: float = 0.01) -> None:
@@ -63,6 +78,12 @@ class SquaredEuclideanCost(PairwiseCost):
 
     Expanded as ``|x|² + |y|² - 2 <x, y>`` (one matrix product, memory of the costs alone) and clamped at 0. Near-equal
     long vectors therefore lose digits: with float32 the error is about ``1e-7 |x|²``.
+
+    Examples:
+        >>> frames = torch.tensor([[[0.0], [3.0]]])
+        >>> SquaredEuclideanCost()(frames, frames)
+        tensor([[[[0., 9.],
+                  [9., 0.]]]])
     """
 
     def forward(self, query: Tensor, support: Tensor) -> Tensor:

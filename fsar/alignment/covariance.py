@@ -55,6 +55,11 @@ class AlphaDistance(Alignment):
         channels: d of the class tokens; 256 in the paper.
         frames: t of the query.
         support_frames: u of the support; t when not given.
+
+    Examples:
+        >>> query, support = torch.rand(3, 4, 136 + 16), torch.rand(5, 4, 136 + 16)  # descriptor and class token
+        >>> AlphaDistance(channels=16, frames=4)(query, support).shape
+        torch.Size([3, 5])
     """
 
     def __init__(self, channels: int, frames: int = 8, support_frames: int | None = None) -> None:

@@ -29,6 +29,11 @@ class TRX(Alignment):
         cardinalities: frames in a tuple, one attention for each.
         width: D, channels of keys and values.
         dropout: on the frames with their positions, while training.
+
+    Examples:
+        >>> metric = TRX(channels=16, width=8)  # it compares all shots of a class at once
+        >>> metric(torch.rand(3, 8, 16), torch.rand(5, 2, 8, 16)).shape  # (q t d), (n k u d) -> (q n)
+        torch.Size([3, 5])
     """
 
     merges_shots = True

@@ -28,6 +28,11 @@ class FrameMean(Alignment):
 
     Args:
         cost: between mean frames; the plain cosine (epsilon 0) when not given.
+
+    Examples:
+        >>> clip = torch.rand(1, 8, 16)
+        >>> torch.allclose(FrameMean()(clip, clip), FrameMean()(clip, clip.flip(1)), atol=1e-5)  # blind to order
+        True
     """
 
     def __init__(self, cost: PairwiseCost | None = None) -> None:
@@ -61,6 +66,10 @@ class FrameToFrame(CostAlignment):
     Source: TA2N, Li et al. 2022, https://arxiv.org/abs/2107.04782, section 3.3, which matches so after its own warp of
     time; for t ≠ u, which is undefined there, the support frame at the same relative time is ours.
     Cost: t. Sees order: yes (same shuffle of both clips unseen). Symmetric: for t = u.
+
+    Examples:
+        >>> FrameToFrame().align(torch.tensor([[1.0, 9.0], [9.0, 2.0]]))
+        tensor(3.)
     """
 
     def align(self, cost: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -84,6 +93,10 @@ class MeanCost(CostAlignment):
 
     Source: folklore; with the plain cosine it is one minus the product of the mean unit frames.
     Cost: t u. Sees order: no. Symmetric: yes.
+
+    Examples:
+        >>> MeanCost().align(torch.tensor([[1.0, 3.0], [5.0, 7.0]]))
+        tensor(4.)
     """
 
     def align(self, cost: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -106,6 +119,10 @@ class MeanHausdorff(CostAlignment):
 
     Raises:
         ValueError: when the temperature is negative.
+
+    Examples:
+        >>> MeanHausdorff().align(torch.tensor([[1.0, 3.0], [5.0, 7.0]]))
+        tensor(6.)
     """
 
     def __init__(self, temperature: float = 0.0, cost: PairwiseCost | None = None) -> None:
@@ -138,6 +155,10 @@ class BiMHM(MeanHausdorff):
     Args:
         temperature: 0 for the minimum; above, the soft minimum, in units of the cost.
         cost: frame costs; the published cosine when not given.
+
+    Examples:
+        >>> BiMHM().align(torch.tensor([[1.0, 3.0], [5.0, 7.0]]))
+        tensor(10.)
     """
 
     def align(self, cost: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -155,6 +176,10 @@ class Chamfer(MeanHausdorff):
     Args:
         temperature: 0 for the minimum; above, the soft minimum, in units of the cost.
         cost: frame costs; the published cosine when not given.
+
+    Examples:
+        >>> Chamfer().align(torch.tensor([[1.0, 3.0], [5.0, 7.0]]))
+        tensor(5.)
     """
 
     def align(self, cost: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -171,6 +196,10 @@ class Hausdorff(CostAlignment):
 
     Source: HyRSM, Wang et al. 2022, https://arxiv.org/abs/2204.13423, section 3.3, where it only motivates the mean.
     Cost: t u. Sees order: no. Symmetric: yes.
+
+    Examples:
+        >>> Hausdorff().align(torch.tensor([[1.0, 3.0], [5.0, 7.0]]))
+        tensor(5.)
     """
 
     def align(self, cost: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -193,6 +222,12 @@ class WeightedSum(Alignment):
 
     Raises:
         ValueError: when there are no parts, or not as many weights as parts, or some parts merge shots and some do not.
+
+    Examples:
+        >>> from fsar.alignment import OTAM
+        >>> metric = WeightedSum([OTAM(), FrameMean()], weights=[1.0, 0.5])
+        >>> metric(torch.rand(3, 8, 16), torch.rand(5, 8, 16)).shape
+        torch.Size([3, 5])
     """
 
     def __init__(self, parts: Sequence[Alignment], weights: Sequence[float] | None = None) -> None:

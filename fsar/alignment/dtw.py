@@ -36,6 +36,14 @@ class DTW(CostAlignment):
 
     Args:
         cost: frame costs; the published cosine when not given.
+
+    Examples:
+        >>> cost = torch.tensor([[0.0, 1.0, 4.0], [4.0, 1.0, 0.0]])
+        >>> DTW().align(cost)
+        tensor(1.)
+        >>> DTW().assignment(cost)  # the path
+        tensor([[1., 1., 0.],
+                [0., 0., 1.]])
     """
 
     def align(self, cost: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -61,6 +69,11 @@ class SoftDTW(CostAlignment):
 
     Raises:
         ValueError: when the temperature is not positive.
+
+    Examples:
+        >>> cost = torch.tensor([[0.0, 1.0, 4.0], [4.0, 1.0, 0.0]])
+        >>> SoftDTW(temperature=0.01).align(cost)  # almost DTW
+        tensor(0.9931)
     """
 
     def __init__(self, temperature: float = 0.5, cost: PairwiseCost | None = None) -> None:
@@ -87,6 +100,11 @@ class SoftDTWDivergence(SoftDTW):
 
     Source: Blondel, Mensch & Vert 2021, https://arxiv.org/abs/2010.08354, section 3.
     Cost: t u per pair, and t² and u² per clip. Sees order: yes. Symmetric: yes.
+
+    Examples:
+        >>> clip = torch.rand(1, 8, 16)
+        >>> bool(SoftDTWDivergence()(clip, clip).abs() < 1e-4)  # a clip is at no distance from itself
+        True
     """
 
     def forward(

@@ -42,6 +42,13 @@ class OTAM(CostAlignment):
 
     Raises:
         ValueError: when the temperature is not positive, or the boundary is neither of the two.
+
+    Examples:
+        >>> query, support = torch.rand(3, 8, 512), torch.rand(5, 8, 512)  # (q t d), (n u d)
+        >>> OTAM()(query, support).shape  # (q n) similarities
+        torch.Size([3, 5])
+        >>> OTAM().path(query, support).shape  # (q n t u): which frame was matched with which
+        torch.Size([3, 5, 8, 8])
     """
 
     def __init__(

@@ -27,6 +27,11 @@ class PatternTokens(Alignment):
         channels: d of the frame features.
         patterns: M; 50 to 80 in the paper.
         dropout: on the attention, while training.
+
+    Examples:
+        >>> metric = PatternTokens(channels=16, patterns=4)
+        >>> metric(torch.rand(3, 8, 16), torch.rand(5, 8, 16)).shape
+        torch.Size([3, 5])
     """
 
     def __init__(self, channels: int, patterns: int = 60, dropout: float = 0.1) -> None:

@@ -37,6 +37,11 @@ class OptimalTransport(CostAlignment):
 
     Raises:
         ValueError: when epsilon, iterations or unbalanced are not positive.
+
+    Examples:
+        >>> cost = 1.0 - torch.eye(3)
+        >>> OptimalTransport(epsilon=0.05).align(cost).round(decimals=3)  # every frame has its like
+        tensor(0.)
     """
 
     def __init__(

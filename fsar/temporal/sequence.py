@@ -130,7 +130,12 @@ class BlockStack(nn.Module):
 
 
 class SequenceTransformer(BlockStack):
-    """CLIP4Clip's seqTransf and ActionCLIP's Transf: ``blocks(v + P) + v``."""
+    """CLIP4Clip's seqTransf and ActionCLIP's Transf: ``blocks(v + P) + v``.
+
+    Examples:
+        >>> SequenceTransformer(channels=64)(torch.rand(3, 8, 64)).shape
+        torch.Size([3, 8, 64])
+    """
 
     def forward(self, frames: Tensor, mask: Tensor | None = None) -> Tensor:
         """``(... t d)`` and, for padded clips, ``mask (... t)`` -> ``(... t d)``."""
@@ -142,6 +147,10 @@ class SequenceLSTM(nn.Module):
 
     Args:
         channels: ``d``.
+
+    Examples:
+        >>> SequenceLSTM(channels=64)(torch.rand(3, 8, 64)).shape
+        torch.Size([3, 8, 64])
     """
 
     def __init__(self, channels: int) -> None:

@@ -25,6 +25,10 @@ class TPCM(nn.Module):
         hidden: width of the feed-forward part.
 
     3,152,384 weights for 512 channels.
+
+    Examples:
+        >>> TPCM(channels=64)(torch.rand(3, 8, 64), text=torch.rand(3, 64)).shape
+        torch.Size([3, 8, 64])
     """
 
     def __init__(self, channels: int, heads: int = 8, hidden: int = 2048) -> None:

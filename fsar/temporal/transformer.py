@@ -29,6 +29,10 @@ class TemporalTransformer(nn.Module):
         positions: number of learned positions added to the tokens, 0 for none as released.
         zero_init: start as the identity (both output projections are zero), so that a head on strong frozen features
             begins at their accuracy. Ours; the released code does not.
+
+    Examples:
+        >>> TemporalTransformer(channels=64)(torch.rand(3, 8, 64)).shape
+        torch.Size([3, 8, 64])
     """
 
     def __init__(

@@ -22,6 +22,10 @@ class ShiftConvolution(nn.Module):
         channels: ``d``.
         layout: "published": the released code reads ``(t d)`` as ``(d t)`` without transposing, which mixes time and
             channels; "correct" transposes.
+
+    Examples:
+        >>> ShiftConvolution(channels=64)(torch.rand(3, 8, 64)).shape
+        torch.Size([3, 8, 64])
     """
 
     def __init__(self, channels: int, layout: Literal["correct", "published"] = "correct") -> None:
@@ -52,6 +56,10 @@ class ClassTokenTransformer(nn.Module):
         depth: layers.
         heads: attention heads.
         dropout: in training.
+
+    Examples:
+        >>> ClassTokenTransformer(channels=64)(torch.rand(3, 8, 64)).shape
+        torch.Size([3, 1, 64])
     """
 
     def __init__(self, channels: int, frames: int = 8, depth: int = 6, heads: int = 8, dropout: float = 0.1) -> None:

@@ -1,0 +1,46 @@
+"""The examples in docstrings print what stands there."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = [file for package in ("episodes", "fsar") for file in sorted((ROOT / package).rglob("*.py"))]
+MODULES = [file.relative_to(ROOT) for file in FILES if ">>> " in file.read_text()]
+ILLUSTRATED = ("fsar.alignment", "fsar.temporal", "fsar.shots", "episodes.frames")
+"""Rooms whose every public class has an example, and where there are none, every function."""
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_examples_print_what_they_say(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # for those that write
+    name = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+    module = importlib.import_module(name)
+    result = doctest.testmod(module, extraglobs={"np": np, "torch": torch}, optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert result.attempted
+    assert not result.failed, "what is wrong stands above"
+
+
+def exported(module: ModuleType) -> dict[str, object]:
+    names = getattr(module, "__all__", None) or [name for name in vars(module) if not name.startswith("_")]
+    found = {name: getattr(module, name) for name in names}
+    classes = {name: part for name, part in found.items() if inspect.isclass(part)}
+    own = module.__name__
+    functions = {name: part for name, part in found.items() if inspect.isfunction(part) and part.__module__ == own}
+    return {name: part for name, part in classes.items() if part.__module__.startswith(own)} or functions
+
+
+@pytest.mark.parametrize("name", ILLUSTRATED)
+def test_every_part_has_an_example(name: str) -> None:
+    parts = exported(importlib.import_module(name))
+    assert parts
+    bare = [part for part, value in parts.items() if ">>> " not in (inspect.getdoc(value) or "")]
+    assert not bare, f"{name}: {bare} have no example in their docstrings"
