@@ -155,9 +155,12 @@ class EpisodicDataModule(LightningDataModule):
         """Looks at every video of the splits that ``fit``, ``validate`` or ``test`` reads, once.
 
         Raises:
+            ValueError: when there is nothing to validate.
             VideoError: when some cannot be read and ``skip_unreadable`` is false.
         """
         self.follow(getattr(getattr(self.trainer, "lightning_module", None), "framing", self.framing))
+        if stage == "validate" and not self.has_validation:
+            raise ValueError(f"split val of benchmark {self.load().name} has no classes: there is nothing to validate.")
         names = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ())
         new = {name: self.load().split(name) for name in names if name not in self.splits}
         for name in (name for name, split in new.items() if split.class_names):

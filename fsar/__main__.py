@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 from importlib import import_module
 
 from fsar.commands import COMMANDS, list_commands, suggest_command
+from fsar.commands.train.short_help import is_short, write_short
 
 HELP = f"""usage: fsar COMMAND [-c FILE ...] [--run FOLDER] [--key value ...]
 
@@ -26,7 +28,8 @@ examples:
   fsar fit  -c method/clip_fsar --model.alignment.help OTAM
   fsar predict --run runs/demo --support my_classes --query clip.mp4
 
-`fsar COMMAND --help` lists its options; `fsar fit ... --print_config` prints the configuration.
+`fsar COMMAND --help` lists its options, `fsar fit --help all` every one; `fsar fit ... --print_config` prints the
+configuration.
 """
 
 
@@ -53,7 +56,11 @@ def run(args: list[str]) -> int | None:
         print(__version__)
     elif args[0] == "--completion":
         import_module("fsar.commands.train.fit").main(args)
-    elif command := COMMANDS.get(args[0]):
+    elif (command := COMMANDS.get(args[0])) and command.named and is_short(args):
+        print(write_short(args[0], command.summary), end="")
+    elif command:
+        if os.getcwd() not in sys.path:
+            sys.path.insert(0, os.getcwd())  # a user's own classes, named by class_path
         module = import_module(f"fsar.commands.{command.module}")
         status = module.main(args if command.named else args[1:])
         return status if isinstance(status, int) else None

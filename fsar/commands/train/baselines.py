@@ -13,9 +13,7 @@ above 0. A difference whose 95 % interval leaves out zero is marked with a star.
 from __future__ import annotations
 
 import json
-import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -110,7 +108,9 @@ def encode(data: EpisodicDataModule, encoder: FrameEncoder, name: str) -> Encode
     return Encoded(split, torch.cat([method.frame_features(clips.to(device), 1) for _, clips in batches]))
 
 
-def family(encoder: FrameEncoder, texts: TextBank | None, train_classes: list[str]) -> dict[str, tuple[Method, Grid]]:
+def family(
+    encoder: FrameEncoder, texts: TextBank | None, train_classes: list[str] | None
+) -> dict[str, tuple[Method, Grid]]:
     """Methods without training by name, each with the grid that it is tuned on; the first is the reference."""
     blind: dict[str, tuple[Method, Grid]] = {
         "nearest neighbour": (NearestNeighbour(encoder), {}),
@@ -143,6 +143,34 @@ def learned(encoder: FrameEncoder) -> dict[str, tuple[Method, float]]:
         "CLIP4Clip, Transformer": (Clip4Clip(encoder, "transformer", init_from_text=False), 1e-4),
         "CLIP4Clip, Transformer, support": (Clip4Clip(encoder, "transformer", "support", init_from_text=False), 1e-4),
     }
+
+
+def choose(
+    data: EpisodicDataModule,
+    members: Mapping[str, tuple[Method, Grid]],
+    extra: Collection[str],
+    methods: Sequence[str] | None,
+    say: Callable[[str], None],
+) -> list[str]:
+    """Names of the methods to score: those asked for, else all but those that need a split without classes.
+
+    Raises:
+        ValueError: for a name that is not known, or whose split has no classes.
+    """
+    known = [*members, *extra]
+    if unknown := set(methods or ()) - set(known):
+        raise ValueError(f"methods: there is no {', '.join(sorted(unknown))}; there are {', '.join(known)}.")
+    needs = {"val": {name for name, (_, grid) in members.items() if grid}, "train": {"SimpleShot", *extra}}
+    for split, users in needs.items():
+        if data.load().split(split).class_names:
+            continue
+        why = "which hyper-parameters are chosen on" if split == "val" else "which is learned from"
+        told = f"split {split} of benchmark {data.load().name}, {why}, has no classes"
+        if asked := users & set(methods or ()):
+            raise ValueError(f"{told}: give it some, or leave {', '.join(sorted(asked))} out of --methods.")
+        say(f"{told}; left out: {', '.join(name for name in known if name in users)}")
+        known = [name for name in known if name not in users]
+    return [name for name in known if methods is None or name in methods]
 
 
 def train(method: Method, encoded: Encoded, data: EpisodicDataModule, steps: int, rate: float) -> None:
@@ -210,29 +238,22 @@ def run(
         say: takes the report.
     """
     encoder.eval()
-    members = family(encoder, texts, list(data.load().train.class_names))
+    members = family(encoder, texts, list(data.load().train.class_names) or None)
     extra = learned(encoder) if steps else {}
-    wanted = [*members, *extra] if methods is None else list(methods)
-    if unknown := set(wanted) - {*members, *extra}:
-        raise ValueError(
-            f"methods: there is no {', '.join(sorted(unknown))}; there are {', '.join([*members, *extra])}."
-        )
-    encoded = {name: encode(data, encoder, name) for name in ("val", "test")}
-    if {"SimpleShot", *extra} & set(wanted):
-        encoded["train"] = encode(data, encoder, "train")
+    wanted = choose(data, members, extra, methods, say)
+    tuned_ones = {name for name, (_, grid) in members.items() if grid}
+    uses = {"val": tuned_ones, "test": set(wanted), "train": {"SimpleShot", *extra}}
+    encoded = {name: encode(data, encoder, name) for name, users in uses.items() if users & set(wanted)}
     for name, (method, rate) in extra.items():
         if name in wanted:
             train(method, encoded["train"], data, steps, rate)
     if "SimpleShot" in wanted and isinstance(simple := members["SimpleShot"][0], SimpleShot):
         simple.fit(encoded["train"].features)
-    everything: dict[str, tuple[Method, Grid]] = {
-        **members,
-        **{name: (method, {}) for name, (method, _) in extra.items()},
-    }
+    everything: dict[str, tuple[Method, Grid]] = members | {name: (method, {}) for name, (method, _) in extra.items()}
     by_shots: dict[int, dict[str, Right]] = {}
     for k in shots:
         by_shots[k] = {}
-        for name in sorted(wanted, key=[*members, *extra].index):
+        for name in wanted:
             method, grid = everything[name]
             method.eval().to(encoded["test"].features.device)
             if grid:
@@ -251,8 +272,6 @@ def run(
 @one_message(program="fsar baselines")
 def main(args: list[str]) -> None:
     """Read the options, score, print, write."""
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # a user's own classes, named by class_path
     parser = Parser(prog="fsar baselines", description=__doc__)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.add_argument("-c", "--config", action="config", help="YAML with a section data:")

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from fsar.commands.train import fit
+from fsar.terminal.failure import Options
 
 RUN = Path("runs/demo")
 DATA = ["-c", "trainer", "-c", "data/shapes_motion"]
@@ -34,6 +35,7 @@ def fsar(*args: str) -> None:
 
 def main(args: list[str]) -> None:
     """Train unless it was done before, test everything, print the table."""
+    Options(__doc__, prog="fsar demo").parse_args(args)
     start = time.perf_counter()
     if not (RUN / "checkpoints" / "last.ckpt").is_file():
         fsar("fit", "--run", str(RUN), *DATA, "-c", "method/clip_fsar_tiny")

@@ -56,8 +56,10 @@ def main(args: list[str]) -> None:
     """Run the command line; any failure is one message and exit status 1, unless ``--debug``."""
     debug = "--debug" in args
     args = [a for a in args if a != "--debug"]
+    if args[-2:] == ["--help", "all"]:
+        args = args[:-1]  # without "all" it was answered before
     if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # a user's own classes, named by class_path
+        sys.path.insert(0, os.getcwd())  # a user's own classes, named by class_path; other processes start here
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # of calls that Lightning makes
     for message in NOISE:
         warnings.filterwarnings("ignore", message)

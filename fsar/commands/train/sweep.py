@@ -109,4 +109,5 @@ def main(args: list[str]) -> None:
     settings = list(product(own.ways, own.shots, own.inference or [None]))
     cli.datamodule.trainer = cli.trainer
     cli.trainer.strategy.connect(cli.model)  # as a test would; stored features are asked for by the encoder's hash
+    cli.model.trainer = cli.trainer
     run(cli.model.to(device), cli.datamodule, settings, out, own.split, cli.config.as_dict())
