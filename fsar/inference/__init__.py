@@ -3,7 +3,7 @@
 from fsar.alignment.maps import AlignmentMap, alignment_maps
 from fsar.inference.answer import Answer, Answers, ranked
 from fsar.inference.predictor import Predictor, bare, load
-from fsar.inference.threshold import Threshold, calibrate
+from fsar.inference.threshold import Threshold, bound
 
 __all__ = [
     "AlignmentMap",
@@ -13,7 +13,7 @@ __all__ = [
     "Threshold",
     "alignment_maps",
     "bare",
-    "calibrate",
+    "bound",
     "load",
     "ranked",
 ]

@@ -19,21 +19,43 @@ class Answer:
     Args:
         clip: its path.
         ranking: (class name, probability), the likeliest first.
-        similarity: to the most similar class, as a few-shot logit.
-        threshold: below which similarity a clip is unlike all classes.
+        similarities: to every class, as few-shot logits.
+        threshold: below which similarities a clip is unlike all classes.
         alignments: by class name; empty for a method that matches no frames.
     """
 
     clip: str
     ranking: tuple[tuple[str, float], ...]
-    similarity: float
+    similarities: Mapping[str, float]
     threshold: Threshold
     alignments: Mapping[str, AlignmentMap] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def unlike_all(self) -> bool:
         """Whether the clip is less similar to every class than the threshold asks."""
-        return self.similarity < self.threshold.value
+        return self.threshold.unlike_all(self.similarities)
+
+    @property
+    def similarity(self) -> float:
+        """To the most similar class."""
+        return max(self.similarities.values())
+
+    @property
+    def bound(self) -> float | None:
+        """Of the most similar class; None when it takes every clip."""
+        return self.threshold.bounds[max(self.similarities, key=self.similarities.__getitem__)]
+
+    @property
+    def note(self) -> str:
+        """What to say below the name of a clip that is unlike all, and how far to believe it; else ""."""
+        if not self.unlike_all:
+            return ""
+        check = self.threshold
+        return (
+            f"Less similar to every class than {check.promised:.0%} of the classes' own clips are: it may show none of "
+            f"them. Of the {check.foreign} support clips the check tells {check.refused} from the other classes"
+            + ("." if check.telling else ": do not rely on it.")
+        )
 
     def record(self) -> dict[str, Any]:
         """What JSON can hold: clip, ranking, similarity, unlike_all, and the alignment with the likeliest class."""
@@ -42,6 +64,7 @@ class Answer:
             "clip": self.clip,
             "ranking": [{"class": name, "probability": round(p, 6)} for name, p in self.ranking],
             "similarity": round(self.similarity, 6),
+            "bound": None if self.bound is None else round(self.bound, 6),
             "unlike_all": self.unlike_all,
             "alignment": None if best is None else best.record(),
         }

@@ -26,7 +26,7 @@ from fsar.build import build_method, device_of
 from fsar.encoders.by_name import USUAL, encoder_by_name, split_name
 from fsar.evaluation.bank import VideoBank, score_episodes
 from fsar.inference.answer import Answer, Answers, ranked
-from fsar.inference.threshold import Threshold, calibrate
+from fsar.inference.threshold import KEEP, Threshold, bound, leave_out
 from fsar.methods import Prototype
 from fsar.sharing.run import open_run
 from fsar.training.learner import Learner, check_checkpoint
@@ -49,6 +49,8 @@ class Predictor:
         data.follow(learner.framing)
         self.seconds: float | None = 60.0
         """To read one clip; None for no limit. A clip that takes longer is a VideoError."""
+        self.keep = KEEP
+        """Share of new clips of the classes that must not be called unlike all; smaller is stricter."""
 
     @torch.no_grad()
     def predict(
@@ -89,8 +91,9 @@ class Predictor:
         numbers = torch.tensor([number[os.path.abspath(query)] for query in asked])
         episode = self._episode(torch.arange(len(clips)), clips, numbers, names)
         scores, threshold = score_episodes(bank, episode), self._threshold(bank, clips, names)
-        found = zip(asked, scores.probabilities[0], scores.few_shot[0].amax(-1), self._maps(bank, episode), strict=True)
-        answers = [Answer(os.fspath(q), ranked(names, p), float(s), threshold, maps) for q, p, s, maps in found]
+        alike = [dict(zip(names, row, strict=True)) for row in scores.few_shot[0].tolist()]
+        found = zip(asked, scores.probabilities[0], alike, self._maps(bank, episode), strict=True)
+        answers = [Answer(os.fspath(q), ranked(names, p), s, threshold, maps) for q, p, s, maps in found]
         return Answers(answers, unreadable)
 
     def frames(self, clip: PathLike) -> np.ndarray:
@@ -133,20 +136,23 @@ class Predictor:
         return Episode(support, query, labels, torch.zeros_like(query), classes, names, number).to(self.learner.device)
 
     def _threshold(self, bank: VideoBank, labels: Tensor, names: tuple[str, ...]) -> Threshold:
-        """Calibrated on the support clips, whose classes are ``labels (s)``; see :mod:`fsar.inference`."""
-        clips = torch.arange(len(labels))
-        found = score_episodes(bank, self._episode(clips, labels, clips, names)).few_shot[0].float().cpu()
-        own = torch.nn.functional.one_hot(labels, len(names)).bool()
-        foreign = found.masked_fill(own, -torch.inf).amax(-1).tolist()
+        """Calibrated on the support clips, whose classes are ``labels (s)``; see :mod:`fsar.inference.threshold`."""
+        clips, sizes = torch.arange(len(labels)), torch.bincount(labels).tolist()
         alignment = getattr(self.learner.method, "alignment", None)
-        left = clips[torch.bincount(labels)[labels] > 1]
-        if not len(left) or (alignment is not None and alignment.merges_shots):
-            return calibrate([], foreign)
-        rest = torch.stack([clips[clips != clip] for clip in left])
-        alone = (
-            score_episodes(bank, self._episode(rest, labels[rest], left[:, None], names)).few_shot[:, 0].float().cpu()
-        )
-        return calibrate(alone.gather(-1, labels[left, None])[:, 0].tolist(), foreign)
+        genuine: dict[int, list[float]] = {}
+        for shots in {1} if alignment is not None and alignment.merges_shots else set(sizes):
+            left = [] if alignment is not None and alignment.merges_shots else leave_out(labels.tolist(), shots)
+            genuine[shots] = []
+            for clip, rest in left:
+                alone = self._episode(torch.tensor(rest), labels[rest], clips[clip, None], names)
+                genuine[shots].append(float(score_episodes(bank, alone).few_shot[0, 0, labels[clip]]))
+        bounds = [bound(genuine.get(size, []), self.keep) for size in sizes]
+        found = score_episodes(bank, self._episode(clips, labels, clips, names)).few_shot[0].float().cpu()
+        least = torch.tensor([-torch.inf if one is None else one for one in bounds])
+        own = torch.nn.functional.one_hot(labels, len(names)).bool()
+        refused = int(((found < least) | own).all(-1).sum())
+        left_out = len(next(iter(genuine.values())))
+        return Threshold(dict(zip(names, bounds, strict=True)), self.keep, left_out, refused, len(labels))
 
     def _maps(self, bank: VideoBank, episode: Episode) -> list[dict[str, AlignmentMap]]:
         """For each query its alignment with each class, by name; nothing for a method that matches no frames."""

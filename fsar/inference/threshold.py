@@ -1,76 +1,117 @@
 """From which similarity on a clip counts as one of the classes, found from the support clips alone.
 
-No clip of an unknown class is at hand, but every support clip plays two parts. Against the other classes it is a clip
-of an unknown class: its largest similarity to a class that is not its own is *foreign*. Left out of its own class, it
-is a new clip of a known one: its similarity to the rest of its class is *genuine* (classes of two clips or more).
+No clip of an unknown class is at hand, but every support clip plays two parts. Left out of its own class, it is a new
+clip of a known one. Against the other classes it is a clip of an unknown class.
+
+The bound makes one promise: of new clips of these classes, a share ``keep`` or more is not called unlike all. A new
+clip and the ``n`` clips that were left out are draws alike, so it falls below the ``j``-th smallest of their
+similarities with a chance of ``j / (n + 1)`` (conformal prediction: Vovk et al. 2005, "Algorithmic learning in a random
+world", chapter 2). A class of few clips is held to similarities of as few: to more clips a new one is more alike.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+KEEP = 0.9
+"""Share of new clips of the classes that shall be kept, when nothing else is asked for."""
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """A clip whose similarity to the most similar class is below ``value`` is unlike all classes.
+    """A clip is unlike all classes when its similarity to every class is below that class's bound.
 
     Args:
-        value: in the method's few-shot logits.
-        genuine: similarity of each support clip to its own class without it; empty when every class has one clip, or
-            the metric cannot compare classes of different numbers of clips.
-        foreign: largest similarity of each support clip to a class that is not its own.
+        bounds: by class, in the method's few-shot logits; None for a class that takes every clip, since too few clips
+            could be left out.
+        keep: the share of new clips of these classes that was to be kept.
+        left_out: how many support clips the bounds stand on.
+        refused: how many of ``foreign`` support clips the bounds of the other classes keep out.
+        foreign: the number of support clips.
     """
 
-    value: float
-    genuine: tuple[float, ...]
-    foreign: tuple[float, ...]
+    bounds: Mapping[str, float | None]
+    keep: float
+    left_out: int
+    refused: int
+    foreign: int
 
     @property
-    def separation(self) -> float:
-        """Share of genuine similarities at or above the bound, and of foreign ones below it, less 1: 1 when it divides
-        them, 0 when it tells nothing. NaN without genuine similarities."""
-        if not self.genuine:
-            return float("nan")
-        kept = sum(x >= self.value for x in self.genuine) / len(self.genuine)
-        return kept + sum(x < self.value for x in self.foreign) / len(self.foreign) - 1
+    def checked(self) -> bool:
+        """Whether any clip could be called unlike all."""
+        return None not in self.bounds.values()
+
+    @property
+    def promised(self) -> float:
+        """The share of new clips that is kept at least: ``keep``, or what the number of clips rounds it up to."""
+        return 1 - below(self.left_out, self.keep) / (self.left_out + 1)
+
+    @property
+    def passing(self) -> float:
+        """Share of clips of other classes that are expected to pass as one of these (rule of succession)."""
+        return (self.foreign - self.refused + 1) / (self.foreign + 2)
+
+    @property
+    def telling(self) -> bool:
+        """Whether the check tells known from unknown well: fewer than half of the clips of other classes pass."""
+        return self.checked and self.passing < 0.5
+
+    def unlike_all(self, similarities: Mapping[str, float]) -> bool:
+        """Whether a clip of these similarities to the classes is below every bound."""
+        return all(bound is not None and similarities[name] < bound for name, bound in self.bounds.items())
 
     def explain(self) -> str:
-        """What the bound stands on."""
-        kept = sum(x >= self.value for x in self.genuine)
-        refused = sum(x < self.value for x in self.foreign)
-        bound = f"A clip is called unlike all when its similarity to every class is below {self.value:.4g}. "
-        if not self.genuine:
+        """What the bounds promise, and how far they can be trusted."""
+        if not self.checked:
+            need = math.ceil(self.keep / (1 - self.keep) - 1e-9)
             return (
-                f"{bound}None of the {len(self.foreign)} support clips is that similar to another class; whether new "
-                "clips of a class are that similar to it takes two clips a class to find out."
+                f"Whether a clip is unlike all was not checked: that takes {need} support clips in classes of two or "
+                f"more, to keep {self.keep:.0%} of new clips of these classes, and there are {self.left_out}."
+                + (f" --keep {loosest(self.left_out):g} can be had with these." if self.left_out else "")
             )
-        doubt = " The two hardly differ: do not rely on it." if self.separation < 0.5 else ""
+        doubt = "" if self.telling else " The two hardly differ: do not rely on it."
         return (
-            f"{bound}Of the support clips, {kept} of {len(self.genuine)} are that similar to their own class when left "
-            f"out of it, and {refused} of {len(self.foreign)} are less similar to every other class.{doubt}"
+            f"Called unlike all is what is less similar to every class than {self.left_out} support clips are to their "
+            f"own without them, but for so many that {self.promised:.0%} or more of new clips of these classes are "
+            f"kept. Of the {self.foreign} support clips {self.refused} are told from the other classes so: expect "
+            f"{self.passing:.0%} of clips of other classes to pass as one of these.{doubt} A smaller --keep is "
+            "stricter."
         )
 
 
-def calibrate(genuine: Sequence[float], foreign: Sequence[float]) -> Threshold:
-    """The bound that separates best: largest sum of the shares of genuine at or above it and of foreign below it.
+def below(count: int, keep: float) -> int:
+    """Which of ``count`` similarities, the smallest being 1, is the bound that keeps a share ``keep``; 0 for none."""
+    return math.floor((count + 1) * (1 - keep) + 1e-9)
 
-    Bounds are tried in the middle between neighbouring similarities; of equally good ones the middle is taken. Without
-    genuine similarities the bound stands just above the largest foreign one.
+
+def loosest(count: int) -> float:
+    """The largest share, in whole per cent, that ``count`` clips can promise to keep."""
+    return math.floor(100 * count / (count + 1)) / 100
+
+
+def bound(genuine: Sequence[float], keep: float) -> float | None:
+    """The largest bound that keeps a share ``keep`` of what is like the ``genuine`` similarities; None for none.
 
     Raises:
-        ValueError: without foreign similarities.
+        ValueError: for a share that is not between 0 and 1.
     """
-    if not foreign:
-        raise ValueError("a threshold needs the similarity of each support clip to another class; found none.")
-    if not genuine:
-        top = max(foreign)
-        return Threshold(top + 1e-6 * max(1.0, abs(top)), (), tuple(foreign))
-    values = sorted({*genuine, *foreign})
-    bounds = [(a + b) / 2 for a, b in itertools.pairwise(values)] or [values[0]]
+    if not 0 < keep < 1:
+        raise ValueError(f"keep must lie between 0 and 1, found {keep}: 0.9 keeps nine in ten clips of the classes.")
+    place = below(len(genuine), keep)
+    return sorted(genuine)[place - 1] if place else None
 
-    tried = [Threshold(bound, tuple(genuine), tuple(foreign)) for bound in bounds]
-    most = max(found.separation for found in tried)
-    best = [found for found in tried if found.separation > most - 1e-12]
-    return best[len(best) // 2]
+
+def leave_out(labels: Sequence[int], shots: int) -> list[tuple[int, list[int]]]:
+    """Every clip of a class of two or more, with the support that is left for it: the other classes, and of its own
+    as many other clips as there are, ``shots`` at most."""
+    found = []
+    for clip, label in enumerate(labels):
+        own = [other for other in range(len(labels)) if labels[other] == label]
+        if len(own) < 2:
+            continue
+        place = own.index(clip)
+        kept = (own[place + 1 :] + own[:place])[:shots]
+        found.append((clip, sorted(kept + [other for other in range(len(labels)) if labels[other] != label])))
+    return found

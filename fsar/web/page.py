@@ -157,14 +157,9 @@ class Desk:
 def verdict_html(found: Found) -> str:
     """Who won, how sure, and whether it is like any of them."""
     best, probability = found["ranking"][0]
-    similarity = f"similarity to the most similar class {found['similarity']:.3g}, bound {found['bound']:.3g}"
-    if found["unlike_all"]:
-        head = (
-            f'<h2>Unlike all of them</h2><p class="box unlike">If it must be one: {escape(best)}, {probability:.0%}. '
-            f"But it is not similar enough to any ({similarity}).</p>"
-        )
-    else:
-        head = f"<h2>{escape(best)}</h2><p>{probability:.0%}; similar enough to be one of them ({similarity}).</p>"
+    head = f"<h2>{escape(best)}</h2><p>{probability:.0%}</p>"
+    if found["note"]:
+        head += f'<p class="box unlike">{escape(found["note"])}</p>'
     bars = "".join(
         f'<li><span>{escape(name)}</span><span>{p:.1%}</span><i><b style="width: {100 * p:.1f}%"></b></i></li>'
         for name, p in found["ranking"]

@@ -42,7 +42,7 @@ class Found(TypedDict):
     ranking: tuple[tuple[str, float], ...]
     unlike_all: bool
     similarity: float
-    bound: float
+    note: str
     explanation: str
     metric: str
     maps: dict[str, tuple[np.ndarray, np.ndarray]]
@@ -230,7 +230,7 @@ def answer(predictor: Any, support: dict[str, list[str]], query: str) -> Found:
         "ranking": found.ranking,
         "unlike_all": found.unlike_all,
         "similarity": found.similarity,
-        "bound": found.threshold.value,
+        "note": found.note,
         "explanation": found.threshold.explain(),
         "metric": next((one.metric for one in maps.values()), ""),
         "maps": {name: (one.cost.numpy(), one.path.numpy()) for name, one in maps.items()},

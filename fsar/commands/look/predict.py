@@ -15,6 +15,7 @@ from episodes.splits import query_split, support_split
 from episodes.video import limits
 from fsar.inference.answer import Answer, Answers
 from fsar.inference.predictor import named
+from fsar.inference.threshold import KEEP
 from fsar.terminal.config_files import read_yaml
 from fsar.terminal.failure import Options, one_message
 
@@ -44,7 +45,7 @@ def main(args: list[str]) -> None:
         for note in notes:
             print(note, file=sys.stderr)
         predictor = named(own.run, own.config, own.encoder, own.checkpoint, overrides, own.device)
-        predictor.seconds = own.seconds
+        predictor.seconds, predictor.keep = own.seconds, own.keep
         clips = [queries.root / path for path in queries.paths]
         answers = predictor.predict(support, clips, skip_unreadable=True, progress=not own.json)
         if own.json:
@@ -80,6 +81,9 @@ def options() -> Options:
     parser.add_argument("--device", default="auto", help="cpu, cuda, ...; by default a GPU when there is one")
     parser.add_argument("--seconds", type=float, default=60.0, help="time limit to read one clip (60)")
     parser.add_argument("--max_pixels", type=int, help=f"of one frame; more is refused undecoded ({limits.PIXELS:,})")
+    parser.add_argument(
+        "--keep", type=float, default=KEEP, help=f"share of new clips of the classes to keep ({KEEP:g})"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON, with the alignment maps")
     return parser
 
@@ -92,6 +96,10 @@ def read(args: list[str]) -> tuple[argparse.Namespace, list[str]]:
         parser.error("name the method by one of --run RUN, -c FILE ..., or --encoder MODEL[:WEIGHTS].")
     if not own.seconds > 0:
         parser.error(f"--seconds must be more than 0, found {own.seconds:g}.")
+    if not 0 < own.keep < 1:
+        parser.error(
+            f"--keep must lie between 0 and 1, found {own.keep:g}: 0.9 keeps nine in ten clips of the classes."
+        )
     if own.encoder and rest:
         parser.error(f"{rest[0]} goes with --run or -c; --encoder stands for a fixed method.")
     return own, rest
@@ -128,13 +136,16 @@ def read_support(folder: Path, classes: Path | None = None, notes: list[str] | N
 def describe(answer: Answer) -> str:
     """An answer as lines of text: the ranking with bars, and which frames were matched."""
     width = max(len(name) for name, _ in answer.ranking)
-    lines = [answer.clip + ("   unlike all of them" if answer.unlike_all else "")]
+    sure = answer.unlike_all and answer.threshold.telling
+    lines = [answer.clip + ("   unlike all of them" if sure else "")]
     for name, probability in answer.ranking:
         bar = "█" * round(BAR * probability)
         lines.append(f"  {probability:6.1%}  {name:{width}}  {bar}".rstrip())
     best = answer.ranking[0][0]
     if best in answer.alignments:
         lines.append(f"  {answer.alignments[best].describe(best)}")
+    if answer.note:
+        lines.append(f"  {answer.note}")
     return "\n".join(lines)
 
 
@@ -144,7 +155,13 @@ def report(answers: Answers, support: dict[str, int], notes: Sequence[str] = ())
     return {
         "support": support,
         "answers": [answer.record() for answer in answers],
-        "threshold": threshold and {"value": threshold.value, "explanation": threshold.explain()},
+        "threshold": threshold
+        and {
+            "bounds": dict(threshold.bounds),
+            "keep": threshold.keep,
+            "telling": threshold.telling,
+            "explanation": threshold.explain(),
+        },
         "unreadable": answers.unreadable,
         "notes": list(notes),
     }

@@ -114,19 +114,25 @@ def test_a_threshold_is_calibrated_on_the_support_clips(config: Path, clips: Pat
     predictor = configure(["-c", str(config)])
     query = clips / "class_1" / "4.mp4"
     (answer,) = predictor.predict(mapping(support), [query])
-    threshold = answer.threshold
-    assert len(threshold.genuine) == 5  # classes of two and three clips
-    assert len(threshold.foreign) == 6
-    # the genuine ones by hand: every clip against the rest of its class
-    for name, i, found in zip(["class_1"] * 2 + ["class_2"] * 3, [0, 1, 0, 1, 2], threshold.genuine, strict=True):
-        rest = mapping(support)
-        (alone,) = predictor.predict(rest, [rest[name].pop(i)])
-        cost = predictor.learner.method.alignment.align(alone.alignments[name].cost)
-        assert found == pytest.approx(-float(cost), abs=1e-5)
+    assert (answer.threshold.left_out, answer.threshold.foreign) == (5, 6)  # classes of two and three clips
+    assert not answer.threshold.checked  # nine in ten cannot be promised from five
+    assert not answer.unlike_all
+    predictor.keep = 0.8
+    (answer,) = predictor.predict(mapping(support), [query])
+    # by hand: every clip against others of its class, as many as the class has that is bounded
+    for name, shots in (("class_0", 1), ("class_1", 2), ("class_2", 3)):
+        genuine = []
+        for own, i in [("class_1", 0), ("class_1", 1), ("class_2", 0), ("class_2", 1), ("class_2", 2)]:
+            rest = mapping(support)
+            left = rest[own][i]
+            rest[own] = (rest[own][i + 1 :] + rest[own][:i])[:shots]
+            (alone,) = predictor.predict(rest, [left])
+            genuine.append(alone.similarities[own])
+        assert answer.threshold.bounds[name] == pytest.approx(min(genuine), abs=1e-5)  # 1 in 5 + 1 falls below
     single = {name: clips[:1] for name, clips in mapping(support).items()}
     (other,) = predictor.predict(single, [query])
-    assert other.threshold.genuine == ()
-    assert other.unlike_all == (other.similarity < other.threshold.value)
+    assert other.threshold.bounds == {"class_0": None, "class_1": None, "class_2": None}
+    assert not other.unlike_all
 
 
 def test_similarity_and_threshold_are_few_shot_logits(config: Path, clips: Path, support: Path) -> None:
@@ -145,8 +151,8 @@ def test_a_metric_that_merges_shots_is_calibrated_without_leaving_clips_out(
     predictor = configure(["-c", str(config), *metric])
     even = {name: sorted((clips / name).iterdir())[:2] for name in mapping(support)}
     (answer,) = predictor.predict(even, [clips / "class_1" / "4.mp4"])
-    assert answer.threshold.genuine == ()
-    assert len(answer.threshold.foreign) == 6
+    assert (answer.threshold.left_out, answer.threshold.foreign) == (0, 6)
+    assert not answer.threshold.checked
 
 
 def test_a_clip_of_the_support_is_like_itself(config: Path, support: Path) -> None:

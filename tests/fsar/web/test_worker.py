@@ -139,7 +139,7 @@ def test_what_the_page_shows_is_what_the_predictor_says(tmp_path: Path) -> None:
     tiny, support, query = fsar_tiny(), {"a": files[:2], "b": files[2:3]}, files[3]
     found, (expected,) = worker_module.answer(tiny, support, query), tiny.predict(support, [query])
     assert found["ranking"] == expected.ranking
-    assert (found["similarity"], found["bound"]) == (expected.similarity, expected.threshold.value)
+    assert (found["similarity"], found["note"]) == (expected.similarity, expected.note)
     assert (found["unlike_all"], found["explanation"]) == (expected.unlike_all, expected.threshold.explain())
     assert np.array_equal(found["query"], tiny.frames(query))
     for name, clips in support.items():
