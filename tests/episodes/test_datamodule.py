@@ -6,20 +6,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from jsonargparse import ArgumentParser
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from PIL import Image
 from torch import Tensor
 
 from episodes import dataset
 from episodes.datamodule import EpisodicDataModule
 from episodes.episode import Episode
 from episodes.splits import Folder
-from episodes.transforms import ClipTransform
 from episodes.video import VideoError
 
 QUIET: dict[str, Any] = {
@@ -33,19 +29,6 @@ pytestmark = pytest.mark.filterwarnings(  # of Lightning, about itself and about
     "ignore:The '.*dataloader' does not have many workers",
     "ignore:.*in eval mode at the start of training",
 )
-
-
-@pytest.fixture(scope="session")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Nine classes of five clips, each a folder of four small frames."""
-    root = tmp_path_factory.mktemp("folder")
-    for label in range(9):
-        for clip in range(5):
-            folder = root / f"class_{label}" / f"clip{clip}"
-            folder.mkdir(parents=True)
-            for frame in range(4):
-                Image.fromarray(np.full((10, 12, 3), label * 20 + clip, dtype=np.uint8)).save(folder / f"{frame}.png")
-    return root
 
 
 def source(root: Path, val: bool = True) -> Folder:
@@ -291,34 +274,3 @@ def test_processes_tell_each_other_of_broken_videos(root: Path, monkeypatch: pyt
     module = as_rank(data(root, check_videos=True, skip_unreadable=True), 1, 2)
     module.setup("test")
     assert module.left_out["test"] == {"class_6/clip0": "there", "class_6/clip1": "here"}
-
-
-def test_yaml_names_every_part(root: Path, tmp_path: Path) -> None:
-    """What `fit -c` reads; class paths and their arguments reach the parts."""
-    (tmp_path / "data.yaml").write_text(
-        f"""
-        benchmark: {{class_path: episodes.splits.Folder, init_args: {{root: {root}, train: [class_0, class_1], val: [],
-          test: {{class_6: [clip0, clip1], class_7: [clip0, clip1]}}, class_names: {{class_0: sit down}}}}}}
-        ways: 2
-        test_sampler: {{class_path: episodes.frames.UniformLinspace, init_args: {{short: loop}}}}
-        test_transform: {{class_path: episodes.transforms.ClipTransform, init_args: {{size: 6}}}}
-        workers: 0
-        """
-    )
-    parser = ArgumentParser()
-    parser.add_class_arguments(EpisodicDataModule, "data")
-    module = parser.instantiate(parser.parse_args([f"--data={tmp_path / 'data.yaml'}", "--data.shots=1"])).data
-    module.setup("test")
-    assert module.load().train.class_names == ("sit down", "class 1")
-    assert module.splits["test"].paths == ("class_6/clip0", "class_6/clip1", "class_7/clip0", "class_7/clip1")
-    assert module.test_sampler.short == "loop"
-    assert isinstance(module.test_transform, ClipTransform)
-    assert next(iter(module.test_dataloader()[0])).clips.shape[1:] == (8, 3, 6, 6)
-
-
-def test_help_explains_every_argument() -> None:
-    parser = ArgumentParser()
-    parser.add_class_arguments(EpisodicDataModule, "data")
-    text = " ".join(parser.format_help().split())
-    for sentence in ("classes per episode", "leave broken videos out and list them", "No result depends on it"):
-        assert sentence in text
