@@ -94,6 +94,16 @@ class Episode:
         """``(... q)`` split-wide class id of every query clip."""
         return self.classes.gather(-1, self.query_labels)
 
+    @property
+    def clip_classes(self) -> Tensor:
+        """``(... s+q)`` split-wide class id of every clip, supports first."""
+        return torch.cat([self.support_classes, self.query_classes], dim=-1)
+
+    @property
+    def clip_labels(self) -> Tensor:
+        """``(... s+q)`` label of every clip, supports first."""
+        return torch.cat([self.support_labels, self.query_labels], dim=-1)
+
     def map(self, function: Callable[[Tensor], Tensor]) -> Episode:
         """The same episode with ``function`` applied to every tensor (``lambda x: x[None]``); checked again."""
         tensors: dict[str, Any] = {k: function(value) for k, value in vars(self).items() if isinstance(value, Tensor)}

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
 
 from episodes.episode import Episode
-from fsar.encoders.clip import FrameEncoder
+from fsar.alignment.base import Alignment
+from fsar.encoders.frame import FrameEncoder
+from fsar.functional import cross_entropy
+from fsar.shots import shot_groups, shot_mean
 
 Parts = dict[str, Tensor]
 """Named tensors of some clips, each ``(... v *)`` with the clip axis at the same place."""
@@ -25,21 +29,19 @@ class Scores:
     """What a method says of an episode.
 
     Args:
-        logits: ``(... q n)``; the prediction is the argmax. Log-odds or probabilities, as the method says.
+        logits: ``(... q n)``; the prediction is the argmax, their softmax the probabilities.
         few_shot: ``(... q n)``, the logits of the few-shot branch alone, which the training loss uses.
         class_logits: ``(... s+q C)`` video-text logits over all classes of the split, supports first (training only).
-        normalised: ``logits`` are probabilities already.
     """
 
     logits: Tensor
     few_shot: Tensor
     class_logits: Tensor | None = None
-    normalised: bool = False
 
     @property
     def probabilities(self) -> Tensor:
         """``(... q n)``, adding up to 1 over the classes."""
-        return self.logits / self.logits.sum(-1, keepdim=True) if self.normalised else self.logits.softmax(-1)
+        return self.logits.softmax(-1)
 
 
 class Method(nn.Module):
@@ -101,7 +103,7 @@ class Method(nn.Module):
         if kind >= 4:
             return self.encode(clips, text)
         if type(self).encode is Method.encode and kind == 3:
-            return self.encoder.above(clips) if text is None else self.encoder.above(clips, text)  # type: ignore[call-arg]
+            return self.encoder.above(clips, text)
         if self.text_conditioned or kind == 3:
             raise ValueError(self.store_refusal)
         return clips.float()
@@ -120,22 +122,27 @@ class Method(nn.Module):
             "(last of fsar.encoders.Adapted), so that what enters the first of them can be stored."
         )
 
-    def class_text(self, names: Sequence[str]) -> Tensor | None:
-        """``(C d)`` text features of class names; None for a method that reads none."""
-        return self.encoder.text(names) if self.uses_text and self.encoder.text is not None else None
+    def class_text(self, names: Sequence[str]) -> Tensor:
+        """``(C d)`` text features of class names; ``(C 0)`` for a method that reads none."""
+        if self.uses_text and self.encoder.text is not None:
+            return self.encoder.text(names)
+        return self.no_text(names)
+
+    def no_text(self, names: Sequence[str]) -> Tensor:
+        """``(C 0)``: nothing is said about the classes."""
+        weight = next(chain(self.parameters(), self.buffers()), None)
+        return torch.empty(len(names), 0, device=None if weight is None else weight.device)
 
     def query_parts(self, features: Tensor) -> Parts:
         """What scoring needs of a query video, from its own features ``(... t d)`` alone."""
         return {"frames": features}
 
-    def support_parts(self, features: Tensor, text: Tensor | None) -> Parts:
+    def support_parts(self, features: Tensor, text: Tensor) -> Parts:
         """What scoring needs of a support video, from its features ``(... t d)`` and its class's text ``(... d)``."""
         return {"frames": features}
 
-    def compared(
-        self, support: Parts, query: Parts, episode: Episode, text: Tensor | None
-    ) -> tuple[Tensor, Tensor] | None:
-        """The frames that ``self.alignment`` compares; None for a method that aligns no frames.
+    def compared(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> tuple[Tensor, Tensor] | None:
+        """The frames that an alignment compares; None for a method that aligns no frames, see :class:`AlignedMethod`.
 
         Takes what :meth:`score` takes.
 
@@ -144,16 +151,20 @@ class Method(nn.Module):
         """
         return None
 
-    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor | None) -> Scores:
+    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> Scores:
         """Scores of every query of the episode (or of each episode in a batch).
 
         Args:
             support: parts ``(... s *)``.
             query: parts ``(... q *)``.
             episode: labels and classes; what stands in its clips does not matter here.
-            text: ``(C d)`` text features of the split's classes.
+            text: ``(C d)`` text features of the split's classes; ``(C 0)`` when the method reads none.
         """
         raise NotImplementedError(f"{type(self).__name__} must define score(support, query, episode, text).")
+
+    def describe(self) -> str:
+        """What an error calls the method."""
+        return type(self).__name__
 
     def checked(self, scores: Scores, episode: Episode) -> Scores:
         """The scores, once their shape is right and, in evaluation, none is NaN.
@@ -162,9 +173,7 @@ class Method(nn.Module):
             ValueError: for another shape than ``(... q n)``.
             FloatingPointError: for NaN, which would count as a wrong answer.
         """
-        maker = type(self).__name__
-        if isinstance(alignment := getattr(self, "alignment", None), nn.Module):
-            maker += f" with {type(alignment).__name__}"
+        maker = self.describe()
         wanted, found = (*episode.query_labels.shape, episode.ways), tuple(scores.logits.shape)
         if found[-len(wanted) :] != wanted:  # hyper-parameters that are tried together stand before them
             raise ValueError(f"{maker} must give one number for each query and class, {wanted}; it gave {found}.")
@@ -190,7 +199,7 @@ class Method(nn.Module):
         """
         if text is None:
             text = self.class_text(episode.class_names)
-        support_text = None if text is None else text[episode.support_classes]
+        support_text = text[episode.support_classes]
         shots = episode.support_labels.shape[-1]
         axes = episode.support_labels.dim()
         if self.text_conditioned or self.separate_passes:
@@ -203,6 +212,36 @@ class Method(nn.Module):
         return self.checked(scores, episode)
 
 
-def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy of ``logits (... n)`` against ``labels (...)``, over every leading axis."""
-    return nn.functional.cross_entropy(logits.flatten(0, -2).float(), labels.flatten())
+class AlignedMethod(Method):
+    """A method that compares the frames of a query with those of each class.
+
+    A subclass writes what the frames are, in :meth:`query_parts` and :meth:`support_parts`; without a :meth:`score` of
+    its own the logits are the similarities.
+
+    Args:
+        encoder: turns frames into features.
+        alignment: compares query and prototype frames.
+    """
+
+    def __init__(self, encoder: FrameEncoder, alignment: Alignment) -> None:
+        super().__init__(encoder)
+        self.alignment = alignment
+        self.averages_shots = not alignment.merges_shots
+
+    def describe(self) -> str:
+        return f"{type(self).__name__} with {type(self.alignment).__name__}"
+
+    def compared(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> tuple[Tensor, Tensor]:
+        """Frames of the queries ``(... q t d)`` and of the class prototypes ``(... n t d)``; ``(... n k t d)`` for an
+        alignment that merges shots itself."""
+        merge_shots = shot_groups if self.alignment.merges_shots else shot_mean
+        return query["frames"], merge_shots(support["frames"], episode.support_labels, episode.ways)
+
+    def match(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> Tensor:
+        """Similarity ``(... q n)`` of the frames that :meth:`compared` gives."""
+        similarity: Tensor = self.alignment(*self.compared(support, query, episode, text))
+        return similarity
+
+    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> Scores:
+        logits = self.match(support, query, episode, text)
+        return Scores(logits, logits)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -157,7 +157,7 @@ class Adapted(FrameEncoder):
             return self.above(self.below(clips), text)
         return self._of_clips(self._whole_clips(super().forward, clips, 3, text))
 
-    def tokens(self, clips: Tensor, layers: tuple[int, ...] = (-1,), text: Tensor | None = None) -> FrameTokens:  # type: ignore[override]
+    def tokens(self, clips: Tensor, layers: Sequence[int] = (-1,), text: Tensor | None = None) -> FrameTokens:
         """Features and tokens of every frame, see :meth:`fsar.encoders.FrameEncoder.tokens`."""
         found = []
         for piece, clip in self._split(clips, 3, text):
@@ -208,8 +208,7 @@ class Adapted(FrameEncoder):
         """Whole clips ``(b t *)``, all together when a graph is needed and few at a time when not."""
         if clips.dim() <= axes:
             self._frames(clips)  # says what is wrong
-        if text is not None and not self.reads_text:
-            raise ValueError("this adapter reads no class text; leave text out.")
+        self._check_text(text)
         t, flat = clips.shape[-axes - 1], clips.flatten(0, -axes - 2) if clips.dim() > axes + 1 else clips[None]
         words = None if text is None else text.reshape(len(flat), -1)
         graph = torch.is_grad_enabled() and (clips.requires_grad or not self.frozen)

@@ -51,12 +51,14 @@ class Beside(FrameEncoder):
         """The layers that the network reads; the whole tower is the frozen half."""
         return self.side.layers
 
-    def above(self, states: Tensor) -> Tensor:
+    def above(self, states: Tensor, text: Tensor | None = None) -> Tensor:
         """The network's features ``(... t d)``, ``t`` being 1 where it gives one vector a clip.
 
         Args:
             states: ``(... t l·p w)``, the layers side by side, as :meth:`fsar.encoders.FrameEncoder.below` gives them.
+            text: left out, since the network reads none.
         """
+        self._check_text(text)
         layers = self.layers(states)
         features = self.side(tuple(x.reshape(-1, *x.shape[-3:]) for x in layers), self.blocks)
         return features.reshape(*states.shape[:-3], *features.shape[1:])

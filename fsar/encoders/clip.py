@@ -7,8 +7,8 @@ from typing import Literal
 
 from fsar.encoders.attention import split_heads
 from fsar.encoders.frame import FrameEncoder, Tune
-from fsar.encoders.halves import checkpoint_blocks
 from fsar.encoders.text_tower import TextEncoder
+from fsar.encoders.tower import checkpoint_blocks
 from fsar.encoders.weights import load_clip
 
 

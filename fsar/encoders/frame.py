@@ -10,20 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from episodes.framing import Framing
-from fsar.encoders.halves import (
-    as_tokens,
-    blocks_of,
-    first_trained,
-    keep_frozen_in_eval,
-    lower_half,
-    lower_weights,
-    recorded,
-    set_tuning,
-    trained_tensors,
-    upper_half,
-)
+from fsar.encoders.halves import first_trained, lower_half, lower_weights, upper_half
 from fsar.encoders.state import sha256_of
 from fsar.encoders.text_tower import TextEncoder
+from fsar.encoders.tower import as_tokens, blocks_of, keep_frozen_in_eval, recorded, set_tuning, trained_tensors
 
 Tune = Literal["frozen", "full"] | int
 
@@ -60,6 +50,9 @@ class FrameEncoder(nn.Module):
     Raises:
         ValueError: bf16 weights that are to be trained, or a number of blocks that the tower does not have.
     """
+
+    reads_text: bool = False
+    """True when something inside the tower reads the class text of a clip, as an adapter may."""
 
     _mean: Tensor
     _std: Tensor
@@ -121,11 +114,6 @@ class FrameEncoder(nn.Module):
         framing = {key: value for key, value in asdict(self.framing).items() if key != "encoder"}
         return {"mean": list(self.mean), "std": list(self.std), **framing}
 
-    @property
-    def trained_names(self) -> list[str]:
-        """The parameters that are trained, image and text."""
-        return [name for name, parameter in self.named_parameters() if parameter.requires_grad]
-
     def require_text(self) -> TextEncoder:
         """The text tower, for a method that cannot do without.
 
@@ -139,20 +127,22 @@ class FrameEncoder(nn.Module):
             )
         return self.text
 
-    def forward(self, clips: Tensor) -> Tensor:
+    def forward(self, clips: Tensor, text: Tensor | None = None) -> Tensor:
         """Features of every frame.
 
         Args:
             clips: ``(... t c h w)``, uint8 in 0..255 or floating point in 0..1, RGB.
+            text: ``(... d)`` class text of each clip, for an encoder that :attr:`reads_text`; none for a query.
 
         Returns:
             ``(... t d)`` float32, not normalised in length.
 
         Raises:
-            ValueError: frames of another size, number of channels or range.
+            ValueError: frames of another size, number of channels or range; a text that nothing would read.
         """
+        self._check_text(text)
         if self.kept_layers:
-            return self.above(self.below(clips))
+            return self.above(self.below(clips), text)
         frames = self._frames(clips)
         (features,) = self._in_chunks(lambda x: (self._encode(x),), frames)
         return features.unflatten(0, clips.shape[:-3])
@@ -185,19 +175,20 @@ class FrameEncoder(nn.Module):
             (states,) = self._in_chunks(lambda x: (lower_half(self.visual, self._pixels(x), layers),), frames)
             return states.unflatten(0, clips.shape[:-3])
 
-    def above(self, states: Tensor) -> Tensor:
+    def above(self, states: Tensor, text: Tensor | None = None) -> Tensor:
         """The trained half: features ``(... t d)`` from what :meth:`below` gave, in any precision."""
+        self._check_text(text)
         first, tower = self._halved()[-1], next(self.visual.parameters()).dtype
         (features,) = self._in_chunks(
             lambda x: (upper_half(self.visual, x.to(tower), first).float(),), states.flatten(0, -3)
         )
         return features.unflatten(0, states.shape[:-2])
 
-    def tokens(self, clips: Tensor, layers: Sequence[int] = (-1,)) -> FrameTokens:
+    def tokens(self, clips: Tensor, layers: Sequence[int] = (-1,), text: Tensor | None = None) -> FrameTokens:
         """Features and tokens of every frame, in one pass.
 
         Args:
-            clips: as in :meth:`forward`.
+            clips: as in :meth:`forward`, and so is ``text``.
             layers: 0 is what enters the first block, ``i`` what block ``i`` (from 1) gives, -1 the last block.
 
         Returns:
@@ -207,6 +198,7 @@ class FrameEncoder(nn.Module):
         Raises:
             ValueError: as in :meth:`forward`, and a layer that the tower does not have.
         """
+        self._check_text(text)
         count = len(self.blocks)
         wanted = [layer + count + 1 if layer < 0 else layer for layer in layers]
         if any(not 0 <= layer <= count for layer in wanted):
@@ -257,6 +249,10 @@ class FrameEncoder(nn.Module):
                 "block on, or it is no ViT of open_clip."
             )
         return self.kept_layers
+
+    def _check_text(self, text: Tensor | None) -> None:
+        if text is not None and not self.reads_text:
+            raise ValueError(f"{self.identity} reads no class text: leave text out.")
 
     def _pixels(self, frames: Tensor) -> Tensor:
         weight = next(self.visual.parameters(), frames.new_empty(0, dtype=torch.float32))

@@ -1,105 +1,18 @@
-"""A tower seen from outside: its blocks, which of its weights are trained, and the halves of a ViT that follow."""
+"""The two halves of an open_clip ViT: the lower is frozen, so that its tokens can be kept; the upper is trained."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-_BLOCKS = ("transformer.resblocks", "trunk.blocks", "trunk.stages", "blocks", "stages", "encoder.layers", "features")
-_RESNET = ("layer1", "layer2", "layer3", "layer4")
 _BEFORE = ("conv1.", "class_embedding", "positional_embedding", "ln_pre.")  # the blocks of an open_clip ViT
 _AFTER = ("ln_post.", "proj", "frame_positions.")  # the last enter at an adapted block, see fsar.encoders
 _BLOCK = "transformer.resblocks."
-
-
-def blocks_of(visual: nn.Module) -> nn.ModuleList | nn.Sequential:
-    """The blocks of an image tower of open_clip, timm or torchvision, first to last.
-
-    Raises:
-        ValueError: the tower is not a sequence of blocks that we know.
-    """
-    modules = dict(visual.named_modules())
-    for name in _BLOCKS:
-        found = modules.get(name)
-        if isinstance(found, nn.ModuleList | nn.Sequential):
-            return found
-    if all(name in modules for name in _RESNET):
-        return nn.ModuleList(modules[name] for name in _RESNET)
-    raise ValueError(f"{type(visual).__name__} has no sequence of blocks that we know; use tune 'frozen' or 'full'.")
-
-
-@contextmanager
-def recorded(blocks: nn.ModuleList | nn.Sequential) -> Iterator[list[Tensor]]:
-    """What enters the first block and what every block gives, in order, for one pass."""
-    states: list[Tensor] = []
-    first, *_ = blocks
-    handles = [first.register_forward_pre_hook(lambda module, inputs: states.append(inputs[0]))]
-    handles += [block.register_forward_hook(lambda module, inputs, output: states.append(output)) for block in blocks]
-    try:
-        yield states
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def as_tokens(state: Tensor) -> Tensor:
-    """Tokens ``(b p w)`` as they are; a map ``(b w h w')`` row by row."""
-    return state.flatten(2).transpose(1, 2) if state.dim() == 4 else state
-
-
-def set_tuning(visual: nn.Module, tune: Literal["frozen", "full"] | int) -> nn.Module:
-    """Marks what is trained: nothing, everything, or the last ``tune`` blocks with all that follows them.
-
-    Raises:
-        ValueError: a number of blocks that the tower does not have.
-    """
-    if tune == "full":
-        return visual
-    visual.requires_grad_(False)
-    if tune == "frozen":
-        return visual
-    blocks = [block for block in blocks_of(visual) if next(block.parameters(), None) is not None]
-    if isinstance(tune, str) or not 1 <= tune <= len(blocks):
-        raise ValueError(f"tune={tune!r}: 'frozen', 'full', or a number of last blocks in 1..{len(blocks)}.")
-    named = dict(visual.named_parameters())
-    trained = {id(parameter) for block in blocks[-tune:] for parameter in block.parameters()}
-    last = max(i for i, parameter in enumerate(named.values()) if id(parameter) in trained)
-    for i, (name, parameter) in enumerate(named.items()):
-        # Modules are listed in the order in which they act; only the projection of a ViT is listed before its time.
-        parameter.requires_grad_(id(parameter) in trained or i > last or name == "proj")
-    return visual
-
-
-def trained_tensors(tower: nn.Module) -> set[str]:
-    """Names of the trained parameters and of the buffers (running statistics) beside them."""
-    trained = {name for name, parameter in tower.named_parameters() if parameter.requires_grad}
-    owners = {name.rpartition(".")[0] for name in trained}
-    return trained | {name for name, _ in tower.named_buffers() if name.rpartition(".")[0] in owners}
-
-
-def keep_frozen_in_eval(tower: nn.Module) -> None:
-    """Puts every module that has weights, but no trained one, into evaluation mode with all that it contains."""
-    for module in tower.modules():
-        weights = list(module.parameters())
-        if weights and not any(weight.requires_grad for weight in weights):
-            module.eval()
-
-
-def checkpoint_blocks(visual: nn.Module, name: str) -> None:
-    """Makes the blocks of a ViT compute their activations again in the backward pass instead of keeping them.
-
-    Raises:
-        ValueError: a tower that cannot.
-    """
-    if not hasattr(getattr(visual, "transformer", None), "grad_checkpointing"):
-        raise ValueError(f"checkpointing needs a ViT of open_clip, and {name} has none: leave checkpointing out.")
-    visual.set_grad_checkpointing(True)  # type: ignore[operator]
 
 
 def first_trained(visual: nn.Module) -> int:

@@ -47,14 +47,14 @@ class VideoBank:
         self.cosines: Tensor | None = None  # (v C) of each video's mean frame with the text of each class
         self._row = torch.empty(0, dtype=torch.int64)
         self._bank: dict[str, Parts] = {}
-        self.text: Tensor | None = None
+        self.text = torch.empty(0, 0)  # (C d), see Method.class_text
 
     @torch.no_grad()
     def add(self, batch: VideoBatch) -> None:
         """Encode the videos of a batch, or go on from what was stored of them, and keep their parts."""
-        if self.text is None:
+        if not len(self.text):
             self.text = self.method.class_text(batch.class_names)
-        text = None if self.text is None else self.text[batch.classes]
+        text = self.text[batch.classes]
         clips, both = batch.clips, self.method.text_conditioned
         features = self.method.frame_features(clips, 1)
         support_features = self.method.frame_features(clips, 1, text) if both else features
@@ -154,8 +154,7 @@ def score_episodes(bank: VideoBank, episodes: Episode) -> Scores:
     if size >= count:
         return _score(bank, episodes)
     groups = [_score(bank, _some(episodes, start, size)) for start in range(0, count, size)]
-    joined = (torch.cat([g.logits for g in groups]), torch.cat([g.few_shot for g in groups]))
-    return Scores(*joined, normalised=groups[0].normalised)
+    return Scores(torch.cat([g.logits for g in groups]), torch.cat([g.few_shot for g in groups]))
 
 
 def _some(episodes: Episode, start: int, count: int) -> Episode:

@@ -21,8 +21,9 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from episodes.episode import Episode
-from fsar.encoders.clip import FrameEncoder
-from fsar.method import Method, Parts, Scores, cross_entropy
+from fsar.encoders.frame import FrameEncoder
+from fsar.functional import cross_entropy, log_mean
+from fsar.method import Method, Parts, Scores
 from fsar.objectives.multi_positive import both_directions
 from fsar.shots import shot_mean
 from fsar.text import TextBank
@@ -67,36 +68,35 @@ class ActionCLIP(Method):
         self.few_shot_weight = few_shot_weight
         self.log_scale = nn.Parameter(torch.tensor(math.log(temperature)))
 
-    def class_text(self, names: Sequence[str]) -> Tensor | None:
-        """``(C m d)`` under every template; None in training, where each clip draws its own in :meth:`score`."""
+    def class_text(self, names: Sequence[str]) -> Tensor:
+        """``(C m d)`` under every template; nothing in training, where each clip draws its own in :meth:`score`."""
         if self.training:
-            return None
+            return self.no_text(names)
         return normalize(self.texts.features(self.encoder.require_text(), names).features, dim=-1)
 
     def query_parts(self, features: Tensor) -> Parts:
         return {"video": normalize(self.head(features).mean(-2), dim=-1)}
 
-    def support_parts(self, features: Tensor, text: Tensor | None) -> Parts:
+    def support_parts(self, features: Tensor, text: Tensor) -> Parts:
         return self.query_parts(features)
 
-    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor | None) -> Scores:
+    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> Scores:
         prototypes = normalize(shot_mean(support["video"], episode.support_labels, episode.ways), dim=-1)
         by_support = self.scale * query["video"] @ prototypes.mT  # (... q n)
         if self.training:
             return self.score_training(support, query, episode, by_support)
         if self.classify_by == "support":
             return Scores(by_support, by_support)
-        assert text is not None
         by_text = self.by_text(query["video"], text[episode.classes])
         if self.classify_by == "text":
-            return Scores(by_text, by_text.log(), normalised=True)
-        mixed = self.text_exponent * by_text.log() + (1 - self.text_exponent) * by_support.log_softmax(-1)
+            return Scores(by_text, by_text)
+        mixed = self.text_exponent * by_text + (1 - self.text_exponent) * by_support.log_softmax(-1)
         return Scores(mixed, mixed)
 
     def score_training(self, support: Parts, query: Parts, episode: Episode, by_support: Tensor) -> Scores:
         """``class_logits (... s+q s+q)``: all clips, supports first, against the sentence that each of them drew."""
         videos = torch.cat([support["video"], query["video"]], dim=-2)
-        sentences = normalize(self.drawn_text(clip_classes(episode), episode), dim=-1)
+        sentences = normalize(self.drawn_text(episode.clip_classes, episode), dim=-1)
         logits = self.scale * videos @ sentences.mT
         shots = episode.support_labels.shape[-1]
         few_shot = by_support
@@ -115,7 +115,7 @@ class ActionCLIP(Method):
         few_shot = cross_entropy(scores.few_shot, episode.query_labels)
         if scores.class_logits is None:
             return {"loss": few_shot}
-        classes = clip_classes(episode)
+        classes = episode.clip_classes
         positive = classes[..., :, None] == classes[..., None, :]
         contrast = both_directions(scores.class_logits, positive, self.target_temperature)
         loss = contrast + self.few_shot_weight * few_shot if self.few_shot_weight else contrast
@@ -127,9 +127,9 @@ class ActionCLIP(Method):
         return self.log_scale.exp()
 
     def by_text(self, videos: Tensor, text: Tensor) -> Tensor:
-        """Unit videos ``(... v d)`` and unit texts ``(... n m d)`` to probabilities ``(... v n)``."""
+        """Unit videos ``(... v d)`` and unit texts ``(... n m d)`` to log-probabilities ``(... v n)``."""
         logits = self.scale * torch.einsum("...vd,...nmd->...mvn", videos, text)
-        return logits.softmax(-1).mean(-3)
+        return log_mean(logits, -3)
 
     @torch.no_grad()
     def classify(self, clips: Tensor, names: Sequence[str]) -> Tensor:
@@ -144,12 +144,7 @@ class ActionCLIP(Method):
         """
         features = self.frame_features(clips, 1)
         text = self.texts.features(self.encoder.require_text(), names).features
-        return self.by_text(self.query_parts(features)["video"], normalize(text, dim=-1).to(features.device))
-
-
-def clip_classes(episode: Episode) -> Tensor:
-    """``(... s+q)`` class of every clip, supports first."""
-    return torch.cat([episode.support_classes, episode.query_classes], dim=-1)
+        return self.by_text(self.query_parts(features)["video"], normalize(text, dim=-1).to(features.device)).exp()
 
 
 def labelled_batch(clips: Tensor, labels: Tensor, class_names: Sequence[str], number: int = 0) -> Episode:

@@ -26,15 +26,15 @@ from torch import Tensor, nn
 
 from episodes.episode import Episode
 from fsar.alignment.base import Alignment
-from fsar.encoders.clip import FrameEncoder
-from fsar.method import Method, Parts, Scores, cross_entropy
-from fsar.shots import shot_groups, shot_mean
+from fsar.encoders.frame import FrameEncoder
+from fsar.functional import cosine, cross_entropy
+from fsar.method import AlignedMethod, Parts, Scores
 from fsar.temporal.transformer import TemporalTransformer
 
 Inference = Literal["few_shot", "text", "combined"]
 
 
-class ClipFSAR(Method):
+class ClipFSAR(AlignedMethod):
     """CLIP-FSAR.
 
     Args:
@@ -73,14 +73,12 @@ class ClipFSAR(Method):
         positions: int = 0,
         separate_passes: bool = False,
     ) -> None:
-        super().__init__(encoder)
         if merge == "before" and alignment.merges_shots:
             raise ValueError(
                 f"merge='before' averages the shots of a class, but {type(alignment).__name__} compares them one by "
                 "one: use merge='after'."
             )
-        self.alignment = alignment
-        self.averages_shots = not alignment.merges_shots
+        super().__init__(encoder, alignment)
         self.temporal = TemporalTransformer(encoder.channels, depth, hidden_norm=hidden_norm, positions=positions)
         self.scale = nn.Parameter(torch.tensor(float(scale_init)))
         self.merge = merge
@@ -94,8 +92,7 @@ class ClipFSAR(Method):
     def query_parts(self, features: Tensor) -> Parts:
         return {"frames": self.temporal(features), "pooled": features.mean(-2)}
 
-    def support_parts(self, features: Tensor, text: Tensor | None) -> Parts:
-        assert text is not None
+    def support_parts(self, features: Tensor, text: Tensor) -> Parts:
         frames = self.modulate(features, text) if self.merge == "after" else features
         return {"frames": frames, "pooled": features.mean(-2)}
 
@@ -104,50 +101,39 @@ class ClipFSAR(Method):
         tokens = torch.cat([features, text.unsqueeze(-2).to(features.dtype)], dim=-2)
         return self.temporal(tokens)[..., :-1, :]
 
-    def compared(self, support: Parts, query: Parts, episode: Episode, text: Tensor | None) -> tuple[Tensor, Tensor]:
-        merge_shots = shot_groups if self.alignment.merges_shots else shot_mean
-        prototypes = merge_shots(support["frames"], episode.support_labels, episode.ways)  # (... n t d)
+    def compared(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> tuple[Tensor, Tensor]:
+        frames, prototypes = super().compared(support, query, episode, text)
         if self.merge == "before":
-            assert text is not None
             prototypes = self.modulate(prototypes, text[episode.classes])
-        return query["frames"], prototypes
+        return frames, prototypes
 
-    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor | None) -> Scores:
-        assert text is not None
-        few_shot = self.alignment(*self.compared(support, query, episode, text))  # (... q n)
+    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> Scores:
+        few_shot = self.match(support, query, episode, text)  # (... q n)
         if self.training:
             pooled = torch.cat([support["pooled"], query["pooled"]], dim=-2)  # (... s+q d), raw features
             class_logits = self.scale * cosine(pooled, text, self.epsilon)
             return Scores(few_shot, few_shot, class_logits)
         if self.inference == "few_shot":
             return Scores(few_shot, few_shot)
-        return Scores(self.infer(few_shot, query, text[episode.classes]), few_shot, normalised=True)
+        return Scores(self.infer(few_shot, query, text[episode.classes]), few_shot)
 
     def infer(self, few_shot: Tensor, query: Parts, class_text: Tensor) -> Tensor:
-        """Probabilities ``(... q n)`` of the text, or of text and few-shot together; class text is ``(... n d)``."""
+        """Logits ``(... q n)`` of the text, or of text and few-shot together; class text is ``(... n d)``."""
         text = (self.scale * cosine(query["pooled"], class_text)).log_softmax(-1)
         if self.inference == "text":
-            return text.exp()
+            return text
         unit = 8 if self.published_fusion else query["frames"].shape[-2]
         vision = (1 + few_shot / unit).log_softmax(-1)
-        return (self.text_exponent * text + (1 - self.text_exponent) * vision).exp()
+        return self.text_exponent * text + (1 - self.text_exponent) * vision
 
     def loss(self, scores: Scores, episode: Episode) -> dict[str, Tensor]:
         few_shot = cross_entropy(scores.few_shot, episode.query_labels)
         if scores.class_logits is None:
             return {"loss": few_shot}
-        classes = torch.cat([episode.support_classes, episode.query_classes], dim=-1)
+        classes = episode.clip_classes
         video_text = cross_entropy(scores.class_logits, classes)
         loss = few_shot + self.video_text_weight * video_text
         return {"loss": loss, "few_shot_loss": few_shot, "video_text_loss": video_text}
-
-
-def cosine(x: Tensor, y: Tensor, epsilon: float = 0.0) -> Tensor:
-    """``<x, y> / (|x||y| + epsilon)`` of ``x (... a d)`` with ``y (... b d)`` -> ``(... a b)``; plain at epsilon 0."""
-    if epsilon == 0:
-        return nn.functional.normalize(x, dim=-1) @ nn.functional.normalize(y.to(x.dtype), dim=-1).mT
-    norms = x.norm(dim=-1).unsqueeze(-1) * y.norm(dim=-1).unsqueeze(-2)
-    return (x @ y.to(x.dtype).mT) / (norms + epsilon)
 
 
 RELEASED_NAMES = {

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from episodes.episode import Episode
 from fsar.alignment.base import Alignment
-from fsar.encoders.clip import FrameEncoder
-from fsar.method import Parts, Scores, cross_entropy
-from fsar.methods.prototype import Prototype
+from fsar.encoders.frame import FrameEncoder
+from fsar.functional import cross_entropy, over_classes
+from fsar.method import AlignedMethod, Parts, Scores
 
 
-class D2ST(Prototype):
+class D2ST(AlignedMethod):
     """Prototypes on adapted features, and in training a classifier of all training classes beside them::
 
         loss = CE(few-shot) + class_weight · CE(W mean_t f + b)      over support and query clips
@@ -31,6 +31,8 @@ class D2ST(Prototype):
             never used. Not read when ``class_weight`` is 0.
     """
 
+    uses_text = False
+
     def __init__(
         self, encoder: FrameEncoder, alignment: Alignment, class_weight: float = 0.5, train_classes: int = 64
     ) -> None:
@@ -41,10 +43,10 @@ class D2ST(Prototype):
     def query_parts(self, features: Tensor) -> Parts:
         return {"frames": features, "pooled": features.mean(-2)} if self.training else {"frames": features}
 
-    def support_parts(self, features: Tensor, text: Tensor | None) -> Parts:
+    def support_parts(self, features: Tensor, text: Tensor) -> Parts:
         return self.query_parts(features)
 
-    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor | None) -> Scores:
+    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> Scores:
         scores = super().score(support, query, episode, text)
         if self.training and self.classifier is not None:
             pooled = torch.cat([support["pooled"], query["pooled"]], dim=-2)
@@ -55,24 +57,7 @@ class D2ST(Prototype):
         few_shot = cross_entropy(scores.few_shot, episode.query_labels)
         if scores.class_logits is None:
             return {"loss": few_shot}
-        classes = torch.cat([episode.support_classes, episode.query_classes], dim=-1)
+        classes = episode.clip_classes
         by_class = cross_entropy(scores.class_logits, classes)
         loss = few_shot + self.class_weight * by_class
         return {"loss": loss, "few_shot_loss": few_shot, "class_loss": by_class}
-
-
-def over_classes(classifier: nn.Linear, pooled: Tensor, episode: Episode) -> Tensor:
-    """Logits ``(... C)`` of clips ``(... d)`` over the classes of the training split.
-
-    Outputs beyond them stay out of the loss, so that one configuration serves training splits of several sizes.
-
-    Raises:
-        ValueError: when the classifier has fewer outputs than the split has classes.
-    """
-    classes = len(episode.class_names)
-    if classifier.out_features < classes:
-        raise ValueError(
-            f"the method was made for train_classes={classifier.out_features}, but the training split has {classes} "
-            f"classes: set --model.train_classes {classes}."
-        )
-    return classifier(pooled)[..., :classes]

@@ -18,16 +18,14 @@ from torch import Tensor
 
 from episodes.episode import Episode
 from fsar.alignment.base import Alignment
-from fsar.encoders.adapted import Adapted
-from fsar.encoders.clip import FrameEncoder
-from fsar.method import Method, Parts, Scores, cross_entropy
-from fsar.methods.clip_fsar import cosine
+from fsar.encoders.frame import FrameEncoder
+from fsar.functional import cosine, cross_entropy, log_mixture
+from fsar.method import AlignedMethod, Parts, Scores
 from fsar.objectives.multi_positive import both_directions
-from fsar.shots import shot_groups, shot_mean
 from fsar.temporal.tpcm import TPCM
 
 
-class MAClip(Method):
+class MAClip(AlignedMethod):
     """MA-CLIP.
 
     Args:
@@ -48,10 +46,8 @@ class MAClip(Method):
         text_share: float | None = None,
         temperature: float = 100.0,
     ) -> None:
-        super().__init__(encoder)
-        self.text_conditioned = isinstance(encoder, Adapted) and encoder.reads_text
-        self.alignment = alignment
-        self.averages_shots = not alignment.merges_shots
+        super().__init__(encoder, alignment)
+        self.text_conditioned = encoder.reads_text
         self.tpcm = TPCM(encoder.channels)
         self.text_weight = text_weight
         self.text_share = text_weight if text_share is None else text_share
@@ -60,24 +56,17 @@ class MAClip(Method):
     def query_parts(self, features: Tensor) -> Parts:
         return {"frames": self.tpcm(features), "pooled": features.mean(-2)}
 
-    def support_parts(self, features: Tensor, text: Tensor | None) -> Parts:
-        assert text is not None
+    def support_parts(self, features: Tensor, text: Tensor) -> Parts:
         return {"frames": self.tpcm(features, text), "pooled": features.mean(-2)}
 
-    def compared(self, support: Parts, query: Parts, episode: Episode, text: Tensor | None) -> tuple[Tensor, Tensor]:
-        merge_shots = shot_groups if self.alignment.merges_shots else shot_mean
-        return query["frames"], merge_shots(support["frames"], episode.support_labels, episode.ways)
-
-    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor | None) -> Scores:
-        assert text is not None
-        few_shot = self.alignment(*self.compared(support, query, episode, text))  # (... q n)
+    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> Scores:
+        few_shot = self.match(support, query, episode, text)  # (... q n)
         class_text = text[episode.classes]  # (... n d)
         if self.training:
             pooled = torch.cat([support["pooled"], query["pooled"]], dim=-2)
             return Scores(few_shot, few_shot, self.temperature * cosine(pooled, class_text))
-        by_text = (self.temperature * cosine(query["pooled"], class_text)).softmax(-1)
-        mixed = self.text_share * by_text + (1 - self.text_share) * few_shot.softmax(-1)
-        return Scores(mixed, few_shot, normalised=True)
+        by_text = self.temperature * cosine(query["pooled"], class_text)
+        return Scores(log_mixture(by_text, few_shot, self.text_share), few_shot)
 
     def loss(self, scores: Scores, episode: Episode) -> dict[str, Tensor]:
         """``class_logits`` are over the ``n`` classes of the episode here, in training."""

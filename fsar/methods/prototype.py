@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from episodes.episode import Episode
 from fsar.alignment.base import Alignment
-from fsar.encoders.clip import FrameEncoder
-from fsar.method import Method, Parts, Scores
-from fsar.shots import shot_groups, shot_mean
+from fsar.encoders.frame import FrameEncoder
+from fsar.method import AlignedMethod, Parts
 
 
-class Prototype(Method):
+class Prototype(AlignedMethod):
     """``logits_c = similarity(F(f_Q), mean over shots of F(f_S))``, F the temporal module or nothing.
 
     Args:
@@ -29,21 +27,11 @@ class Prototype(Method):
     uses_text = False
 
     def __init__(self, encoder: FrameEncoder, alignment: Alignment, temporal: nn.Module | None = None) -> None:
-        super().__init__(encoder)
+        super().__init__(encoder, alignment)
         self.temporal = nn.Identity() if temporal is None else temporal
-        self.alignment = alignment
-        self.averages_shots = not alignment.merges_shots
 
     def query_parts(self, features: Tensor) -> Parts:
         return {"frames": self.temporal(features)}
 
-    def support_parts(self, features: Tensor, text: Tensor | None) -> Parts:
+    def support_parts(self, features: Tensor, text: Tensor) -> Parts:
         return {"frames": self.temporal(features)}
-
-    def compared(self, support: Parts, query: Parts, episode: Episode, text: Tensor | None) -> tuple[Tensor, Tensor]:
-        merge_shots = shot_groups if self.alignment.merges_shots else shot_mean
-        return query["frames"], merge_shots(support["frames"], episode.support_labels, episode.ways)
-
-    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor | None) -> Scores:
-        logits = self.alignment(*self.compared(support, query, episode, text))
-        return Scores(logits, logits)

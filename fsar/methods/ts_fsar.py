@@ -28,10 +28,9 @@ from fsar.adapters.ladder import Ladder, LadderNetwork, start_attention
 from fsar.alignment.base import Alignment
 from fsar.alignment.covariance import AlphaDistance, alpha_covariance
 from fsar.encoders.beside import Beside
-from fsar.encoders.clip import FrameEncoder
-from fsar.method import Method, Parts, Scores, cross_entropy
-from fsar.methods.d2st import over_classes
-from fsar.shots import shot_mean
+from fsar.encoders.frame import FrameEncoder
+from fsar.functional import cross_entropy, over_classes
+from fsar.method import AlignedMethod, Parts, Scores
 from fsar.text import TextBank
 
 
@@ -43,7 +42,7 @@ class TSScores(Scores):
     clip_text: Tensor | None = None
 
 
-class TSFSAR(Method):
+class TSFSAR(AlignedMethod):
     """TS-FSAR.
 
     Args:
@@ -69,8 +68,6 @@ class TSFSAR(Method):
             validation classes.
     """
 
-    averages_shots = True
-
     def __init__(
         self,
         encoder: FrameEncoder,
@@ -92,10 +89,9 @@ class TSFSAR(Method):
     ) -> None:
         side = Ladder() if side is None else side
         beside = DescriptorEncoder(encoder, side, alpha)
-        super().__init__(beside)
         width, channels = beside.width, beside.clip_channels
+        super().__init__(beside, AlphaDistance(width, frames) if alignment is None else alignment)
         self.sizes = [width * (width + 1) // 2, width, channels]
-        self.alignment = AlphaDistance(width, frames) if alignment is None else alignment
         self.texts = texts
         self.up = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, channels, bias=False))
         self.clip_norm = nn.LayerNorm(channels)
@@ -114,7 +110,7 @@ class TSFSAR(Method):
         self.detach_teacher = detach_teacher
         self.fusion = fusion
 
-    def class_text(self, names: Sequence[str]) -> Tensor | None:
+    def class_text(self, names: Sequence[str]) -> Tensor:
         """``(C d)`` unit vectors."""
         text = self.encoder.require_text()
         return normalize(text(names), dim=-1) if self.texts is None else self.texts.features(text, names).mean()
@@ -128,7 +124,7 @@ class TSFSAR(Method):
             "clip": self.over_frames(clip).mean(-2),
         }
 
-    def support_parts(self, features: Tensor, text: Tensor | None) -> Parts:
+    def support_parts(self, features: Tensor, text: Tensor) -> Parts:
         return self.query_parts(features) if self.training else {"frames": self.select_frames(features)}
 
     def select_frames(self, features: Tensor) -> Tensor:
@@ -143,12 +139,8 @@ class TSFSAR(Method):
         mixed = self.clip_attention(normed, normed, normed, need_weights=False)[0].reshape(clip.shape)
         return (2 - self.text_residual) * clip + self.text_residual * mixed
 
-    def compared(self, support: Parts, query: Parts, episode: Episode, text: Tensor | None) -> tuple[Tensor, Tensor]:
-        return query["frames"], shot_mean(support["frames"], episode.support_labels, episode.ways)
-
-    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor | None) -> Scores:
-        assert text is not None
-        metric = self.alignment(*self.compared(support, query, episode, text))  # (... q n)
+    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> Scores:
+        metric = self.match(support, query, episode, text)  # (... q n)
         if self.training:
             clips = {
                 name: torch.cat([support[name], query[name]], dim=query[name].dim() - 2) for name in ("side", "clip")
@@ -172,7 +164,7 @@ class TSFSAR(Method):
             return {"loss": metric}
         assert scores.side_text is not None
         assert scores.clip_text is not None
-        classes = torch.cat([episode.support_classes, episode.query_classes], dim=-1)
+        classes = episode.clip_classes
         by_class = cross_entropy(scores.class_logits, classes)
         side = cross_entropy(scores.side_text, classes)
         guidance = self.guidance(scores.class_logits, scores.clip_text) + cross_entropy(scores.clip_text, classes)
@@ -202,8 +194,9 @@ class DescriptorEncoder(Beside):
         self.width, self.clip_channels = self.channels, encoder.channels
         self.channels = self.width * (self.width + 1) // 2 + self.width + self.clip_channels
 
-    def above(self, states: Tensor) -> Tensor:
-        """Tokens of all layers ``(... t l·p w)`` to ``(... t d)``."""
+    def above(self, states: Tensor, text: Tensor | None = None) -> Tensor:
+        """Tokens of all layers ``(... t l·p w)`` to ``(... t d)``; no text is read."""
+        self._check_text(text)
         layers = self.layers(states)
         network: LadderNetwork = self.side  # type: ignore[assignment]
         tokens = network.tokens(tuple(x.reshape(-1, *x.shape[-3:]) for x in layers))

@@ -61,7 +61,7 @@ def trained(run: str, clips: tuple[str, str]) -> tuple[Alignment, Tensor, Tensor
     with torch.no_grad():
         query, support = (method.encode(source.clip(i)) for i in (0, 1))
         text = method.class_text((name,))
-        parts = method.query_parts(query), method.support_parts(support, None if text is None else text[0])
+        parts = method.query_parts(query), method.support_parts(support, text[0])
     return method.alignment, parts[0]["frames"], parts[1]["frames"]  # type: ignore[return-value]
 
 

@@ -103,7 +103,6 @@ def right(method: ActionCLIP, clips: ClipDataset, videos: list[int], device: tor
     loader = DataLoader(Subset(clips, videos), batch_size=16, num_workers=workers)
     pooled = [method.query_parts(method.encode(pixels.to(device)))["video"] for _, pixels in loader]
     text = method.class_text(clips.split.class_names)
-    assert text is not None
     truth = torch.tensor([clips.split.labels[video] for video in videos])
     return method.by_text(torch.cat(pooled), text.to(device)).argmax(-1).cpu() == truth
 

@@ -23,10 +23,18 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from episodes.episode import Episode
-from fsar.encoders.clip import FrameEncoder
+from fsar.encoders.frame import FrameEncoder
 from fsar.method import Parts, Scores
-from fsar.methods.clip_family.pooled import AdamWSettings, PooledMethod, fit_each, membership, pool
-from fsar.methods.clip_family.tip_adapter import Strength, cache_logits, summed_cross_entropy
+from fsar.methods.clip_family.pooled import (
+    AdamWSettings,
+    PooledMethod,
+    Strength,
+    cache_logits,
+    fit_each,
+    membership,
+    pool,
+    summed_cross_entropy,
+)
 from fsar.text import TextBank
 
 Weights = tuple[float, float]
@@ -151,8 +159,7 @@ class APE(PooledMethod):
         self.channel_classes = channel_classes
         self.temperature = temperature
 
-    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor | None) -> Scores:
-        assert text is not None
+    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> Scores:
         keys, values = support["pooled"], membership(episode.support_labels, episode.ways)
         channels = self.choose(text, episode, keys, values)
         logits = ape_logits(
@@ -177,7 +184,6 @@ class APE(PooledMethod):
         else:
             names = self.channel_classes
             reference = text if names is None else self.class_text(names)
-            assert reference is not None
             scores = channel_scores(reference, self.weights).expand(*episode.classes.shape[:-1], -1)
         return kept_channels(scores, self.channels)
 
@@ -232,11 +238,10 @@ class APET(APE):
         self.train_alpha, self.train_beta = train_alpha, train_beta
         self.optimizer = optimizer or AdamWSettings(eps=1e-3, weight_decay=0.1)
 
-    def support_parts(self, features: Tensor, text: Tensor | None) -> Parts:
+    def support_parts(self, features: Tensor, text: Tensor) -> Parts:
         return {"pooled": pool(features), "frames": normalize(features, dim=-1)}
 
-    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor | None) -> Scores:
-        assert text is not None
+    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> Scores:
         with torch.inference_mode(False), torch.enable_grad():
             keys, class_text = support["pooled"].detach().clone(), text[episode.classes].detach().clone()
             frames = support["frames"].flatten(-3, -2).detach().clone()

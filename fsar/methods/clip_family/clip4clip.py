@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from episodes.episode import Episode
-from fsar.encoders.clip import FrameEncoder
-from fsar.method import Parts, Scores, cross_entropy
+from fsar.encoders.frame import FrameEncoder
+from fsar.functional import cross_entropy
+from fsar.method import Parts, Scores
 from fsar.methods.clip_family.pooled import PooledMethod
 from fsar.objectives import both_directions
 from fsar.shots import shot_mean
@@ -77,7 +78,7 @@ class Clip4Clip(PooledMethod):
             return {"frames": features}
         return {"pooled": pool_frames(features if self.head is None else self.head(features))}
 
-    def support_parts(self, features: Tensor, text: Tensor | None) -> Parts:
+    def support_parts(self, features: Tensor, text: Tensor) -> Parts:
         return self.query_parts(features)
 
     def similarity(self, clips: Parts, text: Tensor) -> Tensor:
@@ -86,8 +87,7 @@ class Clip4Clip(PooledMethod):
             return self.head(text, clips["frames"])
         return self.temperature * clips["pooled"] @ normalize(text, dim=-1).mT
 
-    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor | None) -> Scores:
-        assert text is not None
+    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> Scores:
         if self.against == "support":
             prototypes = shot_mean(support["pooled"], episode.support_labels, episode.ways)
             few_shot = self.similarity(query, prototypes)
@@ -104,7 +104,7 @@ class Clip4Clip(PooledMethod):
         the cross-entropy of the queries."""
         if scores.class_logits is None:
             return {"loss": cross_entropy(scores.few_shot, episode.query_labels)}
-        labels = torch.cat([episode.support_labels, episode.query_labels], dim=-1)[..., None]
+        labels = episode.clip_labels[..., None]
         index = episode.classes[..., None, :].expand(*labels.shape[:-1], -1)
         positive = labels == torch.arange(episode.ways, device=labels.device)
         return {"loss": both_directions(scores.class_logits.gather(-1, index), positive)}

@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from episodes.episode import Episode
-from fsar.encoders.clip import FrameEncoder
 from fsar.encoders.context import LearnedContext, Position
-from fsar.method import Method, Parts, Scores, cross_entropy
+from fsar.encoders.frame import FrameEncoder
+from fsar.functional import cross_entropy
+from fsar.method import Method, Parts, Scores
 from fsar.methods.clip_family.pooled import pool
 
 
@@ -68,11 +69,10 @@ class CoOp(Method):
     def query_parts(self, features: Tensor) -> Parts:
         return {"pooled": pool(features)}
 
-    def support_parts(self, features: Tensor, text: Tensor | None) -> Parts:
+    def support_parts(self, features: Tensor, text: Tensor) -> Parts:
         return {"pooled": pool(features)}
 
-    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor | None) -> Scores:
-        assert text is not None
+    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> Scores:
         few_shot = self.temperature * query["pooled"] @ text[episode.classes].mT
         if not self.training:
             return Scores(few_shot, few_shot)
@@ -83,9 +83,9 @@ class CoOp(Method):
         """Cross-entropy of all clips, supports too, which zero-shot scoring treats alike."""
         assert scores.class_logits is not None
         if self.over == "split":
-            classes = torch.cat([episode.support_classes, episode.query_classes], dim=-1)
+            classes = episode.clip_classes
             return {"loss": cross_entropy(scores.class_logits, classes)}
-        labels = torch.cat([episode.support_labels, episode.query_labels], dim=-1)
+        labels = episode.clip_labels
         index = episode.classes[..., None, :].expand(*labels.shape, -1)
         return {"loss": cross_entropy(scores.class_logits.gather(-1, index), labels)}
 
@@ -152,9 +152,9 @@ class CoCoOp(CoOp):
 
     def class_text(self, names: Sequence[str]) -> Tensor:
         """``(C 0)``: nothing is known of a class before the query is seen."""
-        return torch.empty(len(names), 0, device=self.context.vectors.device)
+        return self.no_text(names)
 
-    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor | None) -> Scores:
+    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> Scores:
         clips = query["pooled"].reshape(-1, *query["pooled"].shape[-2:])  # (e q d)
         classes = episode.classes.reshape(-1, episode.ways).tolist()
         step = max(1, self.prompts_per_batch // episode.ways)

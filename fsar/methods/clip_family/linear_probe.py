@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from episodes.episode import Episode
-from fsar.encoders.clip import FrameEncoder
+from fsar.encoders.frame import FrameEncoder
 from fsar.method import Parts, Scores
 from fsar.methods.clip_family.pooled import PooledMethod, pool
 
@@ -154,10 +154,10 @@ class LinearProbe(PooledMethod):
     def query_parts(self, features: Tensor) -> Parts:
         return {"pooled": pool(features) if self.normalise else features.mean(-2)}
 
-    def support_parts(self, features: Tensor, text: Tensor | None) -> Parts:
+    def support_parts(self, features: Tensor, text: Tensor) -> Parts:
         return self.query_parts(features)
 
-    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor | None) -> Scores:
+    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> Scores:
         clips, labels, ways = support["pooled"], episode.support_labels, episode.ways
         strength = self.strength[..., 0, 0] if isinstance(self.strength, Tensor) else self.strength  # a grid (g 1 1 1)
         if self.solver == "ridge":

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from episodes.episode import Episode
-from fsar.encoders.clip import FrameEncoder
+from fsar.encoders.frame import FrameEncoder
 from fsar.method import Parts, Scores
 from fsar.methods.clip_family.pooled import PooledMethod
 from fsar.shots import shot_mean
@@ -32,7 +32,7 @@ class NearestNeighbour(PooledMethod):
     def __init__(self, encoder: FrameEncoder) -> None:
         super().__init__(encoder)
 
-    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor | None) -> Scores:
+    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> Scores:
         similarity = query["pooled"] @ support["pooled"].mT  # (... q s)
         of_class = episode.support_labels[..., None, :, None] == torch.arange(episode.ways, device=similarity.device)
         logits = similarity[..., None].masked_fill(~of_class, -torch.inf).amax(-2)  # (... q s n) -> (... q n)
@@ -60,10 +60,10 @@ class SimpleShot(PooledMethod):
     def query_parts(self, features: Tensor) -> Parts:
         return {"pooled": features.mean(-2)}
 
-    def support_parts(self, features: Tensor, text: Tensor | None) -> Parts:
+    def support_parts(self, features: Tensor, text: Tensor) -> Parts:
         return {"pooled": features.mean(-2)}
 
-    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor | None) -> Scores:
+    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> Scores:
         centre = support["pooled"].mean(-2, keepdim=True) if self.mean is None else self.mean
         clips_s, clips_q = support["pooled"] - centre, query["pooled"] - centre
         if self.normalise:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize, one_hot
+from torch.nn.functional import cross_entropy, normalize, one_hot
 
-from fsar.encoders.clip import FrameEncoder
+from fsar.encoders.frame import FrameEncoder
 from fsar.method import Method, Parts
 from fsar.text import TextBank, ensemble
 
@@ -27,17 +27,17 @@ class PooledMethod(Method):
         super().__init__(encoder)
         self.texts = texts
 
-    def class_text(self, names: Sequence[str]) -> Tensor | None:
-        """``(C d)`` unit vectors; None for a method that reads no names."""
+    def class_text(self, names: Sequence[str]) -> Tensor:
+        """``(C d)`` unit vectors; ``(C 0)`` for a method that reads no names."""
         if not self.uses_text:
-            return None
+            return self.no_text(names)
         text = self.encoder.require_text()
         return ensemble(text.per_template(names)) if self.texts is None else self.texts.features(text, names).mean()
 
     def query_parts(self, features: Tensor) -> Parts:
         return {"pooled": pool(features)}
 
-    def support_parts(self, features: Tensor, text: Tensor | None) -> Parts:
+    def support_parts(self, features: Tensor, text: Tensor) -> Parts:
         return {"pooled": pool(features)}
 
 
@@ -49,6 +49,20 @@ def pool(features: Tensor) -> Tensor:
 def membership(labels: Tensor, ways: int) -> Tensor:
     """``labels (... s)`` -> float ``(... s n)``, one where the clip is of the class."""
     return one_hot(labels, ways).float()
+
+
+Strength = float | Tensor
+"""A hyper-parameter, or a grid of them ``(g 1 1 1)`` that broadcasts against ``(e q n)``."""
+
+
+def cache_logits(affinity: Tensor, values: Tensor, beta: Strength) -> Tensor:
+    """``exp(-β (1 - affinity)) values``: cosines ``(... q s)`` and values ``(... s n)`` -> ``(... q n)``."""
+    return (beta * (affinity - 1)).exp() @ values
+
+
+def summed_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean over the examples of an episode, sum over episodes: ``(... q n)`` and ``(... q)`` -> ``()``."""
+    return cross_entropy(logits.flatten(0, -2), targets.flatten(), reduction="sum") / targets.shape[-1]
 
 
 @dataclass(frozen=True)

@@ -18,22 +18,23 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn.functional import normalize
 from torchvision.transforms.v2.functional import InterpolationMode, horizontal_flip, resized_crop
 
 from episodes.episode import Episode
-from fsar.encoders.clip import FrameEncoder
+from fsar.encoders.frame import FrameEncoder
 from fsar.method import Parts, Scores
-from fsar.methods.clip_family.pooled import AdamWSettings, PooledMethod, fit_each, membership, pool
+from fsar.methods.clip_family.pooled import (
+    AdamWSettings,
+    PooledMethod,
+    Strength,
+    cache_logits,
+    fit_each,
+    membership,
+    pool,
+    summed_cross_entropy,
+)
 from fsar.text import TextBank
-
-Strength = float | Tensor
-"""A hyper-parameter, or a grid of them ``(g 1 1 1)`` that broadcasts against ``(e q n)``."""
-
-
-def cache_logits(affinity: Tensor, values: Tensor, beta: Strength) -> Tensor:
-    """``exp(-β (1 - affinity)) values``: cosines ``(... q s)`` and values ``(... s n)`` -> ``(... q n)``."""
-    return (beta * (affinity - 1)).exp() @ values
 
 
 def tip_logits(
@@ -89,7 +90,7 @@ class TipAdapter(PooledMethod):
         self.temperature = temperature
         self.keys = keys
 
-    def support_parts(self, features: Tensor, text: Tensor | None) -> Parts:
+    def support_parts(self, features: Tensor, text: Tensor) -> Parts:
         return {"keys": pool(features)[..., None, :] if self.keys == "clip" else normalize(features, dim=-1)}
 
     def cache(self, support: Parts, episode: Episode) -> tuple[Tensor, Tensor]:
@@ -98,8 +99,7 @@ class TipAdapter(PooledMethod):
         per_clip = support["keys"].shape[-2]
         return support["keys"].flatten(-3, -2), values.repeat_interleave(per_clip, -2) / per_clip
 
-    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor | None) -> Scores:
-        assert text is not None
+    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> Scores:
         keys, values = self.cache(support, episode)
         logits = tip_logits(
             query["pooled"], text[episode.classes], keys, values, self.alpha, self.beta, self.temperature
@@ -180,11 +180,10 @@ class TipAdapterF(TipAdapter):
         self.train_alpha, self.train_beta = train_alpha, train_beta
         self.optimizer = optimizer or AdamWSettings()
 
-    def support_parts(self, features: Tensor, text: Tensor | None) -> Parts:
+    def support_parts(self, features: Tensor, text: Tensor) -> Parts:
         return {**super().support_parts(features, text), "frames": normalize(features, dim=-1)}
 
-    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor | None) -> Scores:
-        assert text is not None
+    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> Scores:
         keys, values = self.cache(support, episode)
         learned = self.learn(keys, values, support["frames"], episode.support_labels, text[episode.classes])
         return super().score({"keys": learned[..., None, :]}, query, episode, text)
@@ -202,11 +201,6 @@ class TipAdapterF(TipAdapter):
 
             fit_each([learned], loss, self.steps, self.optimizer)
         return learned.detach()
-
-
-def summed_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean over the examples of an episode, sum over episodes: ``(... q n)`` and ``(... q)`` -> ``()``."""
-    return cross_entropy(logits.flatten(0, -2), targets.flatten(), reduction="sum") / targets.shape[-1]
 
 
 def random_views(clip: Tensor, views: int, flip: bool) -> Tensor:

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from episodes.episode import Episode
-from fsar.encoders.clip import FrameEncoder
+from fsar.encoders.frame import FrameEncoder
+from fsar.functional import log_mean
 from fsar.method import Parts, Scores
 from fsar.methods.clip_family.pooled import PooledMethod, pool
 from fsar.text import TextBank
@@ -45,7 +46,7 @@ class ZeroShot(PooledMethod):
         self.ensemble = ensemble
         self.pooling = pooling
 
-    def class_text(self, names: Sequence[str]) -> Tensor | None:
+    def class_text(self, names: Sequence[str]) -> Tensor:
         """``(C d)`` unit vectors, or ``(C m d)`` of each of ``m`` templates when probabilities are averaged."""
         if self.ensemble == "embedding":
             return super().class_text(names)
@@ -65,15 +66,14 @@ class ZeroShot(PooledMethod):
             return {"pooled": pool(features)}
         return {"pooled": normalize(features, dim=-1).mean(-2)}  # the mean of logits is linear in the frames
 
-    def support_parts(self, features: Tensor, text: Tensor | None) -> Parts:
+    def support_parts(self, features: Tensor, text: Tensor) -> Parts:
         return {}
 
-    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor | None) -> Scores:
-        assert text is not None
+    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> Scores:
         class_text = text[episode.classes]  # (... n d) or (... n m d)
         if self.ensemble == "embedding":
             logits = self.temperature * query["pooled"] @ class_text.mT
         else:
             each = self.temperature * query["pooled"].unsqueeze(-3) @ class_text.movedim(-2, -3).mT  # (... m q n)
-            logits = each.softmax(-1).mean(-3).log()
+            logits = log_mean(each, -3)
         return Scores(logits, logits)

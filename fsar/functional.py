@@ -1,0 +1,54 @@
+"""Small functions that papers share; no paper imports from another."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from episodes.episode import Episode
+
+
+def cosine(x: Tensor, y: Tensor, epsilon: float = 0.0) -> Tensor:
+    """``<x, y> / (|x||y| + epsilon)`` of ``x (... a d)`` with ``y (... b d)`` -> ``(... a b)``; plain at epsilon 0."""
+    if epsilon == 0:
+        return nn.functional.normalize(x, dim=-1) @ nn.functional.normalize(y.to(x.dtype), dim=-1).mT
+    norms = x.norm(dim=-1).unsqueeze(-1) * y.norm(dim=-1).unsqueeze(-2)
+    return (x @ y.to(x.dtype).mT) / (norms + epsilon)
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy of ``logits (... n)`` against ``labels (...)``, over every leading axis."""
+    return nn.functional.cross_entropy(logits.flatten(0, -2).float(), labels.flatten())
+
+
+def over_classes(classifier: nn.Linear, pooled: Tensor, episode: Episode) -> Tensor:
+    """Logits ``(... C)`` of clips ``(... d)`` over the classes of the training split.
+
+    Outputs beyond them stay out of the loss, so that one configuration serves training splits of several sizes.
+
+    Raises:
+        ValueError: when the classifier has fewer outputs than the split has classes.
+    """
+    classes = len(episode.class_names)
+    if classifier.out_features < classes:
+        raise ValueError(
+            f"the method was made for train_classes={classifier.out_features}, but the training split has {classes} "
+            f"classes: set --model.train_classes {classes}."
+        )
+    return classifier(pooled)[..., :classes]
+
+
+def log_mean(logits: Tensor, dim: int) -> Tensor:
+    """``log(mean(softmax(logits)))`` of ``(... n)``, the mean being over an axis ``dim`` that is not the classes'."""
+    return logits.log_softmax(-1).logsumexp(dim) - math.log(logits.shape[dim])
+
+
+def log_mixture(first: Tensor, second: Tensor, share: float) -> Tensor:
+    """``log(share · softmax(first) + (1 - share) · softmax(second))`` of logits ``(... n)``, share in 0..1.
+
+    Added as logarithms, so that a probability too small for its type is not lost.
+    """
+    weight, rest = torch.tensor([share, 1 - share], dtype=torch.float64).log().tolist()
+    return torch.logaddexp(first.log_softmax(-1) + weight, second.log_softmax(-1) + rest)
