@@ -120,7 +120,7 @@ def test_test_time_averages_probabilities_over_templates(tiny: Tiny, pixels: Pix
         expected += (100 * video @ words.T).softmax(-1) / 16
     with torch.no_grad():
         scores = method(episode)
-        torch.testing.assert_close(scores.logits, expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(scores.probabilities, expected, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(method.classify(episode.query, names), expected, rtol=1e-4, atol=1e-5)
     assert len(method.texts.templates) == 16
 
