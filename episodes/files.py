@@ -54,6 +54,11 @@ def write_atomically(path: str | Path) -> Iterator[Path]:
         _sync(goal.parent)
 
 
+def is_part(path: Path) -> bool:
+    """Whether a file is one that somebody is writing, see :func:`write_atomically`, or was when he was killed."""
+    return path.name.startswith(".") and NAME.search(path.name) is not None
+
+
 def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
@@ -66,5 +71,5 @@ def _sync(path: Path) -> None:
 def _remove_stale(folder: Path) -> None:
     for part in folder.glob(".*.part"):
         with suppress(FileNotFoundError):  # another process removed it first
-            if NAME.search(part.name) and time.time() - part.stat().st_mtime > STALE:
+            if is_part(part) and time.time() - part.stat().st_mtime > STALE:
                 part.unlink()

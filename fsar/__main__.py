@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import sys
 from importlib import import_module
 
 from fsar.commands import COMMANDS, list_commands, suggest_command
 from fsar.commands.train.short_help import is_short, write_short
+from fsar.terminal.user_code import find_user_code
 
 HELP = f"""usage: fsar COMMAND [-c FILE ...] [--run FOLDER] [--key value ...]
 
@@ -59,8 +59,7 @@ def run(args: list[str]) -> int | None:
     elif (command := COMMANDS.get(args[0])) and command.named and is_short(args):
         print(write_short(args[0], command.summary), end="")
     elif command:
-        if os.getcwd() not in sys.path:
-            sys.path.insert(0, os.getcwd())  # a user's own classes, named by class_path
+        find_user_code()
         module = import_module(f"fsar.commands.{command.module}")
         status = module.main(args if command.named else args[1:])
         return status if isinstance(status, int) else None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
 import pkgutil
 import re
 import sys
@@ -31,6 +30,7 @@ from fsar.sharing.run import best_checkpoint, read_checkpoint, was_only_tested
 from fsar.terminal import usage
 from fsar.terminal.config_files import spell_out
 from fsar.terminal.processes import end_with_parent
+from fsar.terminal.user_code import find_user_code
 from fsar.training.learner import Learner
 from fsar.training.pixels import check_framing
 
@@ -84,8 +84,7 @@ def configured(args: Sequence[str]) -> Configured:
         FileNotFoundError: when ``--run`` names no run.
         ValueError: when the checkpoint does not fit the model.
     """
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # a user's own classes, named by class_path
+    find_user_code()
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter")  # sys.argv holds the tool's own as well
     cli = Configured(
         Learner,

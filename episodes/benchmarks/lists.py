@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from episodes.benchmarks.definitions import SPLITS, Definition
+from episodes.files import write_atomically
 from episodes.listing import VIDEO_SUFFIXES
 
 COLUMNS = ("benchmark", "split", "class_id", "class", "video")
@@ -279,13 +280,11 @@ def video_id(path: str) -> str:
 def write_lists(lists: Lists, path: Path) -> None:
     """Writes our CSV; an interruption leaves the old file or the new one, never half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with part.open("w", newline="", encoding="utf-8") as file:
+    with write_atomically(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for split in SPLITS:
             writer.writerows(_rows(lists, split))
-    part.replace(path)
 
 
 def _rows(lists: Lists, split: str) -> Iterable[tuple[str, str, int, str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-from episodes.video.container import HEAD, other_kind
+from episodes.video.container import BOXES, HEAD, PICTURE_BRANDS, other_kind
 from episodes.video.images import SUFFIXES as IMAGES
 
 VIDEO_SUFFIXES = frozenset(
@@ -55,19 +55,7 @@ _HEADS = (
     b"YUV4MPEG2 ",
     b"nut/multimedia container",
 )
-_BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"moof", b"styp", b"uuid"}
-_BRANDS = {
-    b"heic",
-    b"heix",
-    b"heim",
-    b"heis",
-    b"mif1",
-    b"avif",
-    b"M4A ",
-    b"M4B ",
-    b"M4P ",
-    b"crx ",
-}  # no moving picture
+_BRANDS = PICTURE_BRANDS | {b"M4A ", b"M4B ", b"M4P "}  # no moving picture
 _OGG = (b"\x80theora", b"OVP80", b"BBCD\x00", b"\x01video\x00")
 _RIFF = {b"AVI ", b"AMV ", b"CDXA"}
 _ANNEX_B = re.compile(rb"\x00?\x00\x00\x01[\x09\x27\x47\x67\x40\x42\x46]")  # first unit of H.264 or HEVC
@@ -101,7 +89,7 @@ def looks_like_video(head: bytes) -> bool:
     Texts that name other files, such as playlists, do not, and neither do pictures and sounds; see also
     :func:`episodes.video.container.other_kind`.
     """
-    if head[4:8] in _BOXES:
+    if head[4:8] in BOXES:
         return not (head[4:8] == b"ftyp" and head[8:12] in _BRANDS)
     if head[:4] in (b"RIFF", b"RIFX"):
         return head[8:12] in _RIFF

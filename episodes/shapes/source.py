@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
+from episodes.files import is_part, write_atomically
 from episodes.shapes import appearance, motion
 from episodes.splits import Benchmark, Split
 
@@ -27,17 +28,12 @@ _CODEC = {"qp": "20", "g": "1", "preset": "veryfast", "threads": "1", "aq-mode":
 
 def write_video(path: Path, frames: NDArray[np.uint8], fps: int = FPS) -> None:
     """Writes ``(t h w c)`` as H.264 to ``path``, which appears only when it is complete."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with av.open(str(unfinished), "w", format="mp4") as container:
-            stream = container.add_stream("libx264", rate=fps, options=_CODEC)
-            stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
-            for frame in frames:
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
-            container.mux(stream.encode())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with write_atomically(path) as part, av.open(str(part), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=fps, options=_CODEC)
+        stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
+        container.mux(stream.encode())
 
 
 class Shapes:
@@ -139,14 +135,13 @@ class Shapes:
                     f"{manifest} says that its clips were rendered from {found.get('made_from')}, but {made_from} is "
                     f"asked for. Delete {self.folder} to render anew, or give Shapes another root."
                 )
-        elif self.folder.is_dir() and any(self.folder.iterdir()):
+        elif self.folder.is_dir() and not all(is_part(file) for file in self.folder.iterdir()):
             raise ValueError(
                 f"{self.folder} is not empty and has no manifest.json, so its files are not from Shapes. "
                 f"Give Shapes another root."
             )
         else:
             self.folder.mkdir(parents=True, exist_ok=True)
-            unfinished = self.folder.parent / f".{self.flavour}.{os.getpid()}.part"
             digest = hashlib.sha256(text.encode()).hexdigest()
-            unfinished.write_text(json.dumps({"made_from": made_from, "sha256": digest}, indent=1))
-            unfinished.replace(manifest)
+            with write_atomically(manifest) as part:
+                part.write_text(json.dumps({"made_from": made_from, "sha256": digest}, indent=1))

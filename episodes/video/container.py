@@ -11,7 +11,8 @@ from episodes.video.info import VideoError
 from episodes.video.limits import check_pixels
 
 _AGAIN = "copy or download it again"
-_BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof", b"uuid", b"mfra", b"sidx", b"pnot", b"udta"}
+BOXES = frozenset(b"ftyp moov mdat free skip wide moof uuid mfra sidx pnot udta styp".split())
+"""The outermost parts of an mp4 or mov file."""
 _RIFF_SLACK = 64
 HEAD = 2**16
 """Bytes that are looked at for what the file is; FFmpeg, too, looks no further where they begin like a container."""
@@ -24,7 +25,8 @@ _PICTURES = (
     (b"\0\0\0\x0cjP  ", "JPEG 2000"),
     (b"\0\0\0\x0cJXL ", "JPEG XL"),
 )
-_PICTURE_BRANDS = {b"avif", b"heic", b"heix", b"mif1"}
+PICTURE_BRANDS = frozenset((b"avif", b"heic", b"heim", b"heis", b"heix", b"mif1", b"crx "))
+"""Of files with such parts that hold pictures."""
 _LISTS = (b"dash:profile", b"<compositionplaylist")
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 
@@ -71,7 +73,7 @@ def other_kind(head: bytes) -> str:
     """
     brand = head[8:12] if head[4:8] == b"ftyp" else b""
     if (picture := next((name for start, name in _PICTURES if head.startswith(start)), "")) or (
-        brand in _PICTURE_BRANDS or head[8:12] == b"WEBP" or (head[:2] == b"BM" and head[6:10] == bytes(4))
+        brand in PICTURE_BRANDS or head[8:12] == b"WEBP" or (head[:2] == b"BM" and head[6:10] == bytes(4))
     ):
         return f"a picture{f' ({picture})' if picture else ''}: give the video, or the folder that holds all its frames"
     if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
@@ -93,7 +95,7 @@ def _declared(file: BinaryIO) -> Iterator[tuple[str, int]]:
     """(name, byte where it says that it ends) of the outermost parts of an mp4/mov, Matroska/WebM or AVI file."""
     file.seek(0)
     head = file.read(12)
-    if head[4:8] in _BOXES:
+    if head[4:8] in BOXES:
         yield from _boxes(file)
     elif head[:4] == b"RIFF" and head[8:] == b"AVI ":
         # Some writers get it wrong by a few bytes, which no decoder minds: the index stands at the end.
@@ -113,7 +115,7 @@ def _boxes(file: BinaryIO) -> Iterator[tuple[str, int]]:
     while True:
         file.seek(start)
         head = file.read(16)
-        if len(head) < 8 or head[4:8] not in _BOXES:
+        if len(head) < 8 or head[4:8] not in BOXES:
             return
         size = int.from_bytes(head[:4], "big")
         if size == 1:

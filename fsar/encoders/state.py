@@ -121,8 +121,19 @@ def _is_torchscript(path: Path) -> bool:
 
 def sha256_of(about: list[object], weights: Mapping[str, Tensor]) -> str:
     """SHA-256 in hex of plain values, and of tensors with their names, dtypes and shapes."""
-    digest = hashlib.sha256(json.dumps(about).encode())
-    for name, tensor in sorted(weights.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+    return hash_tensors(weights, json.dumps(about).encode())
+
+
+def hash_tensors(tensors: Mapping[str, Tensor], start: bytes = b"", types: bool = True) -> str:
+    """SHA-256 in hex over ``start`` and then, sorted by name, the name and the bytes of every tensor.
+
+    Args:
+        tensors: such as a state dict.
+        start: what else decides.
+        types: dtype and shape are covered, too; the frozen weights that checkpoints name are hashed without.
+    """
+    digest = hashlib.sha256(start)
+    for name, tensor in sorted(tensors.items()):
+        digest.update((f"{name} {tensor.dtype} {tuple(tensor.shape)}" if types else name).encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

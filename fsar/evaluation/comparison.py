@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fsar.evaluation.metrics import half_interval
 from fsar.terminal.aliases import rename_classes
 
 
@@ -98,7 +99,7 @@ def paired_difference(a: Result, b: Result) -> tuple[float, float, int]:
         raise ValueError(f"{a.label} and {b.label} cannot be paired: one of them lacks episodes that the other has.")
     difference: NDArray[np.float64] = np.array([right[number] - left[number] for number in sorted(left)])
     spread = difference.std(ddof=1) if len(difference) > 1 else float("nan")
-    return float(difference.mean()), float(1.96 * spread / len(difference) ** 0.5), len(difference)
+    return float(difference.mean()), half_interval(float(spread), len(difference)), len(difference)
 
 
 def same_episodes(result: Result) -> tuple[str, str]:

@@ -8,6 +8,14 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+Z_95 = 1.96
+"""Standard deviations on either side of a normal mean that hold 95 % of the cases."""
+
+
+def half_interval(deviation: float, count: int) -> float:
+    """Half the width of the 95 % interval of a mean over ``count`` episodes; ``deviation`` is that of one of them."""
+    return float(Z_95 * deviation / count**0.5)
+
 
 class Accuracy(NamedTuple):
     """Mean accuracy, half the width of its 95 % interval (both in 0..1) and the number of episodes behind them."""
@@ -59,4 +67,4 @@ class EpisodeAccuracy(Metric):
         if count == 1:
             return Accuracy(mean, float("nan"), count)
         variance = max(float(self.squares) / count - mean**2, 0.0) * count / (count - 1)
-        return Accuracy(mean, 1.96 * (variance / count) ** 0.5, count)
+        return Accuracy(mean, half_interval(variance**0.5, count), count)

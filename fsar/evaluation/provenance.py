@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import shutil
 import subprocess
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 PACKAGES = ("fsar", "torch", "torchvision", "lightning", "open_clip_torch", "av", "decord", "numpy")
 
@@ -71,15 +69,6 @@ def peak_memory() -> dict[str, int]:
     if torch.cuda.is_available():
         memory["device"] = round(torch.cuda.max_memory_allocated() / 2**20)
     return memory
-
-
-def weights_hash(state: dict[str, Tensor]) -> str:
-    """sha256 hex over names, types and bytes of weights and buffers."""
-    digest = hashlib.sha256()
-    for name, value in sorted(state.items()):
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def commit() -> str | None:

@@ -20,8 +20,9 @@ from torch import Tensor
 
 from episodes.episode import Episode
 from episodes.files import write_atomically
-from fsar.evaluation.metrics import Accuracy
-from fsar.evaluation.provenance import commit, versions, weights_hash
+from fsar.encoders.state import hash_tensors
+from fsar.evaluation.metrics import Accuracy, half_interval
+from fsar.evaluation.provenance import commit, versions
 
 
 class Predictions:
@@ -70,7 +71,7 @@ def summarise(arrays: dict[str, np.ndarray], class_names: tuple[str, ...]) -> di
     per_episode = right.mean(-1)
     count = len(per_episode)
     spread = float(per_episode.std(ddof=1)) if count > 1 else float("nan")
-    accuracy = Accuracy(float(per_episode.mean()), 1.96 * spread / count**0.5, count)
+    accuracy = Accuracy(float(per_episode.mean()), half_interval(spread, count), count)
     truth = np.take_along_axis(arrays["classes"], arrays["truth"], -1)
     guess = np.take_along_axis(arrays["classes"], arrays["scores"].argmax(-1), -1)
     confusion = np.zeros((len(class_names),) * 2, dtype=np.int64)
@@ -145,7 +146,7 @@ def write_results(folder: Path, learner: Any, datamodule: Any, config: dict[str,
         **learner.result,
         "distinct_episodes": len(np.unique(np.concatenate(draw, axis=1), axis=0)),
         "data": data,
-        "weights_sha256": weights_hash(learner.method.state_dict()),
+        "weights_sha256": hash_tensors(learner.method.state_dict()),
         "encoder_sha256": learner.method.encoder.fingerprint(trained=True),
         "pixels": learner.method.encoder.pixels,
         "checkpoint": config.get("ckpt_path"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from fsar.evaluation.metrics import half_interval
 from fsar.methods.clip_family.linear_probe import shots_to_match
 
 Right = NDArray[np.float64]
@@ -13,7 +14,7 @@ Right = NDArray[np.float64]
 
 def half_width(values: Right) -> float:
     """Of the 95 % interval of the mean over episodes."""
-    return float(1.96 * values.std(ddof=1) / len(values) ** 0.5)
+    return half_interval(float(values.std(ddof=1)), len(values))
 
 
 def table(results: dict[str, Right]) -> str:

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from fsar.evaluation.metrics import Z_95
+
 
 @dataclass(frozen=True)
 class Share:
@@ -25,7 +27,7 @@ class Share:
     @property
     def ends(self) -> tuple[float, float]:
         """Of the 95 % interval."""
-        z, p, n = 1.96, self.value, self.count
+        z, p, n = Z_95, self.value, self.count
         middle = (p + z * z / (2 * n)) / (1 + z * z / n)
         half = z / (1 + z * z / n) * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
         return max(0.0, min(middle - half, p)), min(1.0, max(middle + half, p))

@@ -14,8 +14,8 @@ from PIL import Image
 
 from episodes.datamodule import EpisodicDataModule
 from episodes.sampler import EpisodeSampler
+from fsar.encoders.state import hash_tensors
 from fsar.evaluation.comparison import Result
-from fsar.evaluation.provenance import weights_hash
 from fsar.inference.predictor import Predictor, configure
 from fsar.reporting.cards import Card, Chosen, Match, choose
 from fsar.reporting.classes import Rows
@@ -159,7 +159,7 @@ def make_gallery(run: Run, result: Result, rows: Rows, count: int, options: Sequ
         cards = [make_card(predictor, sampler, rows, one, record["data"]["split"]) for one in chosen]
     except (ValueError, OSError) as error:
         raise Unavailable(f"A clip cannot be read: {error} {moved}") from error
-    same = weights_hash(predictor.learner.method.state_dict()) == record["weights_sha256"]
+    same = hash_tensors(predictor.learner.method.state_dict()) == record["weights_sha256"]
     told = [rows.classes[one.row, rows.guess[one.row]] for one in chosen]
     differ = sum(card.ranking[0][0] != name for card, name in zip(cards, told, strict=True))
     remark = ""

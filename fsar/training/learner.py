@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from episodes.framing import Framing
 from fsar.encoders.adapted import Adapted
 from fsar.encoders.beside import Beside
 from fsar.encoders.cost import added_cost
+from fsar.encoders.state import hash_tensors
 from fsar.evaluation.bank import VideoBank, feature_key, score_episodes
 from fsar.evaluation.metrics import EpisodeAccuracy
 from fsar.evaluation.provenance import Phases
@@ -234,12 +234,7 @@ def frozen_names(module: nn.Module) -> set[str]:
 def frozen_fingerprint(module: nn.Module) -> str:
     """sha256 over names and bytes of all parameters and buffers that :func:`frozen_names` names."""
     frozen = frozen_names(module)
-    digest = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
-        if name in frozen:
-            digest.update(name.encode())
-            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+    return hash_tensors({name: x for name, x in module.state_dict().items() if name in frozen}, types=False)
 
 
 def check_checkpoint(learner: Learner, checkpoint: dict[str, Any]) -> None:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import os
 import signal
 import socket
@@ -18,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from fsar.terminal.failure import Options, one_message
+from fsar.terminal.user_code import find_user_code
+from fsar.web.hosts import is_loopback
 from fsar.web.uploads import Held, Limits
 from fsar.web.worker import Reader, Worker, make_predictor
 
@@ -70,8 +71,7 @@ def read(args: list[str]) -> tuple[argparse.Namespace, list[str]]:
 
 def serve(own: argparse.Namespace, overrides: list[str]) -> None:
     """Serve the page until interrupted; then nothing of it is left on disk."""
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # a user's own classes, named by class_path
+    find_user_code()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder is deleted then as well
     limits = Limits(megabytes=own.megabytes, seconds=own.seconds)
     with tempfile.TemporaryDirectory(prefix="fsar-demo-", ignore_cleanup_errors=True) as name:
@@ -139,14 +139,6 @@ def port_is_free(host: str, port: int) -> None:
             raise ValueError(
                 f"--host {host} --port {port} cannot be served on ({error}): is another page running? Name another."
             ) from error
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address is reached from this machine alone."""
-    try:
-        return host.lower() == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def describe(own: argparse.Namespace) -> str:

@@ -6,13 +6,12 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from urllib.parse import urlsplit
 
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fsar.web.app import is_loopback
 from fsar.web.arrival import Broken, Patience, TooMuch, again, take
+from fsar.web.hosts import is_here
 from fsar.web.uploads import Held, Limits
 
 POSTS = {f"/gradio_api/{name}" for name in ("upload", "queue/join", "cancel", "reset")}
@@ -143,11 +142,3 @@ def is_own(headers: Mapping[bytes, bytes], host: str) -> bool:
         return False
     by_link = headers.get(b"sec-fetch-mode") == b"navigate" and origin is None
     return by_link or headers.get(b"sec-fetch-site", b"none") in (b"same-origin", b"none")
-
-
-def is_here(host: str) -> bool:
-    """Whether a Host header, with a port or without, names this machine alone."""
-    try:
-        return is_loopback(urlsplit(f"//{host}").hostname or "")
-    except ValueError:  # no address
-        return False

@@ -20,6 +20,7 @@ from rich.progress import Progress
 from episodes.benchmarks import SPLITS, Lists, definition, definitions, overlap, read_lists, shared_sources
 from episodes.benchmarks.coverage import ClassCoverage, Coverage, examine, kinds_of
 from episodes.benchmarks.leaks import clips_per_source
+from episodes.files import write_atomically
 from fsar.terminal.failure import Options, one_message
 
 
@@ -107,7 +108,7 @@ def print_leaks(lists: Lists) -> None:
 
 def write_csv(path: Path, coverage: Coverage) -> None:
     """One line per video that is not as it should be."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with write_atomically(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["split", "class", "video", "state", "detail"])
         for c in coverage.classes:

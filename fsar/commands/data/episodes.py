@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import sys
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,9 +22,11 @@ import numpy as np
 import yaml
 
 from episodes.datamodule import EpisodicDataModule
+from episodes.files import write_atomically
 from fsar.terminal.config_files import spell_out
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.usage import Parser
+from fsar.terminal.user_code import find_user_code
 
 PARTS = ("classes", "support", "query")
 
@@ -44,8 +44,7 @@ def data_module(options: Sequence[str], run: Path | None = None) -> EpisodicData
         del rest[at : at + 2]
     for file in files:
         sections += ["--data", json.dumps(yaml.safe_load(Path(file).read_text()).get("data", {}))]
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # a user's own classes, named by class_path
+    find_user_code()
     parser = Parser(prog="list_episodes", allow_abbrev=False)
     parser.add_class_arguments(EpisodicDataModule, "data")
     data: EpisodicDataModule = parser.instantiate(parser.parse_args(sections + rest)).data
@@ -64,10 +63,8 @@ def describe(data: EpisodicDataModule, split: str) -> dict[str, Any]:
 
 def write(path: Path, content: dict[str, Any]) -> str:
     """Write a list in one step, and give its hash."""
-    part = path.with_name(f".{path.name}.part")
-    with part.open("wb") as file:
+    with write_atomically(path) as part, part.open("wb") as file:
         np.savez_compressed(file, **content)
-    part.replace(path)
     return str(json.loads(str(content["about"]))["episodes_sha256"])
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from episodes.benchmarks import SPLITS, Definition, Lists, definition, definitions, read_lists, write_lists
 from episodes.benchmarks.definitions import ListSource
+from episodes.files import write_atomically
 from fsar.terminal.failure import Options, one_message
 
 HOST = "https://raw.githubusercontent.com"
@@ -92,7 +93,8 @@ def fetch(source: ListSource, split: str, mirror: str, folder: Path, allow_chang
             "it and records how the lists differ."
         )
     file = folder / os.path.basename(source.address[split])
-    file.write_bytes(content)
+    with write_atomically(file) as part:
+        part.write_bytes(content)
     return file
 
 

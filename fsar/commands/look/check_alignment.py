@@ -12,7 +12,6 @@ import argparse
 import importlib
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentError
@@ -21,6 +20,7 @@ from fsar.alignment import Alignment
 from fsar.alignment.properties import PROPERTIES, Subject, check
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.usage import Parser, near_class, plain
+from fsar.terminal.user_code import find_user_code
 
 
 def build(path: str, arguments: dict[str, object]) -> Alignment:
@@ -69,7 +69,7 @@ def main(args: list[str]) -> None:
     arguments = parser.parse_args(args)
     if arguments.frames < 5:
         parser.error(f"--frames must be at least 5, found {arguments.frames}")
-    sys.path.insert(0, str(Path.cwd()))
+    find_user_code()
     try:
         metric = build(arguments.metric, arguments.init)
     except ValueError as error:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+from episodes.files import write_atomically
 from fsar.evaluation.comparison import Result, differences, find
 from fsar.terminal.failure import Options, one_message
 
@@ -42,5 +43,5 @@ def main(args: list[str]) -> None:
     for text in differences(results):
         print(f"* {text}")
     if own.csv:
-        with own.csv.open("w", newline="") as file:
+        with write_atomically(own.csv) as part, part.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([HEADER, *rows])

@@ -18,6 +18,7 @@ from fsar.inference.predictor import named
 from fsar.inference.threshold import KEEP
 from fsar.terminal.config_files import read_yaml
 from fsar.terminal.failure import Options, one_message
+from fsar.terminal.user_code import find_user_code
 
 DESCRIPTION = """Name the clips of --query by the labelled clips of --support, one folder per class with one clip or
 more in it. The classes need not have been trained on."""
@@ -33,8 +34,7 @@ BAR = 24
 
 def main(args: list[str]) -> None:
     """Run the command line; any failure is one message, and exit status 2 or 1."""
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # a user's own classes, named by class_path
+    find_user_code()
     own, overrides = read(args)
     with one_message(own.debug):
         if own.max_pixels is not None:

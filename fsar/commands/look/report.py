@@ -11,22 +11,22 @@ such as ``--data.benchmark.root FOLDER`` are laid over the configuration when ep
 from __future__ import annotations
 
 import math
-import os
 import re
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from episodes.files import write_atomically
 from fsar import reporting
 from fsar.evaluation.provenance import versions
 from fsar.reporting.comparison import compare
 from fsar.reporting.runs import Run, metric_name, open_run, plus_minus, setting
 from fsar.reporting.view import View, look
 from fsar.terminal.failure import Options, one_message
+from fsar.terminal.user_code import find_user_code
 
 TEMPLATES = Path(reporting.__file__).parent / "templates"
 
@@ -99,12 +99,12 @@ def main(args: list[str]) -> None:
         parser.error(f"unknown option {strange[0]}; of fsar's options, --data.* and --model.* are understood.")
     if len({path.resolve() for path in own.runs}) < len(own.runs):
         parser.error("a run is named twice.")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # a user's own classes, named by class_path
+    find_user_code()
     runs = [open_run(path) for path in own.runs]
     named = enumerate(zip(runs, short_names(runs), strict=True), start=1)
     views = [look(run, f"r{i}", name, own.gallery, options) for i, (run, name) in named]
     page = render(views, shlex.join(["python", "fsar report", *map(str, own.runs), *options]))
     out = own.out or runs[0].folder / "report.html"
-    out.write_text(page, encoding="utf-8")
+    with write_atomically(out) as part:
+        part.write_text(page, encoding="utf-8")
     print(f"{out} ({len(page.encode()) / 1e6:.1f} MB)")

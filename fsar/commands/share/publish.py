@@ -18,7 +18,6 @@ import json
 import os
 import re
 import shutil
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,12 +30,14 @@ from huggingface_hub.errors import HTTPError
 from safetensors.torch import save
 
 import fsar
-from fsar.evaluation.provenance import commit, versions, weights_hash
+from fsar.encoders.state import hash_tensors
+from fsar.evaluation.provenance import commit, versions
 from fsar.evaluation.results import write_json
 from fsar.sharing.card import Packed, write_card
 from fsar.sharing.published import file_name, files_of, foreign_classes, is_absolute, needed, portable, strings
 from fsar.sharing.run import CONFIG, FACTS, WEIGHTS, is_repository, read_checkpoint, read_config
 from fsar.terminal import failure
+from fsar.terminal.user_code import find_user_code
 from fsar.training.learner import CLASSES_KEY, FROZEN_KEY, METHOD_KEY
 from fsar.training.pixels import PIXELS_KEY
 
@@ -93,7 +94,7 @@ def pack(run: Path, folder: Path, options: Options) -> list[str]:
             f"{run} needs {', '.join(foreign)}, which is no part of fsar: say in a sentence with --code where others "
             "find it, such as an address."
         )
-    weights = weights_hash(fsar.load(run, device="cpu").learner.method.state_dict())
+    weights = hash_tensors(fsar.load(run, device="cpu").learner.method.state_dict())
     facts = {k: checkpoint[k] for k in (METHOD_KEY, FROZEN_KEY, CLASSES_KEY, PIXELS_KEY) if k in checkpoint}
     folder.mkdir(parents=True)
     state = {name: value.clone().contiguous() for name, value in checkpoint["state_dict"].items()}
@@ -231,7 +232,7 @@ def main(args: list[str]) -> None:
     parser.add_argument("--code", default="", help="where classes that are no part of fsar are found, in a sentence")
     parser.add_argument("--episodes", action="store_true", help="publish every single prediction as well")
     own = parser.parse_args(args)
-    sys.path.insert(0, os.getcwd())  # a user's own classes, named by class_path
+    find_user_code()
     remote = is_repository(own.to)
     token = (own.token or huggingface_hub.get_token()) if remote else None
     if remote and not token:

@@ -28,6 +28,7 @@ from episodes.datamodule import EpisodicDataModule
 from episodes.dataset import index_episodes
 from episodes.episode import Episode, VideoBatch
 from episodes.features import open_store
+from episodes.files import write_atomically
 from episodes.sampler import EpisodeSampler
 from episodes.splits import Split
 from fsar.alignment import OTAM, FrameMean
@@ -294,4 +295,5 @@ def main(args: list[str]) -> None:
     )
     if found.out is not None:
         record = {str(k): {name: values.tolist() for name, values in some.items()} for k, some in by_shots.items()}
-        found.out.write_text(json.dumps(record) + "\n")
+        with write_atomically(found.out) as part:
+            part.write_text(json.dumps(record) + "\n")

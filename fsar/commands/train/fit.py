@@ -34,6 +34,7 @@ from fsar.evaluation.results import set_damaged_aside, write_results
 from fsar.sharing.run import read_checkpoint, was_only_tested
 from fsar.terminal.failure import one_message
 from fsar.terminal.processes import end_with_parent
+from fsar.terminal.user_code import find_user_code
 from fsar.training.checkpoints import BestCheckpoint, LastCheckpoint, ResumePoint
 from fsar.training.learner import Learner
 from fsar.training.live import EpisodeProgress
@@ -58,8 +59,7 @@ def main(args: list[str]) -> None:
     args = [a for a in args if a != "--debug"]
     if args[-2:] == ["--help", "all"]:
         args = args[:-1]  # without "all" it was answered before
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # a user's own classes, named by class_path; other processes start here
+    find_user_code()  # also where other processes start
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # of calls that Lightning makes
     for message in NOISE:
         warnings.filterwarnings("ignore", message)

@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from episodes.dataset import ClipDataset
 from episodes.episode import Episode
+from episodes.files import write_atomically
 from episodes.splits import Split
 from fsar.build import configured
 from fsar.methods import ActionCLIP
@@ -148,9 +149,11 @@ def main(args: list[str]) -> dict[str, Any]:
     )
     if own.out:
         own.out.mkdir(parents=True, exist_ok=True)
-        (own.out / "results.json").write_text(json.dumps(result, indent=1))
+        with write_atomically(own.out / "results.json") as part:
+            part.write_text(json.dumps(result, indent=1))
         checkpoint = {"state_dict": learner.state_dict()}
         learner.trained_classes = split.class_names if own.epochs else ()
         learner.on_save_checkpoint(checkpoint)
-        torch.save(checkpoint, own.out / "weights.ckpt")
+        with write_atomically(own.out / "weights.ckpt") as part:
+            torch.save(checkpoint, part)
     return result

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from episodes.episode import Episode
+from episodes.files import write_atomically
 from fsar.encoders.context import LearnedContext, Position
 from fsar.encoders.frame import FrameEncoder
 from fsar.functional import cross_entropy
@@ -92,7 +93,9 @@ class CoOp(Method):
     def save_context(self, path: str | Path) -> None:
         """Write what was learned to a small .safetensors file."""
         tensors = {name: value.detach().cpu().contiguous() for name, value in self.learned()}
-        save_file(tensors, path, metadata={"method": type(self).__name__, "position": self.context.position})
+        metadata = {"method": type(self).__name__, "position": self.context.position}
+        with write_atomically(path) as part:
+            save_file(tensors, part, metadata)
 
     def load_context(self, path: str | Path) -> None:
         """Take a context from a file.

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from episodes.episode import Episode
+from episodes.files import write_atomically
 from fsar.encoders.frame import FrameEncoder
 from fsar.method import Parts, Scores
 from fsar.methods.clip_family.pooled import PooledMethod
@@ -84,7 +85,8 @@ class SimpleShot(PooledMethod):
         """
         if self.mean is None:
             raise ValueError("SimpleShot has no centre yet: call fit(features of the training classes) first.")
-        save_file({"centre": self.mean.contiguous()}, path)
+        with write_atomically(path) as part:
+            save_file({"centre": self.mean.contiguous()}, part)
 
 
 def _read_centre(path: Path, channels: int) -> Tensor:

@@ -17,7 +17,8 @@ from torch import nn
 
 from episodes.dataset import index_episodes
 from episodes.sampler import EpisodeSampler
-from fsar.evaluation.provenance import Phases, time_shares, weights_hash
+from fsar.encoders.state import hash_tensors
+from fsar.evaluation.provenance import Phases, time_shares
 from fsar.evaluation.results import Predictions, set_damaged_aside, summarise, write_json, write_results
 
 NAMES = ("wave", "jump", "sit", "clap")
@@ -152,16 +153,16 @@ def test_rows_do_not_depend_on_when_and_by_whom_they_are_written(tmp_path: Path)
 
 
 def test_hashes_see_types_and_values() -> None:
-    hashes = [weights_hash({"w": torch.tensor(x, dtype=t)}) for x in (0.0, 1.0) for t in (torch.float32, torch.int32)]
+    hashes = [hash_tensors({"w": torch.tensor(x, dtype=t)}) for x in (0.0, 1.0) for t in (torch.float32, torch.int32)]
     assert len(set(hashes)) == 4
 
 
 def test_hashes_see_names_and_shapes_and_no_order() -> None:
     one, two = torch.zeros(2, 3), torch.ones(3)
-    expected = weights_hash({"a": one, "b": two})
-    assert weights_hash({"b": two, "a": one}) == expected
-    assert weights_hash({"a": one.view(3, 2), "b": two}) != expected
-    assert weights_hash({"a": one, "c": two}) != expected
+    expected = hash_tensors({"a": one, "b": two})
+    assert hash_tensors({"b": two, "a": one}) == expected
+    assert hash_tensors({"a": one.view(3, 2), "b": two}) != expected
+    assert hash_tensors({"a": one, "c": two}) != expected
 
 
 def test_the_line_about_time() -> None:
