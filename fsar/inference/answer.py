@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from episodes.files import write_atomically
 from fsar.alignment.maps import AlignmentMap
 from fsar.inference.threshold import Threshold
 
@@ -85,6 +88,33 @@ class Answers(list[Answer]):
     def __init__(self, answers: Iterable[Answer] = (), unreadable: Mapping[str, str] | None = None) -> None:
         super().__init__(answers)
         self.unreadable = dict(unreadable or {})
+
+
+def write_csv(path: Path, answers: Answers, truth: Mapping[str, str] | None = None) -> None:
+    """One row for each clip: file, class, probability, similarity, unlike_all and, of clips not read, why.
+
+    Args:
+        path: of the file.
+        answers: what is written.
+        truth: ``{clip: class}`` where it is known, written as well.
+    """
+    known = {} if truth is None else {"truth": truth}
+    with write_atomically(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["file", *known, "class", "probability", "similarity", "unlike_all", "unreadable"])
+        for answer in answers:
+            told = [as_cell(each[answer.clip]) for each in known.values()]
+            name, probability = answer.ranking[0]
+            row = [as_cell(name), f"{probability:.6f}", f"{answer.similarity:.6f}", str(answer.unlike_all).lower(), ""]
+            writer.writerow([as_cell(answer.clip), *told, *row])
+        for clip, cause in answers.unreadable.items():
+            told = [as_cell(each[clip]) for each in known.values()]
+            writer.writerow([as_cell(clip), *told, "", "", "", "", as_cell(cause)])
+
+
+def as_cell(text: str) -> str:
+    """A text that no spreadsheet takes for a formula: one that begins like one gets an apostrophe in front."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def ranked(names: Sequence[str], probabilities: Tensor) -> tuple[tuple[str, float], ...]:

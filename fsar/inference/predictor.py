@@ -20,6 +20,7 @@ from episodes.datamodule import EpisodicDataModule
 from episodes.episode import Episode, VideoBatch
 from episodes.splits import Split
 from episodes.video import VideoError, time_limit
+from episodes.video.packed import is_packed
 from fsar.alignment import OTAM
 from fsar.alignment.maps import AlignmentMap, alignment_maps
 from fsar.build import build_method, device_of
@@ -55,8 +56,8 @@ class Predictor:
     @torch.no_grad()
     def predict(
         self,
-        support: Mapping[str, Sequence[PathLike]],
-        queries: Sequence[PathLike],
+        support: Mapping[str, PathLike | Sequence[PathLike]],
+        queries: PathLike | Sequence[PathLike],
         skip_unreadable: bool = False,
         progress: bool = False,
     ) -> Answers:
@@ -64,7 +65,7 @@ class Predictor:
 
         Args:
             support: ``{class name: clips}``, one clip or more of each class; the numbers may differ.
-            queries: clips to name.
+            queries: clips to name, or one.
             skip_unreadable: leave queries that cannot be read out of the answers, whose ``unreadable`` then says which
                 and why, instead of stopping at the first.
             progress: show on standard error how far it is, on a terminal.
@@ -73,7 +74,7 @@ class Predictor:
             ValueError: for fewer than two classes, a class without clips, a clip in two classes, or no query.
             VideoError: for a clip that cannot be read; a support clip always, a query unless it is skipped.
         """
-        names, labels = tuple(support), labelled(support)
+        names, labels, queries = tuple(support), labelled(support), as_list(queries)
         if not len(queries):
             raise ValueError("there is no clip to name: give one query or more.")
         files = list(dict.fromkeys([*labels, *map(os.path.abspath, queries)]))  # support first, each file once
@@ -164,18 +165,29 @@ class Predictor:
         return [dict(zip(episode.class_names, row, strict=False)) for row in found]
 
 
-def labelled(support: Mapping[str, Sequence[PathLike]]) -> dict[str, int]:
+def as_list(clips: PathLike | Sequence[PathLike]) -> list[PathLike]:
+    """The clips; one that stands by itself, whose letters are no clips, as a list of one."""
+    return [clips] if isinstance(clips, str | os.PathLike) else list(clips)
+
+
+def labelled(support: Mapping[str, PathLike | Sequence[PathLike]]) -> dict[str, int]:
     """``{absolute path: label}`` of the support clips.
 
     Raises:
+        VideoError: for a clip that is not there.
         ValueError: for fewer than two classes, a class without clips, or a clip in two classes.
     """
+    listed = {name: as_list(clips) for name, clips in support.items()}
+    for name, clips in listed.items():
+        for path in map(Path, clips):
+            if not path.exists() and not is_packed(path.absolute()):
+                raise VideoError(path, f"there is no such file, which support gives for the class {name}")
     if len(support) < 2:
         raise ValueError(f"support needs two classes or more to choose between, found {list(support)}.")
-    if empty := [name for name, clips in support.items() if not len(clips)]:
+    if empty := [name for name, clips in listed.items() if not clips]:
         raise ValueError(f"support holds no clip of {', '.join(empty)}: give every class one clip or more.")
     labels: dict[str, int] = {}
-    for label, (name, clips) in enumerate(support.items()):
+    for label, (name, clips) in enumerate(listed.items()):
         for clip in clips:
             if labels.setdefault(os.path.abspath(clip), label) != label:
                 raise ValueError(f"{clip} stands in {name} and in another class: a clip belongs to one class.")

@@ -6,22 +6,25 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from episodes.listing import class_folders, resolve_names
 from episodes.splits import query_split, support_split
 from episodes.video import limits
-from fsar.inference.answer import Answer, Answers
+from fsar.inference.answer import Answer, Answers, write_csv
+from fsar.inference.known import draw_known
 from fsar.inference.predictor import named
 from fsar.inference.threshold import KEEP
+from fsar.reporting.classes import Share
 from fsar.terminal.config_files import read_yaml
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.user_code import find_user_code
 
 DESCRIPTION = """Name the clips of --query by the labelled clips of --support, one folder per class with one clip or
-more in it. The classes need not have been trained on."""
+more in it. The classes need not have been trained on. With --shots K in place of --query, K clips of each class are the
+support and all the others are named, which says how well these classes are told apart."""
 EPILOG = """The method is a trained run (--run), a configuration without training (-c FILE ...), or a frozen encoder
 (--encoder): a CLIP as MODEL[:PRETRAINED], by open_clip's names or a file, or an image network as timm:NAME[:FILE] or
 torchvision:NAME[:FILE], whose weights without a FILE are looked for in the library's cache. Any --model.X and --data.X
@@ -41,30 +44,45 @@ def main(args: list[str]) -> None:
             os.environ[limits.VARIABLE] = str(own.max_pixels)
         notes: list[str] = []
         support = read_support(own.support, own.classes, notes)
-        queries = query_split(own.query, tuple(support), notes)
+        truth: dict[Path, str] | None = None
+        if own.shots is None:
+            queries = query_split(own.query, tuple(support), notes)
+            clips = [queries.root / path for path in queries.paths]
+        else:
+            support, truth = draw_known(support, own.shots, own.seed)
+            clips = list(truth)
         for note in notes:
             print(note, file=sys.stderr)
         predictor = named(own.run, own.config, own.encoder, own.checkpoint, overrides, own.device)
         predictor.seconds, predictor.keep = own.seconds, own.keep
-        clips = [queries.root / path for path in queries.paths]
         answers = predictor.predict(support, clips, skip_unreadable=True, progress=not own.json)
+        known = None if truth is None else {str(clip): name for clip, name in truth.items()}
+        if own.csv is not None:
+            write_csv(own.csv, answers, known)
         if own.json:
             counts = {name: len(clips) for name, clips in support.items()}
-            print(json.dumps(report(answers, counts, notes), indent=1))
+            print(json.dumps(report(answers, counts, notes, known), indent=1))
+        elif known:
+            print(describe_known(answers, known, own.shots, own.seed))
         else:
             print("\n\n".join(describe(answer) for answer in answers))
             if answers:
                 print(f"\n{answers[0].threshold.explain()}")
         if broken := answers.unreadable:
             names = "".join(f"\n  {clip}: {cause}" for clip, cause in broken.items())
-            sys.exit(f"fsar: {len(broken)} of {len(queries)} clips of --query could not be read:{names}")
+            place = "--query" if truth is None else "--support"
+            sys.exit(f"fsar: {len(broken)} of {len(clips)} clips of {place} could not be read:{names}")
 
 
 def options() -> Options:
     """The command's own options."""
     parser = Options(DESCRIPTION, EPILOG, prog="fsar predict")
     parser.add_argument("--support", type=Path, required=True, help="folder with one folder of clips per class")
-    parser.add_argument("--query", type=Path, required=True, help="a clip, or a folder of clips")
+    parser.add_argument("--query", type=Path, help="a clip, or a folder of clips")
+    parser.add_argument(
+        "--shots", type=int, metavar="K", help="in place of --query: K clips of each class are support, the rest a test"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="which K clips (0)")
     parser.add_argument("--run", help="run folder, published folder, or Hugging Face repository user/name")
     parser.add_argument("--checkpoint", default="best", choices=("best", "last"), help="of a run folder")
     parser.add_argument(
@@ -84,6 +102,7 @@ def options() -> Options:
     parser.add_argument(
         "--keep", type=float, default=KEEP, help=f"share of new clips of the classes to keep ({KEEP:g})"
     )
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table: file, class, probability, unlike_all")
     parser.add_argument("--json", action="store_true", help="print JSON, with the alignment maps")
     return parser
 
@@ -94,6 +113,10 @@ def read(args: list[str]) -> tuple[argparse.Namespace, list[str]]:
     own, rest = parser.own_and_others(args)
     if sum(map(bool, (own.run, own.config, own.encoder))) != 1:
         parser.error("name the method by one of --run RUN, -c FILE ..., or --encoder MODEL[:WEIGHTS].")
+    if (own.query is None) == (own.shots is None):
+        parser.error("give either --query CLIP, or --shots K to test on the clips of --support.")
+    if own.shots is not None and own.shots < 1:
+        parser.error(f"--shots must be 1 or more, found {own.shots}.")
     if not own.seconds > 0:
         parser.error(f"--seconds must be more than 0, found {own.seconds:g}.")
     if not 0 < own.keep < 1:
@@ -149,12 +172,38 @@ def describe(answer: Answer) -> str:
     return "\n".join(lines)
 
 
-def report(answers: Answers, support: dict[str, int], notes: Sequence[str] = ()) -> dict[str, Any]:
-    """All answers, for JSON: clips per class, answers, the threshold, what could not be read, and what was left out."""
+def describe_known(answers: Answers, truth: Mapping[str, str], shots: int, seed: int) -> str:
+    """The share of clips of known classes that were named right, by class and in all."""
+    hits: dict[str, list[bool]] = {name: [] for name in truth.values()}
+    for answer in answers:
+        hits[truth[answer.clip]].append(answer.ranking[0][0] == truth[answer.clip])
+    width = max(map(len, hits))
+    lines = [f"  {name:{width}}  {sum(right)} of {len(right)}" for name, right in hits.items()]
+    right = sum(map(sum, hits.values()))
+    if not answers:
+        return "no clip could be read"
+    share = Share(right / len(answers), len(answers))
+    low, high = share.ends
+    clips = "clip" if shots == 1 else "clips"
+    return "\n".join(
+        [
+            f"named right: {share.value:.1%} ({right} of {len(answers)} clips; 95 % interval {low:.1%} to {high:.1%}), "
+            f"chance {1 / len(hits):.1%}",
+            *lines,
+            f"{len(hits)} classes, {shots} {clips} of each as support, drawn by --seed {seed}; all others were named.",
+        ]
+    )
+
+
+def report(
+    answers: Answers, support: dict[str, int], notes: Sequence[str] = (), truth: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """All answers, for JSON: clips per class, answers with their true class where it is known, the threshold, what
+    could not be read, and what was left out."""
     threshold = answers[0].threshold if answers else None
     return {
         "support": support,
-        "answers": [answer.record() for answer in answers],
+        "answers": [answer.record() | ({"truth": truth[answer.clip]} if truth else {}) for answer in answers],
         "threshold": threshold
         and {
             "bounds": dict(threshold.bounds),

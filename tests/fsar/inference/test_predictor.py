@@ -177,8 +177,16 @@ def test_wrong_supports(config: Path, clips: Path) -> None:
         predictor.predict({"a": [clip], "b": [os.path.relpath(clip)]}, [clip])
     with pytest.raises(ValueError, match="no clip to name"):
         predictor.predict({"a": [clip], "b": [clips / "class_1" / "0.mp4"]}, [])
-    with pytest.raises(VideoError, match=r"missing\.mp4"):
+    with pytest.raises(VideoError, match=r"missing\.mp4: there is no such file, which support gives for the class b"):
         predictor.predict({"a": [clip], "b": [clips / "missing.mp4"]}, [clip], skip_unreadable=True)
+    with pytest.raises(VideoError, match=r"missing\.mp4: there is no such file"):
+        predictor.predict({"a": ["missing.mp4"]}, [clip])
+
+
+def test_one_clip_need_not_be_a_list(config: Path, clips: Path) -> None:
+    predictor = configure(["-c", str(config)])
+    a, b, query = (str(clips / f"class_{i}" / "0.mp4") for i in range(3))
+    assert predictor.predict({"a": a, "b": Path(b)}, query) == predictor.predict({"a": [a], "b": [b]}, [query])
 
 
 def test_queries_that_cannot_be_read(config: Path, clips: Path, support: Path) -> None:
