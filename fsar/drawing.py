@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from matplotlib import font_manager, rc_context, rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from fsar.alignment.maps import Cells
+from fsar.alignment.maps import Cells, digits
 
 INK, PATH, COSTS, LINE = "#222222", "Blues", "Greys_r", "#c2410c"
 LINES: Mapping[str, Any] = {"solid": "-", "dashed": (0, (4, 2))}
+
+
+EAST_ASIAN = ("CJK", "Source Han", "WenQuanYi", "Droid Sans Fallback", "IPA", "Takao", "Nanum", "PingFang", "Hiragino",
+    "Apple SD Gothic", "YaHei", "SimHei", "SimSun", "Yu Gothic", "MS Gothic", "Malgun", "Arial Unicode")  # fmt: skip
+
+
+@contextmanager
+def font_fallback() -> Iterator[None]:
+    """Within it, and in a function that it decorates, text that the usual font lacks is set in what is installed for
+    Chinese, Japanese and Korean."""
+    others = [name for name in font_manager.get_font_names() if any(part in name for part in EAST_ASIAN)]
+    with rc_context({"font.family": [*rcParams["font.family"], *sorted(others)]}):
+        yield
 
 
 def strip(figure: Figure, matrix: Axes, clip: np.ndarray, vertical: bool) -> None:
@@ -46,11 +61,11 @@ def panel(
     width, height = figure.get_size_inches()
     axes = figure.add_axes((left, bottom, side, side * width / height * t / u))
     image = axes.imshow(values.numpy(), cmap=colours, aspect="auto")
-    shades = image.to_rgba(values.numpy())
+    shades, places = image.to_rgba(values.numpy()), 2 if colours == PATH else digits(values)
     for i in range(t):
         for j in range(u):
             ink = INK if shades[i, j, :3].sum() > 1.5 else "white"
-            number = f"{float(values[i, j]):.2f}" if values[i, j] >= 0.005 else ""
+            number = f"{float(values[i, j]):.{places}f}" if colours != PATH or values[i, j] >= 0.005 else ""
             axes.text(j, i, number, ha="center", va="center", fontsize=7.5, color=ink)
     axes.set_xticks([])
     axes.set_yticks([])
@@ -72,6 +87,7 @@ def name_lines(paths: Mapping[str, Cells]) -> str:
     return "; ".join(f"{kind}: best path, {visits}" for visits, kind in zip(paths, LINES, strict=False))
 
 
+@font_fallback()
 def draw(
     query: np.ndarray,
     support: np.ndarray,
@@ -132,6 +148,7 @@ def draw_matrix(
     return figure
 
 
+@font_fallback()
 def draw_confusion(counts: Sequence[Sequence[int]], names: Sequence[str], named: int = 24) -> Figure:
     """A confusion matrix in per cent of its rows, ``counts[truth][prediction]``.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -113,3 +114,9 @@ def ordered(metric: CostAlignment, cost: Tensor) -> bool:
     )
     as_cheap = int((value[1:] <= value[0] + 1e-6 * value[0].abs()).sum())
     return as_cheap + 1 <= CHANCE * len(orders)
+
+
+def digits(values: Tensor) -> int:
+    """Digits behind the point, 2 to 5, that tell the costs ``(t u)`` of near-alike clips apart."""
+    spread = float(values.max() - values.min())
+    return 2 if spread <= 0 else min(max(1 - math.floor(math.log10(spread)), 2), 5)

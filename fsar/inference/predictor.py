@@ -245,6 +245,7 @@ def named(
     checkpoint: str = "best",
     overrides: Sequence[str] = (),
     device: str = "auto",
+    trust_classes: bool = False,
 ) -> Predictor:
     """The method as a command line names it: by a run, by configuration files, or by a frozen encoder.
 
@@ -255,9 +256,10 @@ def named(
         checkpoint: of the run.
         overrides: options for the run or the configuration.
         device: see :func:`load`.
+        trust_classes: of the run, see :func:`load`.
     """
     if run:
-        return load(run, checkpoint, overrides, device)
+        return load(run, checkpoint, overrides, device, trust_classes)
     if config:
         return configure([*(part for file in config for part in ("-c", file)), *overrides], device)
     return bare(*split_name(encoder or ""), device)

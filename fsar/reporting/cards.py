@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from torch import Tensor
 
-from fsar.alignment.maps import Cells
+from fsar.alignment.maps import Cells, digits
 from fsar.reporting.classes import Rows
 
 
@@ -49,6 +50,11 @@ class Match:
     def most(self) -> float:
         """How much the best pair is matched; 1 when none is, so that one can divide by it."""
         return max((max(row) for row in self.path or []), default=0.0) or 1.0
+
+    @property
+    def digits(self) -> int:
+        """Behind the point of a cost."""
+        return digits(Tensor(self.cost or [[0.0]]))
 
     def depth(self, share: float) -> float:
         """Strength of the colour of a matched pair."""

@@ -39,6 +39,8 @@ def main(args: list[str]) -> None:
     """Run the command line; any failure is one message, and exit status 2 or 1."""
     find_user_code()
     own, overrides = read(args)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that cannot be shown does not cost the answer
     with one_message(own.debug):
         if own.max_pixels is not None:
             os.environ[limits.VARIABLE] = str(own.max_pixels)
@@ -51,9 +53,10 @@ def main(args: list[str]) -> None:
         else:
             support, truth = draw_known(support, own.shots, own.seed)
             clips = list(truth)
+        notes += repeated(support, clips)
         for note in notes:
             print(note, file=sys.stderr)
-        predictor = named(own.run, own.config, own.encoder, own.checkpoint, overrides, own.device)
+        predictor = named(own.run, own.config, own.encoder, own.checkpoint, overrides, own.device, own.trust_classes)
         predictor.seconds, predictor.keep = own.seconds, own.keep
         answers = predictor.predict(support, clips, skip_unreadable=True, progress=not own.json)
         known = None if truth is None else {str(clip): name for clip, name in truth.items()}
@@ -85,6 +88,9 @@ def options() -> Options:
     parser.add_argument("--seed", type=int, default=0, help="which K clips (0)")
     parser.add_argument("--run", help="run folder, published folder, or Hugging Face repository user/name")
     parser.add_argument("--checkpoint", default="best", choices=("best", "last"), help="of a run folder")
+    parser.add_argument(
+        "--trust-classes", action="store_true", help="run the code of classes that a published configuration names"
+    )
     parser.add_argument(
         "-c",
         "--config",
@@ -162,7 +168,7 @@ def describe(answer: Answer) -> str:
     sure = answer.unlike_all and answer.threshold.telling
     lines = [answer.clip + ("   unlike all of them" if sure else "")]
     for name, probability in answer.ranking:
-        bar = "█" * round(BAR * probability)
+        bar = block() * round(BAR * probability)
         lines.append(f"  {probability:6.1%}  {name:{width}}  {bar}".rstrip())
     best = answer.ranking[0][0]
     if best in answer.alignments:
@@ -170,6 +176,25 @@ def describe(answer: Answer) -> str:
     if answer.note:
         lines.append(f"  {answer.note}")
     return "\n".join(lines)
+
+
+def block() -> str:
+    """What bars are made of: "#" where the output cannot show the block."""
+    try:
+        "█".encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return "#"
+    return "█"
+
+
+def repeated(support: Mapping[str, Sequence[Path]], clips: Sequence[Path]) -> list[str]:
+    """A line for every query that is a support clip as well."""
+    known = {os.path.realpath(clip): name for name, some in support.items() for clip in some}
+    return [
+        f"{clip} is a support clip of {known[real]} too: it is compared with itself."
+        for clip in clips
+        if (real := os.path.realpath(clip)) in known
+    ]
 
 
 def describe_known(answers: Answers, truth: Mapping[str, str], shots: int, seed: int) -> str:

@@ -23,7 +23,7 @@ from episodes.files import write_atomically
 from fsar import reporting
 from fsar.evaluation.provenance import versions
 from fsar.reporting.comparison import compare
-from fsar.reporting.runs import Run, metric_name, open_run, plus_minus, setting
+from fsar.reporting.runs import Run, metric_name, names_alone, open_run, plus_minus, setting, template
 from fsar.reporting.view import View, look
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.user_code import find_user_code
@@ -67,6 +67,8 @@ def render(views: Sequence[View], command: str) -> str:
     environment.filters |= {
         "plus_minus": plus_minus,
         "setting": setting,
+        "names_alone": names_alone,
+        "template": template,
         "metric": metric_name,
         "prose": prose,
         "minus": lambda text: text.replace("-", "−"),

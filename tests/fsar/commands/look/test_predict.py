@@ -190,3 +190,25 @@ def test_numbers_and_truth_values_are_texts_in_classes_yaml(support: Path) -> No
     (support / "class_1").rename(support / "yes")
     (support / "classes.yaml").write_text("007: 1\nyes: no\n")
     assert set(read_support(support)) == {"1", "no", "class 2"}
+
+
+def test_output_that_cannot_show_blocks_gets_plain_characters(
+    config: Path, clips: Path, support: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (support / "class_2").rename(support / "挥手")
+    (support / "classes.yaml").write_text("挥手: 挥手\n", encoding="utf-8")
+    with (tmp_path / "out.txt").open("w", encoding="ascii") as out:
+        monkeypatch.setattr("sys.stdout", out)
+        main(["predict", "-c", str(config), "--support", str(support), "--query", str(clips / "class_1" / "4.mp4")])
+    shown = (tmp_path / "out.txt").read_text(encoding="ascii")
+    assert "##" in shown
+    assert "\\u6325\\u624b" in shown
+
+
+def test_a_query_that_is_a_support_clip_is_said(
+    config: Path, support: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    query = next((support / "class_2").iterdir())
+    main(["predict", "-c", str(config), "--support", str(support), "--query", str(query), "--json"])
+    said = f"{query} is a support clip of class 2 too: it is compared with itself."
+    assert said in json.loads(capsys.readouterr().out)["notes"]
