@@ -43,6 +43,7 @@ LINES = {
     "sweep": ["sweep --run {run} --out {new} --ways 2 3 --shots 1", "sweep {data} --out {new} --ways 2 --shots 1 2"],
     "baselines": ["baselines -c data.yaml --encoder encoder.yaml {features} --shots 1 --tuning_episodes 3"],
     "train-supervised": ["train-supervised -c data.yaml -c {root}/configs/method/tiny/action_clip.yaml --epochs 0"],
+    "init": ["init {clips} -o {new}.yaml"],
     "check-videos": ["check-videos {clips}/class_0 --quick --workers 1"],
     "prepare-videos": ["prepare-videos --root {clips}/class_0 --out {new} --form jpeg"],
     "episodes": ["episodes write {new}.npz -c data.yaml", "episodes verify {new}.npz -c data.yaml"],

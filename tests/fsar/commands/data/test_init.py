@@ -1,0 +1,61 @@
+"""A configuration written for a folder of clips."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fsar.__main__ import main
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # of Lightning, about itself and about our tiny loaders
+
+
+@pytest.fixture(autouse=True)
+def _scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FSAR_RUN", raising=False)
+    monkeypatch.setattr("sys.argv", ["fsar"])
+
+
+def test_what_is_written_is_read_and_trained_on(
+    clips: Path, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["init", str(clips), "-o", "mine.yaml"])
+    out = capsys.readouterr().out
+    assert out.startswith("mine.yaml: 9 classes, 45 clips\nnext:\n  fsar check-videos ")
+    text = (tmp_path / "mine.yaml").read_text()
+    assert text.startswith("# 9 classes, 45 clips, 5 to 5 of a class.\n# Drawn by seed 0; below 10 classes")
+    assert "the shortest has 10." in text
+    data = yaml.safe_load(text)["data"]
+    lists = data["benchmark"]["init_args"]
+    assert sorted(lists["train"] + lists["test"]) == [f"class_{i}" for i in range(9)]
+    assert (len(lists["train"]), lists["val"], data["ways"], data["queries"]) == (5, [], 4, 4)
+    files = ["-c", str(config), "-c", "mine.yaml"]
+    with pytest.raises(SystemExit) as end:
+        main(["fit", *files, "--print_config"])
+    assert not end.value.code
+    assert yaml.safe_load(capsys.readouterr().out)["data"]["benchmark"]["init_args"]["train"] == lists["train"]
+    main(["fit", "--debug", "--run", "run", *files, "--data.train_episodes", "2"])
+    assert (tmp_path / "run" / "checkpoints" / "best.ckpt").is_file()
+
+
+def test_few_classes_and_odd_names(clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, count in (("no", 2), ("a: #b", 3), ("007", 1)):
+        (tmp_path / "odd" / name).mkdir(parents=True)
+        for i in range(count):
+            shutil.copy(clips / "class_0" / f"{i}.mp4", tmp_path / "odd" / name)
+    main(["init", "odd"])
+    text = (tmp_path / "odd.yaml").read_text()
+    assert 'Not listed, since they have fewer than two clips: "007".' in text
+    assert "2 classes are too few to train on some and test on others" in text
+    lists = yaml.safe_load(text)["data"]["benchmark"]["init_args"]
+    assert (lists["train"], lists["val"], lists["test"]) == ([], [], ["a: #b", "no"])
+    assert "fsar test --run runs/mine" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match=r"odd\.yaml is there already"):
+        main(["init", "odd"])
+    shutil.rmtree(tmp_path / "odd" / "no")
+    with pytest.raises(SystemExit, match="has 1 classes of two clips or more"):
+        main(["init", "odd", "-o", "other.yaml"])
