@@ -36,10 +36,16 @@ FAST = (
     "fsar/temporal",
     "fsar/test_shots.py",
     "fsar/text",
-    "test_",
+    "test_examples.py",
+    "test_metadata.py",
 )
 """What `make test-fast` runs: files of tests whose path in this folder begins so."""
-LONG = ("episodes/test_shapes.py", "episodes/test_features.py", "fsar/alignment/test_compile.py")
+LONG = (
+    "episodes/test_datamodule",
+    "episodes/test_features.py",
+    "episodes/test_shapes.py",
+    "fsar/alignment/test_compile.py",
+)
 """But not these."""
 
 
