@@ -26,7 +26,7 @@ from episodes.dataset import (
     refuse_uneven,
 )
 from episodes.episode import Episode
-from episodes.features import StoredClips, made_from, open_store
+from episodes.features import StoredClips, made_from, open_store, with_cache
 from episodes.frames import FrameSampler, SegmentCentre, SegmentRandom
 from episodes.framing import Framing
 from episodes.sampler import EpisodeSampler, StridedSampler
@@ -66,13 +66,13 @@ class EpisodicDataModule(LightningDataModule):
         reader: how videos are decoded: auto (exact on every file), pyav, decord or torchcodec.
         features: folder that fsar extract filled for this configuration, read instead of the videos: the
             features of a frozen encoder, or what the frozen blocks of an encoder gave of which the last are trained.
+        cache: keep what a frozen encoder gives in ``test`` and ``validate`` for the next of them (``FSAR_CACHE``).
         check_videos: look at every video of the splits before the start, and refuse to start on a broken one.
         skip_unreadable: leave broken videos out and list them, instead of refusing to start.
         episodes_per_batch: training episodes in one batch.
         video_batch: videos that are encoded together in evaluation.
         episode_batch: episodes that are scored together in evaluation.
-        workers: processes that read videos; by default one per free CPU core, at most 8, and none for stored features.
-            No result depends on it.
+        workers: processes that read videos; by default one per free core, at most 8, and none for stored features.
         seed: of training episodes and of their random frames and crops.
         test_seed: of validation and test episodes, and of their frames and crops if those are random.
     """
@@ -98,6 +98,7 @@ class EpisodicDataModule(LightningDataModule):
         test_transform: Transform | None = None,
         reader: Reader = "auto",
         features: str | None = None,
+        cache: bool = True,
         check_videos: bool = True,
         skip_unreadable: bool = False,
         episodes_per_batch: int = 1,
@@ -123,7 +124,7 @@ class EpisodicDataModule(LightningDataModule):
         self.size, self.given_transforms = size, (train_transform, test_transform)
         self.follow(Framing.usual(size or 224))
         self.frames, self.reader, self.features = frames, reader, features
-        self.check_videos, self.skip_unreadable = check_videos, skip_unreadable
+        self.check_videos, self.skip_unreadable, self.cache = check_videos, skip_unreadable, cache
         self.episodes_per_batch, self.video_batch, self.episode_batch = episodes_per_batch, video_batch, episode_batch
         self.workers, self.seed, self.test_seed = workers, seed, test_seed
         self.splits: dict[str, Split] = {}
@@ -203,8 +204,7 @@ class EpisodicDataModule(LightningDataModule):
     def clips(self, split: Split, training: bool = False, stored: bool = False) -> ClipDataset:
         """Clips of a split, read as training or evaluation does; ``stored`` in a store, the same for every seed."""
         transform = self.train_transform if training else self.test_transform
-        cut = f"data.{'train' if training else 'test'}_transform.size"
-        self.framing.check(cut, getattr(transform, "size", None))
+        self.framing.check(f"data.{'train' if training else 'test'}_transform.size", getattr(transform, "size", None))
         return ClipDataset(
             split,
             self.train_sampler if training else self.test_sampler,
@@ -277,7 +277,7 @@ class EpisodicDataModule(LightningDataModule):
     def _evaluation(self, name: str) -> list[Iterable[Any]]:
         refuse_limits(self.trainer)
         sampler, count = self.episode_sampler(name), self.counts[name]
-        videos = self.video_loader(name, needed_videos(sampler, count))
+        videos = with_cache(self, name, needed_videos(sampler, count))
         return [videos, IndexEpisodes(sampler, count, self.episode_batch, *self._share)]
 
     def video_loader(self, name: str, videos: Sequence[int]) -> ClipLoader:

@@ -17,6 +17,7 @@ import pytest
 import torch
 import yaml
 
+os.environ["FSAR_CACHE"] = "off"  # no test reads or writes the user's own; those of the cache name a folder
 os.environ.setdefault("NUMBA_NUM_THREADS", "1")  # tslearn's numba gives torch as many threads as it takes itself
 
 TINY = {

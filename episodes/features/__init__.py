@@ -22,6 +22,7 @@ time are as before they are not read, and a copy with another time is the same v
 checksum when they are first read. :func:`mend` takes out what is damaged, so that only that is encoded again.
 """
 
+from episodes.features.cache import with_cache
 from episodes.features.key import folder_name, made_from, store_key
 from episodes.features.mend import mend
 from episodes.features.store import FeatureStore, StoredClips, open_store
@@ -36,4 +37,5 @@ __all__ = [
     "mend",
     "open_store",
     "store_key",
+    "with_cache",
 ]

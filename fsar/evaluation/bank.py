@@ -8,7 +8,7 @@ batches of episodes whose clips are video numbers, and :func:`score_episodes` lo
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch.nn.functional import embedding_bag, normalize
 from episodes.episode import Episode, VideoBatch
 from fsar.method import Method, Parts, Scores
 
+Keep = Callable[[Tensor, Tensor], None]
 GROUP_BYTES = 3 * 2**23
 """Largest tensor of features that a CPU looks up at a time. Blocks of 32 MB and more come from the operating system and
 are cleared anew at every allocation, which makes scoring twice as slow."""
@@ -32,12 +33,15 @@ class VideoBank:
         method: asked for the parts of each video.
         keep_on: where the parts are kept; ``None`` for the method's device as long as a quarter of its memory is
             free, else the host's memory.
+        keep: gets numbers ``(b)`` and features ``(b t d)`` of videos that were encoded from pixels, as for a cache.
         floor: also compare the videos with their classes' names, for :meth:`zero_shot`. Without it names are read by
             methods that need them alone, and may be of any length for the others.
     """
 
-    def __init__(self, method: Method, keep_on: torch.device | None = None, floor: bool = True) -> None:
-        self.method, self.floor = method, floor
+    def __init__(
+        self, method: Method, keep_on: torch.device | None = None, floor: bool = True, keep: Keep | None = None
+    ) -> None:
+        self.method, self.floor, self.keep = method, floor, keep
         self.averages_shots: bool = getattr(method, "averages_shots", False)
         self.keep_on = keep_on
         self.forwards = 0  # clips encoded, by all processes once the bank is closed
@@ -60,6 +64,8 @@ class VideoBank:
         support_features = self.method.frame_features(clips, 1, text) if both else features
         self.forwards += 0 if clips.dim() == 3 else len(clips) * (1 + both)  # (b t d) was encoded before
         place = self.keep_on or _roomy_device(features)
+        if self.keep is not None and clips.dim() == 5:
+            self.keep(batch.videos, features)
         self._videos.append(batch.videos.to(place))
         cosines = text_cosines(self.method, features, batch.class_names) if self.floor else None
         self._cosines += [] if cosines is None else [cosines.to(place)]

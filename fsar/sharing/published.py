@@ -28,7 +28,7 @@ TRUSTED = (
 )
 LEVELS = 4
 """Of YAML in strings, each in the former, that are looked into."""
-NOT_NEEDED = ("benchmark", "features", "support", "query", "workers", "train_sampler", "train_transform")
+NOT_NEEDED = ("benchmark", "features", "cache", "support", "query", "workers", "train_sampler", "train_transform")
 
 
 def needed(config: dict[str, Any]) -> dict[str, Any]:

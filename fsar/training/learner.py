@@ -18,7 +18,7 @@ from fsar.encoders.adapted import Adapted
 from fsar.encoders.beside import Beside
 from fsar.encoders.cost import added_cost
 from fsar.encoders.state import hash_tensors
-from fsar.evaluation.bank import VideoBank, feature_key, score_episodes
+from fsar.evaluation.bank import VideoBank, feature_key, halved, score_episodes
 from fsar.evaluation.metrics import EpisodeAccuracy
 from fsar.evaluation.provenance import Phases
 from fsar.evaluation.results import Predictions, summarise
@@ -124,7 +124,8 @@ class Learner(LightningModule):
         """Keep the parts of a batch of videos, or score a batch of episodes on what was kept."""
         if isinstance(batch, VideoBatch):
             with self.phases.measure("encode", self.device):
-                self.bank = VideoBank(self.method) if self.bank is None else self.bank
+                cache: Any = getattr(getattr(self.trainer, "datamodule", None), "kept", None)
+                self.bank = self.bank or VideoBank(self.method, keep=cache and cache.keep)
                 self.bank.add(batch)
         elif not self.trainer.sanity_checking:  # then a few videos only were encoded
             with self.phases.measure("score", self.device):
@@ -160,6 +161,15 @@ class Learner(LightningModule):
     def feature_key(self) -> dict[str, Any]:
         """What turns clips into features; a store of features made by anything else is refused."""
         return feature_key(self.method, training=self.trainer.training)
+
+    def cache_key(self) -> dict[str, Any] | None:
+        """What turns clips into features in ``test`` and ``validate``; None where a cache of them cannot serve: they
+        are not of the clip alone, or what is trained changes them."""
+        method = self.method
+        if self.trainer.state.fn not in ("test", "validate") or not method.encoder.frozen or halved(method):
+            return None
+        computed = {"precision": str(self.trainer.precision), "device": self.device.type, "torch": torch.__version__}
+        return None if method.text_conditioned else {**feature_key(method), **computed}
 
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer(self.parameter_groups())
