@@ -31,6 +31,7 @@ from fsar.terminal import usage
 from fsar.terminal.config_files import spell_out
 from fsar.terminal.processes import end_with_parent
 from fsar.terminal.user_code import find_user_code
+from fsar.training.joining import check_joined
 from fsar.training.learner import Learner
 from fsar.training.pixels import check_framing
 
@@ -96,6 +97,7 @@ def configured(args: Sequence[str]) -> Configured:
         save_config_callback=None,
         auto_configure_optimizers=False,
     )
+    check_joined(cli.model.method, cli.datamodule.frames)
     cli.datamodule.follow(cli.model.framing)
     if path := cli.config["ckpt_path"]:
         checkpoint = read_checkpoint(Path(path))
@@ -117,6 +119,8 @@ def expand(args: list[str]) -> list[str]:
     """
     out = [part for a in args for part in (a.split("=", 1) if a.startswith("--run=") else [a])]
     out = spell_out(out)
+    if "--run" in out[:-1] and not out[out.index("--run") + 1].strip():
+        raise ValueError("--run is empty: name a folder.")
     configured = {"-c", "--config", METHOD_KEY} & {a.split("=")[0] for a in out}
     if not configured and any(re.match(r"--model\.method\..*help", a) for a in out):
         out[1:1] = [METHOD_KEY, "ClipFSAR"]  # help on a part needs to know of which method
@@ -192,6 +196,7 @@ def build_method(args: Sequence[str], device: str = "auto") -> tuple[Learner, Ep
     with torch.random.fork_rng():
         torch.manual_seed(int(parsed.seed_everything or 0))  # weights that are random on purpose come out as in the fit
         parts = parser.instantiate(parsed)
+    check_joined(parts.model.method, parts.data.frames)
     return parts.model.to(place), parts.data
 
 

@@ -9,6 +9,7 @@ two before it, so all of them, of all pairs of clips, are one step: t + u - 1 st
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import torch
@@ -78,9 +79,9 @@ class SoftDTW(CostAlignment):
 
     def __init__(self, temperature: float = 0.5, cost: PairwiseCost | None = None) -> None:
         super().__init__(cost)
-        if not temperature > 0:
+        if not 0 < temperature < math.inf:
             raise ValueError(
-                f"{type(self).__name__}: temperature must be positive, found {temperature}; for 0 use DTW."
+                f"{type(self).__name__}: temperature must be positive and finite, found {temperature}; for 0 use DTW."
             )
         self.temperature = temperature
 

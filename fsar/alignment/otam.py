@@ -8,6 +8,7 @@ float64 as the range of the costs allows, and in the log domain beyond. Released
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Literal
 
@@ -59,8 +60,8 @@ class OTAM(CostAlignment):
         cost: PairwiseCost | None = None,
     ) -> None:
         super().__init__(cost)
-        if not temperature > 0:
-            raise ValueError(f"OTAM: temperature must be positive, found {temperature}; 0.5 is CLIP-FSAR's.")
+        if not 0 < temperature < math.inf:
+            raise ValueError(f"OTAM: temperature must be positive and finite, found {temperature}; 0.5 is CLIP-FSAR's.")
         if boundary not in ("published", "single"):
             raise ValueError(f"OTAM: boundary must be 'published' or 'single', found {boundary!r}.")
         self.temperature = temperature

@@ -48,8 +48,11 @@ class TemporalTransformer(nn.Module):
         zero_init: bool = False,
     ) -> None:
         super().__init__()
+        if depth < 1:
+            raise ValueError(f"TemporalTransformer: depth must be at least 1, found {depth}.")
         if channels % heads:
             raise ValueError(f"heads={heads} must divide the {channels} channels of the features.")
+        self.channels = channels
         self.positions = nn.Parameter(torch.randn(positions, channels) * 0.02) if positions else None
         self.blocks = nn.ModuleList(
             Block(channels, heads, hidden, attention_dropout, hidden_dropout, hidden_norm) for _ in range(depth)

@@ -64,6 +64,8 @@ class ClassTokenTransformer(nn.Module):
 
     def __init__(self, channels: int, frames: int = 8, depth: int = 6, heads: int = 8, dropout: float = 0.1) -> None:
         super().__init__()
+        if depth < 1:
+            raise ValueError(f"ClassTokenTransformer: depth must be at least 1, found {depth}.")
         self.cls_token = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, 1, channels), std=0.02))
         self.pos_embed = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, frames + 1, channels), std=0.02))
         layer = nn.TransformerEncoderLayer(channels, heads, 2048, dropout, "relu", batch_first=True)

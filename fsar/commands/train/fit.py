@@ -36,6 +36,7 @@ from fsar.terminal.failure import one_message
 from fsar.terminal.processes import end_with_parent
 from fsar.terminal.user_code import find_user_code
 from fsar.training.checkpoints import BestCheckpoint, LastCheckpoint, ResumePoint
+from fsar.training.joining import check_joined, check_precision
 from fsar.training.learner import Learner
 from fsar.training.live import EpisodeProgress
 from fsar.training.whole import write_whole
@@ -125,6 +126,11 @@ class CLI(LightningCLI):
             )
         read_checkpoint(Path(path))
 
+    def instantiate_classes(self) -> None:
+        """Parts that do not fit are told before any video is read."""
+        super().instantiate_classes()
+        check_joined(self.model.method, self.datamodule.frames)
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer, with logs and checkpoints in the run folder."""
         end_with_parent()
@@ -134,6 +140,10 @@ class CLI(LightningCLI):
         fit = self.subcommand == "fit"
         requeued = SLURMEnvironment.detect() and any(Path(folder).glob("hpc_ckpt_*.ckpt"))  # Lightning goes on from it
         fresh = fit and not (self._get(self.config, "ckpt_path") or requeued or "LOCAL_RANK" in os.environ)
+        chosen = self._get(self.config_init, "trainer")
+        check_precision(chosen.precision)
+        if fit and chosen.max_epochs == 0:
+            raise ValueError("trainer.max_epochs is 0: nothing would be trained; without training, use `fsar test`.")
         self.made = claim(Path(folder))
         if fit and getattr(rank_zero_only, "rank", 0) == 0:
             self._begin(Path(folder), fresh)

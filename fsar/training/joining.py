@@ -1,0 +1,72 @@
+"""What is joined fits: the frames of the clips, the channels of the encoder, and the trainer's precision."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from fsar.adapters.base import FramePositions
+from fsar.adapters.evl import EVLNetwork
+from fsar.alignment.covariance import AlphaDistance
+from fsar.method import Method
+from fsar.temporal import TemporalTransformer
+from fsar.temporal.video_heads import ClassTokenTransformer
+
+PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
+SPELLINGS = {*PRECISIONS, "32", "16", "bf16", "None"}
+"""Of these, as Lightning takes them."""
+
+
+def check_joined(method: Method, frames: int) -> None:
+    """Look whether the parts of a method were made for the clips and for the encoder that they are joined to.
+
+    Args:
+        method: as it was built.
+        frames: of a clip.
+
+    Raises:
+        ValueError: naming the part and the option.
+    """
+    for name, part in method.named_modules():
+        made_for = _frames_of(part)
+        if made_for is not None and made_for != frames:
+            raise ValueError(
+                f"data.frames is {frames}, but {type(part).__name__} was made for clips of {made_for} frames: set "
+                f"data.frames to {made_for}, or frames of that part (model.{name.split('.')[0]}) to {frames}."
+            )
+        if isinstance(part, TemporalTransformer) and part.positions is not None and len(part.positions) < frames:
+            raise ValueError(
+                f"data.frames is {frames}, but {type(part).__name__} has {len(part.positions)} positions: give it "
+                f"--model.{name}.positions {frames}, or fewer frames."
+            )
+    temporal = getattr(method, "temporal", None)
+    channels = getattr(temporal, "channels", None)
+    if isinstance(temporal, nn.Module) and isinstance(channels, int) and channels != method.encoder.channels:
+        raise ValueError(
+            f"{type(method.encoder).__name__} gives features of {method.encoder.channels} channels, but "
+            f"{type(temporal).__name__} was made for {channels}: give --model.temporal.channels "
+            f"{method.encoder.channels}, or the encoder that the configuration names."
+        )
+
+
+def _frames_of(part: nn.Module) -> int | None:
+    """How many frames a clip must have for this part; None for any number."""
+    if isinstance(part, ClassTokenTransformer):
+        return part.pos_embed.shape[1] - 1
+    if isinstance(part, FramePositions):
+        return len(part.weight)
+    if isinstance(part, AlphaDistance):
+        return part.shape[0]
+    return part.frames if isinstance(part, EVLNetwork) else None
+
+
+def check_precision(precision: object) -> None:
+    """Refuse a trainer's precision in which episodes cannot be trained.
+
+    Raises:
+        ValueError: naming those in which they can.
+    """
+    if str(precision) not in SPELLINGS:
+        raise ValueError(
+            f"trainer.precision is {precision}, in which all weights and clips would change their type; expected one "
+            f"of {', '.join(PRECISIONS)}. (precision of the encoder stores its frozen weights in bf16.)"
+        )

@@ -1,0 +1,69 @@
+"""Parts that were made for other clips, or for another encoder, are told before anything is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from fsar.adapters.base import FramePositions
+from fsar.alignment import OTAM, SoftDTW
+from fsar.alignment.covariance import AlphaDistance
+from fsar.encoders import FrameEncoder
+from fsar.methods import Prototype
+from fsar.temporal import TemporalTransformer
+from fsar.temporal.video_heads import ClassTokenTransformer
+from fsar.training.joining import PRECISIONS, check_joined, check_precision
+
+
+def method(temporal: nn.Module | None = None, alignment: nn.Module | None = None) -> Prototype:
+    encoder = FrameEncoder(nn.Identity(), channels=16, image_size=32, mean=(0.5,) * 3, std=(0.5,) * 3)
+    return Prototype(encoder, alignment or OTAM(), temporal)  # type: ignore[arg-type]
+
+
+PARTS: list[Callable[[], Prototype]] = [
+    lambda: method(FramePositions(8, 16)),
+    lambda: method(ClassTokenTransformer(16)),
+    lambda: method(alignment=AlphaDistance(16)),
+    lambda: method(TemporalTransformer(16, positions=8)),
+]
+
+
+@pytest.mark.parametrize("make", PARTS)
+def test_frames_of_parts(make: Callable[[], Prototype]) -> None:
+    made = make()
+    check_joined(made, 8)
+    with pytest.raises(ValueError, match=r"data.frames is 16, but .* 8"):
+        check_joined(made, 16)
+
+
+def test_channels_of_the_temporal_module() -> None:
+    check_joined(method(TemporalTransformer(16)), 5)
+    with pytest.raises(ValueError, match=r"features of 16 channels, .* made for 32: give --model.temporal.channels 16"):
+        check_joined(method(TemporalTransformer(32)), 5)
+
+
+@pytest.mark.parametrize("make", [OTAM, SoftDTW])
+@pytest.mark.parametrize("temperature", [0.0, -1.0, torch.inf, torch.nan])
+def test_a_temperature_is_positive_and_finite(make: Callable[..., object], temperature: float) -> None:
+    with pytest.raises(ValueError, match="temperature must be positive and finite"):
+        make(temperature=temperature)
+
+
+@pytest.mark.parametrize("make", [TemporalTransformer, ClassTokenTransformer])
+def test_a_depth_is_one_at_least(make: Callable[..., object]) -> None:
+    with pytest.raises(ValueError, match="depth must be at least 1, found 0"):
+        make(16, depth=0)
+
+
+@pytest.mark.parametrize("precision", [*PRECISIONS, "32", 32, "16", None])
+def test_precisions_that_train(precision: object) -> None:
+    check_precision(precision)
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "16-true", "64", 64, "64-true", "transformer-engine"])
+def test_precisions_that_do_not(precision: object) -> None:
+    with pytest.raises(ValueError, match="expected one of 32-true, 16-mixed, bf16-mixed"):
+        check_precision(precision)
