@@ -21,6 +21,7 @@ from torch import Tensor
 from episodes.episode import Episode
 from episodes.files import write_atomically
 from fsar.encoders.state import hash_tensors
+from fsar.evaluation.cells import to_cell
 from fsar.evaluation.metrics import Accuracy, half_interval
 from fsar.evaluation.provenance import commit, versions
 
@@ -92,6 +93,8 @@ def summarise(arrays: dict[str, np.ndarray], class_names: tuple[str, ...]) -> di
 def write_rows(path: Path, arrays: dict[str, np.ndarray], class_names: tuple[str, ...], paths: list[str]) -> None:
     """One row per query as gzipped CSV, which every table library reads: names, file, and a score per class.
 
+    A name that a spreadsheet would run has a mark before it, see :mod:`fsar.evaluation.cells`.
+
     Args:
         path: ``*.csv.gz``.
         arrays: of :meth:`Predictions.arrays`.
@@ -110,9 +113,9 @@ def write_rows(path: Path, arrays: dict[str, np.ndarray], class_names: tuple[str
         writer = csv.writer(file)
         writer.writerow(header)
         for e, number in enumerate(arrays["number"].tolist()):
-            names = [class_names[c] for c in arrays["classes"][e]]
+            names = [to_cell(class_names[c]) for c in arrays["classes"][e]]
             for q, video in enumerate(arrays["video"][e].tolist()):
-                name = paths[video] if video >= 0 and paths else ""
+                name = to_cell(paths[video]) if video >= 0 and paths else ""
                 scores = [f"{score:.6g}" for score in arrays["scores"][e, q].tolist()]
                 writer.writerow([number, name, names[arrays["truth"][e, q]], names[guess[e, q]], *names, *scores])
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fsar.evaluation.cells import from_cell
 from fsar.evaluation.metrics import Z_95
 
 
@@ -72,7 +73,9 @@ def read_rows(path: Path) -> Rows | None:
     with gzip.open(path, "rt", newline="") as file:
         header, *rows = csv.reader(file)
     ways = sum(name.startswith("class_") for name in header)
-    table = np.array(rows, dtype=object).reshape(-1, len(header))
+    ways_end = 4 + ways
+    names = [[*row[:1], *map(from_cell, row[1:ways_end]), *row[ways_end:]] for row in rows]
+    table = np.array(names, dtype=object).reshape(-1, len(header))
     classes = table[:, 4 : 4 + ways]
     truth = (classes == table[:, 2:3]).argmax(-1)
     scores = table[:, 4 + ways :].astype(np.float64)

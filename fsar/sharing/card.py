@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import html
+import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,27 +14,27 @@ import yaml
 
 CARD = """\
 ---
-license: {{ license }}
+license: {{ license | yaml }}
 library_name: fsar
 pipeline_tag: video-classification
 tags:
 - few-shot
 - action-recognition
 - video
-- {{ method | lower }}
+- {{ method | lower | yaml }}
 ---
 
-# {{ title }}
+# {{ title | text }}
 
 Names the action in a video clip, given one to a few clips of each action to choose from; the actions need not be among
 those it was trained on. {{ trained_weights }} weights of {{ method }}{% if metric %} with {{ metric }}{% endif %} were
-trained, on {{ classes | length }} classes of {{ benchmark }}.
+trained, on {{ classes | length }} classes of {{ benchmark | text }}.
 
 ## Use
 
 ```python
 import fsar
-model = fsar.load("{{ address }}"{{ arguments }})
+model = fsar.load({{ address }}{{ arguments }})
 print(*model.predict({"waving": ["a.mp4"], "jumping": ["b.mp4"]}, ["query.mp4"]))
 ```
 
@@ -39,15 +42,15 @@ print(*model.predict({"waving": ["a.mp4"], "jumping": ["b.mp4"]}, ["query.mp4"])
 
 * fsar {{ versions.fsar }} or newer.
 * The frozen weights it was trained on, which are not part of it; sha256 over them all
-  `{{ facts.frozen_weights_sha256 }}`, checked when it is loaded.
+  {{ facts.frozen_weights_sha256 | code }}, checked when it is loaded.
 {% for part in frozen %}
-  * `{{ part.name }}`: {{ part.model }}, {{ part.weights }}.
+  * {{ part.name | code }}: {{ part.model }}, {{ part.weights }}.
 {% endfor %}
 {% for key, name in files.items() %}
-* The file `{{ name }}`, named by the option `--{{ key }}`.
+* The file {{ name | code }}, named by the option {{ ('--' ~ key) | code }}.
 {% endfor %}
 {% for name in foreign %}
-* `{{ name }}`, which is code of its author and no part of fsar: {{ code }}. Read it, put it where Python finds it, and
+* {{ name }}, which is code of its author and no part of fsar: {{ code }}. Read it, put it where Python finds it, and
   load with `trust_classes=True`.
 {% endfor %}
 
@@ -57,14 +60,14 @@ print(*model.predict({"waving": ["a.mp4"], "jumping": ["b.mp4"]}, ["query.mp4"])
 | benchmark | split | setting | metric | inference | episodes | accuracy | class names alone |
 |---|---|---|---|---|---|---|---|
 {% for row in rows %}
-| {{ row | join(" | ") }} |
+| {{ row | map('text') | join(" | ") }} |
 {% endfor %}
 
 Accuracy in %, with its 95 % interval over episodes; "class names alone" is what the same episodes give without any
 support clip (zero-shot), the floor that support clips have to beat. All of them were measured on these weights.
 {% for warning in warnings %}
 
-**{{ warning }}**
+**{{ warning | text }}**
 {% endfor %}
 {% else %}
 
@@ -87,14 +90,14 @@ names the list of its episodes by hash.
 
 <details><summary>Configuration of the training</summary>
 
-```yaml
-{{ recipe }}```
+{{ fence }}yaml
+{{ recipe }}{{ fence }}
 
 </details>
 
 <details><summary>The {{ classes | length }} classes it was trained on</summary>
 
-{{ classes | join("; ") }}
+{{ classes | map('text') | join("; ") }}
 
 </details>
 
@@ -145,17 +148,20 @@ def write_card(packed: Packed) -> str:
     metric, benchmark = metric_of(packed.config), benchmark_of(packed.config)
     versions = packed.records[0]["versions"] if packed.records else packed.versions
     arguments = f', overrides=["--{next(iter(packed.files))}", "FILE"]' if packed.files else ""
-    return jinja2.Template(CARD, trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined).render(
+    recipe = yaml.safe_dump(without_nothing(packed.config), sort_keys=False, allow_unicode=True)
+    environment = jinja2.Environment(trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined)
+    environment.filters |= {"text": as_text, "code": as_code, "yaml": json.dumps}
+    return environment.from_string(CARD).render(
         facts=packed.facts,
         license=packed.license,
-        address=packed.address,
+        address=json.dumps(packed.address, ensure_ascii=False),
         files=packed.files,
-        foreign=packed.foreign,
-        code=packed.code.rstrip("."),
+        foreign=[as_code(name) for name in packed.foreign],
+        code=as_text(packed.code.rstrip(".")),
         arguments=arguments + (", trust_classes=True" if packed.foreign else ""),
         title=" ".join(filter(None, [method, metric and f"with {metric},", "trained on", benchmark])),
-        method=method,
-        metric=metric,
+        method=as_text(method),
+        metric=as_text(metric),
         benchmark=benchmark,
         classes=classes,
         trained_weights=f"{sum(value.numel() for value in packed.checkpoint['state_dict'].values()):,}",
@@ -165,9 +171,29 @@ def write_card(packed: Packed) -> str:
         chosen=how_chosen(packed.checkpoint, packed.config),
         provenance=provenance(packed, versions),
         versions=versions,
-        recipe=yaml.safe_dump(without_nothing(packed.config), sort_keys=False, allow_unicode=True),
+        recipe=recipe,
+        fence=longer_than_any(recipe, 3),
         frames=packed.config["data"].get("frames", 8),
     )
+
+
+def as_text(name: Any) -> str:
+    """A name within Markdown, which is also HTML: shown as it is, and neither link, emphasis, cell nor element."""
+    line = " ".join(html.escape(str(name), quote=False).split())
+    return re.sub(r"[\\`*\[\]|~#$!]|(?<!\w)_|_(?!\w)", r"\\\g<0>", line)
+
+
+def as_code(name: Any) -> str:
+    """A name as code within Markdown; a bar would end the cell of a table there as well."""
+    line = " ".join(str(name).split()).replace("|", "\\|")
+    fence = longer_than_any(line, 1)
+    edge = " " if line.startswith("`") or line.endswith("`") else ""
+    return f"{fence}{edge}{line}{edge}{fence}"
+
+
+def longer_than_any(text: str, least: int) -> str:
+    """Backticks that do not occur together in a text."""
+    return "`" * max([least, *(len(found) + 1 for found in re.findall("`+", text))])
 
 
 def row(record: Mapping[str, Any]) -> tuple[str, ...]:
@@ -221,10 +247,10 @@ def provenance(packed: Packed, versions: Mapping[str, str]) -> dict[str, str]:
     named = [commit or "not a checkout" for commit in commits]
     return {
         "commit of the " + ("tests" if packed.records else "publication"): ", ".join(
-            f"`{name}`" for name in sorted(named)
+            as_code(name) for name in sorted(named)
         ),
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
-        **{name: f"`{sha256}`" for name, sha256 in packed.hashes.items()},
+        **{as_text(name): as_code(sha256) for name, sha256 in packed.hashes.items()},
     }
 
 
@@ -237,9 +263,13 @@ def frozen_parts(spec: Any, key: str) -> list[dict[str, str]]:
     source = next((name for name in ("pretrained", "weights") if "model" in arguments and name in arguments), None)
     if source:
         weights = arguments[source]
-        what = f"weights `{weights}`" if weights else "random weights, drawn from seed_everything"
+        what = f"weights {as_code(weights)}" if weights else "random weights, drawn from seed_everything"
         found.append(
-            {"name": key, "model": f"{spec['class_path'].rsplit('.')[-1]} `{arguments['model']}`", "weights": what}
+            {
+                "name": key,
+                "model": f"{as_text(spec['class_path'].rsplit('.')[-1])} {as_code(arguments['model'])}",
+                "weights": what,
+            }
         )
     for name, value in arguments.items():
         found += frozen_parts(value, f"{key}.{name}")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from fsar.terminal.config_files import refuse_twice
+from fsar.terminal.shown import shown
 
 LINES = 8
 INTERRUPTED = 130
@@ -44,9 +45,9 @@ def one_message(debug: bool | None = None, program: str = "fsar") -> Iterator[No
             raise
         if "--debug" in sys.argv if debug is None else debug:
             raise
-        lines = f"{program}: {said(error)}".splitlines()
-        shown = lines if len(lines) <= LINES else [*lines[: LINES - 1], "..."]
-        sys.exit("\n".join([*shown, f"({users_own(error)}--debug shows where)"]))
+        lines = f"{program}: {shown(said(error))}".splitlines()
+        first = lines if len(lines) <= LINES else [*lines[: LINES - 1], "..."]
+        sys.exit("\n".join([*first, f"({users_own(error)}--debug shows where)"]))
 
 
 def was_interrupted(error: BaseException) -> bool:

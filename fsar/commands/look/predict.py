@@ -20,6 +20,7 @@ from fsar.inference.threshold import KEEP
 from fsar.reporting.classes import Share
 from fsar.terminal.config_files import read_yaml
 from fsar.terminal.failure import Options, one_message
+from fsar.terminal.shown import shown
 from fsar.terminal.user_code import find_user_code
 
 DESCRIPTION = """Name the clips of --query by the labelled clips of --support, one folder per class with one clip or
@@ -55,7 +56,7 @@ def main(args: list[str]) -> None:
             clips = list(truth)
         notes += repeated(support, clips)
         for note in notes:
-            print(note, file=sys.stderr)
+            print(shown(note), file=sys.stderr)
         predictor = named(own.run, own.config, own.encoder, own.checkpoint, overrides, own.device, own.trust_classes)
         predictor.seconds, predictor.keep = own.seconds, own.keep
         answers = predictor.predict(support, clips, skip_unreadable=True, progress=not own.json)
@@ -68,13 +69,13 @@ def main(args: list[str]) -> None:
         elif known:
             print(describe_known(answers, known, own.shots, own.seed))
         else:
-            print("\n\n".join(describe(answer) for answer in answers))
+            print(shown("\n\n".join(describe(answer) for answer in answers)))
             if answers:
                 print(f"\n{answers[0].threshold.explain()}")
         if broken := answers.unreadable:
             names = "".join(f"\n  {clip}: {cause}" for clip, cause in broken.items())
             place = "--query" if truth is None else "--support"
-            sys.exit(f"fsar: {len(broken)} of {len(clips)} clips of {place} could not be read:{names}")
+            sys.exit(f"fsar: {len(broken)} of {len(clips)} clips of {place} could not be read:{shown(names)}")
 
 
 def options() -> Options:

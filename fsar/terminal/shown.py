@@ -1,0 +1,22 @@
+"""Names and files as a terminal may print them."""
+
+from __future__ import annotations
+
+KEPT = "\n\t"
+
+
+def shown(text: str) -> str:
+    r"""The text with every control character written out, such as ``\x1b`` for escape: a terminal would obey it.
+
+    Line ends and tabs stay; so do letters of every script. Marks that turn the direction of writing are written out,
+    for they show another name than the one that is there.
+    """
+    return "".join(
+        char if char in KEPT or not obeyed(char) else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def obeyed(char: str) -> bool:
+    """Whether a terminal does something else with a character than showing it."""
+    code = ord(char)
+    return code < 32 or 127 <= code < 160 or 0x202A <= code <= 0x202E or 0x2066 <= code <= 0x2069
