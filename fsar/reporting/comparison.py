@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fsar.evaluation.apart import tell_apart
 from fsar.evaluation.comparison import Result, differences, paired_difference
 from fsar.reporting.classes import Share, by_class
 from fsar.reporting.runs import Run, setting
@@ -19,12 +20,14 @@ class Line:
         run: whose result it is.
         result: on the episodes of its block.
         difference: from the first line of the block, as (mean, half its 95 % interval); None for the first.
+        differs: what tells it apart from the other lines of the block.
     """
 
     number: int
     run: Run
     result: Result
     difference: tuple[float, float] | None
+    differs: str
 
     @property
     def certain(self) -> bool:
@@ -79,9 +82,10 @@ def block(runs: Sequence[Run], some: Sequence[tuple[int, Result]]) -> Block:
     """The results with their paired differences from the first."""
     base = some[0][1]
     lines = []
-    for number, result in some:
+    apart = tell_apart([result.record for _, result in some])
+    for (number, result), differs in zip(some, apart, strict=True):
         paired = all((one.folder / "episodes.csv.gz").is_file() for one in (base, result))
         difference = None if result is base or not paired else paired_difference(base, result)[:2]
-        lines.append(Line(number, runs[number], result, difference))
+        lines.append(Line(number, runs[number], result, difference, differs))
     words = {**base.record, "inference": None}
     return Block(setting(words), base.record["episodes"], lines)

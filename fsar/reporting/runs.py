@@ -74,7 +74,8 @@ def open_run(path: Path) -> Run:
     except yaml.YAMLError as error:
         raise ValueError(f"{file} is no YAML: {' '.join(str(error).split())}.") from None
     results = [read_result(file) for file in sorted(path.glob("results/*/results.json"))]
-    return Run(path, config, tuple(sorted(results, key=lambda result: prominence(result.record, config))))
+    newest = sorted(results, key=lambda result: str(result.record.get("date")), reverse=True)
+    return Run(path, config, tuple(sorted(newest, key=lambda result: prominence(result.record, config))))
 
 
 def read_result(file: Path) -> Result:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
+from fsar.evaluation.apart import tell_apart
 from fsar.evaluation.comparison import Result
 from fsar.reporting.cards import Card
 from fsar.reporting.classes import Rows, Share, by_class, confused, confusion_shares, read_rows
 from fsar.reporting.curves import Curves, read_curves
 from fsar.reporting.figures import sweep_curves, training_accuracy, training_loss
 from fsar.reporting.gallery import Unavailable, make_gallery
-from fsar.reporting.runs import Run, as_configured, changes, metric_name, overrides, size, sweeps
+from fsar.reporting.runs import Run, as_configured, changes, metric_name, overrides, setting, size, sweeps
 
 HASHES = ("weights_sha256", "encoder_sha256", "config_sha256")
 DATA_HASHES = ("benchmark_sha256", "split_sha256", "episodes_sha256")
@@ -78,6 +80,7 @@ class View:
         classes: of every result outside sweeps, the first one to look at in front.
         cards: of the gallery.
         remark: on the gallery, or why there is none.
+        sweep_command: what to type for a sweep.
     """
 
     id: str
@@ -89,6 +92,7 @@ class View:
     classes: list[Classes]
     cards: list[Card]
     remark: str
+    sweep_command: str
 
     @property
     def results(self) -> tuple[Result, ...]:
@@ -108,7 +112,7 @@ class View:
     @property
     def featured(self) -> list[Result]:
         """The first result, and those that are in no sweep."""
-        return feature(self.results)
+        return feature(self.results, self.run.config)
 
     @property
     def commands(self) -> list[str]:
@@ -136,6 +140,17 @@ class View:
         """What of the model a test had otherwise than the run."""
         return changes(self.run.config, record)
 
+    def apart(self, results: Sequence[Result]) -> list[str]:
+        """What tells each of several tests of one name from the others, with its date; "" for one that is alone."""
+        records = [result.record for result in results]
+        names = [called(result, self.run.config) for result in results]
+        found = []
+        for record, name in zip(records, names, strict=True):
+            alike = [other for other, known in zip(records, names, strict=True) if known == name]
+            words = tell_apart(alike)[[id(other) for other in alike].index(id(record))]
+            found.append(f"{str(record.get('date'))[:10]}: {words}" if len(alike) > 1 else "")
+        return found
+
     def hashes(self, record: Mapping[str, Any]) -> list[tuple[str, str]]:
         """Name and sha256 of everything that a result names so."""
         found = [(key, record.get(key)) for key in HASHES] + [(key, record["data"].get(key)) for key in DATA_HASHES]
@@ -160,20 +175,51 @@ def look(run: Run, id: str, short: str, gallery: int, options: Sequence[str]) ->
     groups = [Sweep(group, sweep_curves(group, f"{id}-sweep{i}")) for i, group in enumerate(sweeps(run.results))]
     tables: list[Classes] = []
     first_rows = None
-    for result in feature(run.results):
+    for result in feature(run.results, run.config):
         rows = read_rows(result.folder / "episodes.csv.gz")
         first_rows = rows if not tables else first_rows
         record = result.record
         pairs = confused(record, rows)
         tables.append(Classes(record, by_class(record), confusion_shares(record), pairs, rows is not None))
     cards, remark = ask_again(run, first_rows, gallery, options)
-    return View(id, short, run, curves, plots, groups, tables, cards, remark)
+    return View(id, short, run, curves, plots, groups, tables, cards, remark, sweep_command(run, first_rows))
 
 
-def feature(results: Sequence[Result]) -> list[Result]:
-    """The first result, and those that are in no sweep."""
+def feature(results: Sequence[Result], config: Mapping[str, Any] | None = None) -> list[Result]:
+    """The first result, and those that are in no sweep; of tests that were repeated the largest, newest one."""
     swept = {result.folder for group in sweeps(results) for result in group}
-    return [result for i, result in enumerate(results) if not i or result.folder not in swept]
+    found: dict[tuple[str, ...], Result] = {}
+    for i, result in enumerate(results):
+        if not i or result.folder not in swept:
+            found.setdefault(called(result, config), result)
+    return list(found.values())
+
+
+def called(result: Result, config: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """What a result is called on the page; equal for a test and its repetition."""
+    record = result.record
+    return record["method"], record["data"]["benchmark"], setting(record), changes(config, record)
+
+
+def sweep_command(run: Run, rows: Rows | None) -> str:
+    """A sweep that this run's data has clips and classes for, "" when it would show nothing."""
+    if not run.results:
+        return ""
+    result = run.results[0]
+    data = result.record["data"]
+    clips: dict[str, set[str]] = {}
+    if rows is not None:
+        for video, names, truth in zip(rows.video, rows.classes, rows.truth, strict=True):
+            clips.setdefault(names[truth], set()).add(video)
+    most = min(map(len, clips.values()), default=0) - data["queries"]  # by what the test has seen: at least so many
+    shots = sorted({data["shots"], *(k for k in (1, 2, 5) if k <= most)})
+    ways = sorted({data["ways"], *(n for n in (2, 5, 10) if n <= data["classes"] and not data["opposites"])})
+    if len(ways) * len(shots) < 2:
+        return ""
+    given = ["--run", run.name] if run.config is not None else ["-c", f"{result.folder.name}.yaml", "--out", run.name]
+    split = ["--split", "val"] if data["split"] == "val" else []
+    words = ["fsar", "sweep", *given, *split, "--ways", *map(str, ways), "--shots", *map(str, shots)]
+    return shlex.join(words)
 
 
 def ask_again(run: Run, rows: Rows | None, count: int, options: Sequence[str]) -> tuple[list[Card], str]:

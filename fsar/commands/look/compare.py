@@ -5,7 +5,8 @@
 Every run folder stands for all results in it; a folder of one result, or its ``results.json``, stands for itself.
 Results on the same episodes (the same hash) are also compared episode by episode with the first of them: the interval
 of the paired difference is far narrower than that of either accuracy, since easy and hard episodes cancel. Results on
-different episodes are not paired, and it is said why.
+different episodes are not paired, and it is said why. The last column says what of encoder, alignment, features, texts,
+checkpoint and every other option differs between the rows.
 """
 
 from __future__ import annotations
@@ -14,18 +15,33 @@ import csv
 from pathlib import Path
 
 from episodes.files import write_atomically
+from fsar.evaluation.apart import tell_apart
+from fsar.evaluation.cells import to_cell
 from fsar.evaluation.comparison import Result, differences, find
 from fsar.terminal.failure import Options, one_message
+from fsar.terminal.shown import shown
 
-HEADER = ("run", "method", "inference", "benchmark", "split", "n", "k", "episodes", "accuracy", "± 95 %")
+HEADER = (
+    "run",
+    "method",
+    "inference",
+    "benchmark",
+    "split",
+    "n",
+    "k",
+    "episodes",
+    "accuracy",
+    "± 95 %",
+    "what differs",
+)
 
 
-def row(result: Result) -> tuple[str, ...]:
+def row(result: Result, differs: str) -> tuple[str, ...]:
     """The result's line under :data:`HEADER`."""
     record, data = result.record, result.record["data"]
     what = (result.name, record["method"], record["inference"] or "", data["benchmark"], data["split"])
     numbers = (f"{100 * record['accuracy']:.2f}", f"{100 * record['interval_95']:.2f}")
-    return (*what, str(data["ways"]), str(data["shots"]), f"{record['episodes']}", *numbers)
+    return (*what, str(data["ways"]), str(data["shots"]), f"{record['episodes']}", *numbers, differs)
 
 
 @one_message(program="fsar compare")
@@ -36,12 +52,13 @@ def main(args: list[str]) -> None:
     parser.add_argument("--csv", type=Path, help="write the table there as well")
     own = parser.parse_args(args)
     results = find(own.runs)
-    rows = [row(result) for result in results]
+    apart = tell_apart([result.record for result in results])
+    rows = [row(result, differs) for result, differs in zip(results, apart, strict=True)]
     for line in (HEADER, ["---"] * len(HEADER), *rows):
-        print("|", " | ".join(line), "|")
+        print(shown(f"| {' | '.join(line)} |"))
     print()
     for text in differences(results):
-        print(f"* {text}")
+        print(shown(f"* {text}"))
     if own.csv:
         with write_atomically(own.csv) as part, part.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([HEADER, *rows])
+            csv.writer(file).writerows([HEADER, *([to_cell(cell) for cell in line] for line in rows)])
