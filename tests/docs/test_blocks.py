@@ -148,7 +148,7 @@ def read_yaml(content: dict[str, Any], parser: Any) -> None:
     if {"alignment", "encoder"} & content.keys():
         content = {"model": {"method": {"class_path": "fsar.methods.ClipFSAR", "init_args": content}}}
     if content.keys() <= {"seed_everything", "trainer", "data", "model"}:
-        parser.parse_args(["fit", *BASE, "-c", json.dumps(content)])
+        parser.parse_args(expand(["fit", *BASE, "-c", json.dumps(content)]))
 
 
 def command(words: list[str], parser: Any, run: bool) -> None:
