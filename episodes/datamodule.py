@@ -72,7 +72,8 @@ class EpisodicDataModule(LightningDataModule):
         episodes_per_batch: training episodes in one batch.
         video_batch: videos that are encoded together in evaluation.
         episode_batch: episodes that are scored together in evaluation.
-        workers: processes that read videos; by default one per free core, at most 8, and none for stored features.
+        workers: processes that read videos; by default one per free core, at most 8, and none for stored features. No
+            result depends on it.
         seed: of training episodes and of their random frames and crops.
         test_seed: of validation and test episodes, and of their frames and crops if those are random.
     """

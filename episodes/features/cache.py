@@ -138,7 +138,7 @@ def with_cache(data: Any, name: str, videos: Sequence[int]) -> Iterable[VideoBat
         videos: their numbers.
     """
     data.kept, root, trainer = None, cache_folder(), data.trainer
-    key = getattr(trainer and trainer.lightning_module, "cache_key", lambda: None)()
+    key = getattr(getattr(trainer, "lightning_module", None), "cache_key", lambda: None)()
     if not data.cache or root is None or data.features is not None or key is None:
         return data.video_loader(name, videos)
     clips: ClipDataset = data.clips(data.splits[name])

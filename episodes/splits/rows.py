@@ -17,15 +17,12 @@ SUFFIXES = (*SEPARATORS, ".json", ".jsonl", ".parquet")
 
 
 class Row(NamedTuple):
-    """A row by our names of columns.
-
-    Args:
-        place: the file and the row's number, for messages; the header of a CSV is row 1, as spreadsheets show it.
-        values: texts without spaces around them, composed (NFC); "" for what is not given.
-    """
+    """A row by our names of columns."""
 
     place: str
+    """The file and the row's number, for messages; the header of a CSV is row 1, as spreadsheets show it."""
     values: Mapping[str, str]
+    """Texts without spaces around them, composed (NFC); "" for what is not given."""
 
 
 def read_rows(file: Path, columns: Mapping[str, str | None]) -> list[Row]:

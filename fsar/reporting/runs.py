@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from fsar.evaluation.comparison import Result, find
+from fsar.sharing.run import was_only_tested
 from fsar.terminal.aliases import rename_classes
 
 SIGNS = ("config.yaml", "results/*/results.json", "csv/version_*/metrics.csv")
@@ -35,6 +36,11 @@ class Run:
     folder: Path
     config: dict[str, Any] | None
     results: tuple[Result, ...]
+
+    @property
+    def only_tested(self) -> bool:
+        """Whether nothing was ever trained in the folder."""
+        return was_only_tested(self.folder)
 
     @property
     def name(self) -> str:

@@ -222,9 +222,11 @@ def answer(predictor: Any, support: dict[str, list[str]], query: str) -> Found:
     Raises:
         VideoError, ValueError: as the predictor.
     """
-    from fsar.drawing import name_lines
-
     found = predictor.predict(support, [query])[0]
+    from fsar.drawing import (
+        name_lines,  # here, for a process of little memory that answers with an error needs no torch
+    )
+
     maps = found.alignments
     return {
         "ranking": found.ranking,

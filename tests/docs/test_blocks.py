@@ -191,7 +191,7 @@ def run_fsar(args: list[str], parser: Any, run: bool) -> None:
     args = [word for arg in args for word in (BASE if arg == "..." else [arg])]
     if not any(arg.endswith(("help", "--print_config", "--version")) for arg in args):
         absent = not run and "--run" in args and "-c" not in args  # a run that would be there by then
-        expanded = [args[0], *BASE, *args[1:]] if absent else expand(args)
+        expanded = expand([args[0], *BASE, *args[1:]] if absent else args)
         brief = [*few(parser.parse_args(expanded)[args[0]]), *BRIEF]
         if not run:
             return

@@ -37,5 +37,5 @@ def test_help_explains_every_argument() -> None:
     parser = ArgumentParser()
     parser.add_class_arguments(EpisodicDataModule, "data")
     text = " ".join(parser.format_help().split())
-    for sentence in ("classes per episode", "leave broken videos out and list them", "No result depends on it"):
+    for sentence in ("classes per episode", "leave broken videos out and list them", "No result depends on it."):
         assert sentence in text

@@ -105,7 +105,7 @@ def main(args: list[str]) -> None:
     runs = [open_run(path) for path in own.runs]
     named = enumerate(zip(runs, short_names(runs), strict=True), start=1)
     views = [look(run, f"r{i}", name, own.gallery, options) for i, (run, name) in named]
-    page = render(views, shlex.join(["python", "fsar report", *map(str, own.runs), *options]))
+    page = render(views, shlex.join(["fsar", "report", *map(str, own.runs), *options]))
     out = own.out or runs[0].folder / "report.html"
     with write_atomically(out) as part:
         part.write_text(page, encoding="utf-8")

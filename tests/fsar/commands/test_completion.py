@@ -35,7 +35,7 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("fsar fit --model.method Clip", {"ClipFSAR", "Clip4Clip"}),
         ("fsar fit --model.temporal_de", set()),
         ("fsar predict --su", {"--support"}),
-        ("fsar predict --c", {"--checkpoint", "--classes", "--config"}),
+        ("fsar predict --c", {"--checkpoint", "--classes", "--config", "--csv"}),
         ("fsar predict --data.fr", {"--data.frames"}),
         ("fsar predict --trainer.max_ep", set()),
         ("fsar fit -c con", set()),  # the shell itself completes names of files

@@ -126,7 +126,7 @@ def test_the_alignment_shown_is_that_of_the_clips_shown(
     drawn: list[Any] = []
     monkeypatch.setattr(live, "draw", lambda *args: drawn.extend(args))
     live.draw_alignment(learner, bank, data, number)
-    query, support, cost, path, title = drawn
+    query, support, cost, path, title, _ = drawn
 
     split = data.splits["val"]
     classes, clips, queries = data.episode_sampler("val").episodes([number])
@@ -203,7 +203,7 @@ def test_another_logger_leaves_the_run_folder_whole(config: Path) -> None:
     board = {"class_path": "lightning.pytorch.loggers.TensorBoardLogger", "init_args": {"save_dir": "elsewhere"}}
     folder = fit(config, "--trainer.logger", json.dumps([board]))
     assert list(Path("elsewhere").rglob("events*"))
-    assert {path.name for path in folder.iterdir()} == {"checkpoints", "config.yaml", "csv"}
+    assert {path.name for path in folder.iterdir()} == {".lock", "checkpoints", "config.yaml", "csv"}
     logged = list(Path("elsewhere").rglob("*"))
     main(["test", "--debug", "--run", str(folder)])
     assert list(Path("elsewhere").rglob("*")) == logged  # results are written, not logged
@@ -212,7 +212,7 @@ def test_another_logger_leaves_the_run_folder_whole(config: Path) -> None:
 
 def test_no_logger_at_all(config: Path) -> None:
     folder = fit(config, "--trainer.logger", "false", "--trainer.callbacks", PICTURES)
-    assert {path.name for path in folder.iterdir()} == {"checkpoints", "config.yaml"}
+    assert {path.name for path in folder.iterdir()} == {".lock", "checkpoints", "config.yaml"}
 
 
 def test_confusion_is_in_per_cent_of_the_true_class() -> None:
