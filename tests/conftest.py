@@ -42,10 +42,12 @@ FAST = (
 )
 """What `make test-fast` runs: files of tests whose path in this folder begins so."""
 LONG = (
+    "episodes/benchmarks/test_definitions.py",
     "episodes/test_datamodule",
     "episodes/test_features.py",
     "episodes/test_shapes.py",
     "fsar/alignment/test_compile.py",
+    "fsar/alignment/test_dtw.py",
 )
 """But not these."""
 
