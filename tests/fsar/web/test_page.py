@@ -160,7 +160,7 @@ def test_a_clip_of_no_class_is_said_and_the_query_can_be_changed(page: Any, serv
     drop(page, "query", clips / "a heart on snow_5.mp4")
     page.get_by_role("button", name="Name it").click()
     page.locator("#verdict h2").wait_for()
-    assert page.locator("#verdict h2").inner_text() == "a heart on snow"  # the likeliest; what the check says stands below
+    assert page.locator("#verdict h2").inner_text() == "a heart on snow"
 
 
 def test_what_is_no_video_or_too_large_is_refused_and_the_page_goes_on(
