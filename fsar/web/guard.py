@@ -112,12 +112,12 @@ class Guard:
             raise TooMuch(503, "Too many clips are coming at the same time: wait a little.")
 
     async def _store(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let gradio store the files of a form, one form at a time, and note where."""
-        answer = bytearray()
+        """Let gradio store the files of a form, one form at a time, and note where before it is answered: whoever has
+        the answer finds the files counted."""
+        answer: list[Message] = []
 
         async def listen(message: Message) -> None:
-            answer.extend(message.get("body", b""))
-            await send(message)
+            answer.append(message)
 
         async with self._one:
             try:
@@ -125,8 +125,10 @@ class Guard:
             finally:
                 self.held.discard_parts()
         with suppress(ValueError):  # gradio refused the form in words
-            found = json.loads(answer)
+            found = json.loads(b"".join(message.get("body", b"") for message in answer))
             self.held.arrived(found if isinstance(found, list) else ())
+        for message in answer:
+            await send(message)
 
 
 def refuse(text: str, status: int) -> PlainTextResponse:

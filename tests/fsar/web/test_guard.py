@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -141,6 +142,23 @@ def test_a_whole_upload_is_held_and_counted(served: Served) -> None:
     assert status == 200
     assert [Path(file).read_bytes() for file in json.loads(found)] == [b"a" * 100, b"b" * 50]
     assert served.held.size() == 150
+
+
+def test_files_are_counted_before_the_upload_is_answered(tmp_path: Path) -> None:
+    from fsar.web.guard import Guard
+
+    held, counted = Held(tmp_path), []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": form(b"a" * 70, b"b" * 30)}
+
+    async def send(message: Any) -> None:
+        counted.append((message["type"], held.size()))
+
+    headers = [(b"host", b"127.0.0.1:1"), (b"content-type", b"multipart/form-data; boundary=XyZ")]
+    scope = {"type": "http", "method": "POST", "path": "/gradio_api/upload", "headers": headers, "query_string": b""}
+    asyncio.run(Guard(storing(tmp_path), held, LIMITS, only_local=True)(scope, receive, send))
+    assert counted[0] == ("http.response.start", 100)
 
 
 def test_an_upload_that_is_broken_off_leaves_nothing_and_locks_nothing(served: Served) -> None:
