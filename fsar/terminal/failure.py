@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
+import select
 import site
 import sys
 import sysconfig
@@ -20,6 +21,8 @@ from fsar.terminal.shown import shown
 LINES = 8
 INTERRUPTED = 130
 """Exit status after a Ctrl-C, as of a shell's own commands: 128 and the signal's number."""
+LISTENER_GONE = 141
+"""Exit status when what read our output has ended, as ``head`` does; likewise, of SIGPIPE."""
 READABLE = (ValueError, OSError, ImportError, FloatingPointError, NotImplementedError)
 ROOT = Path(__file__).resolve().parents[2]
 OURS = (ROOT / "fsar", ROOT / "episodes", ROOT / "tools")
@@ -41,6 +44,8 @@ def one_message(debug: bool | None = None, program: str = "fsar") -> Iterator[No
         if was_interrupted(error):
             tell_interrupted(program)
             sys.exit(INTERRUPTED)
+        if isinstance(error, BrokenPipeError) and nobody_listens():
+            sys.exit(LISTENER_GONE)
         if not isinstance(error, Exception):
             raise
         if "--debug" in sys.argv if debug is None else debug:
@@ -48,6 +53,20 @@ def one_message(debug: bool | None = None, program: str = "fsar") -> Iterator[No
         lines = f"{program}: {shown(said(error))}".splitlines()
         first = lines if len(lines) <= LINES else [*lines[: LINES - 1], "..."]
         sys.exit("\n".join([*first, f"({users_own(error)}--debug shows where)"]))
+
+
+def nobody_listens() -> bool:
+    """Whether standard output leads nowhere any more; what is still to be written to it is then let go."""
+    try:
+        output = sys.stdout.fileno()
+    except (OSError, ValueError):  # no file of the operating system's
+        return False
+    poll = select.poll()
+    poll.register(output, 0)
+    gone = any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+    if gone:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output)  # else Python complains of it at the end
+    return gone
 
 
 def was_interrupted(error: BaseException) -> bool:

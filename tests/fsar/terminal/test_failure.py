@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import pytest
 
 import fsar.commands
 from fsar.__main__ import main
-from fsar.terminal.failure import one_message
+from fsar.terminal.failure import LISTENER_GONE, one_message
 
 
 def press() -> None:
@@ -51,3 +52,20 @@ def test_ctrl_c_while_a_command_is_imported(
     monkeypatch.setattr("signal.signal", lambda *_: None)
     assert main([next(iter(fsar.commands.COMMANDS))]) == 130
     assert capsys.readouterr().err == "fsar: interrupted.\n"
+
+
+def test_output_that_nobody_reads_any_more_is_no_failure() -> None:
+    code = "from fsar.commands.train.configs import main\nfor _ in range(200): main([])"
+    program = [sys.executable, "-c", code]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == LISTENER_GONE
+
+
+def test_a_broken_pipe_of_another_kind_is_told() -> None:
+    with pytest.raises(SystemExit, match="Broken pipe"), one_message(False):
+        raise BrokenPipeError(32, "Broken pipe")
