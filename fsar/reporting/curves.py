@@ -59,7 +59,8 @@ def read_curves(run: Path) -> Curves | None:
 
 
 def read_metrics(file: Path) -> list[Row]:
-    """The rows of one file; a line that an interruption cut short is left out.
+    """The rows of one file; a line that an interruption cut short is left out. Steps are counted from 1, where loggers
+    count from 0: words, tables and figures name the same step.
 
     Raises:
         ValueError: when it is no table of metrics.
@@ -72,7 +73,7 @@ def read_metrics(file: Path) -> list[Row]:
         for line in table:
             row = {name: number for name, text in line.items() if name and (number := parse(text)) is not None}
             if "step" in row:
-                rows.append(row)
+                rows.append(row | {"step": row["step"] + 1})
     return rows
 
 

@@ -89,9 +89,9 @@ def test_a_resumed_training_is_one_curve(tmp_path: Path) -> None:
         file.write_text(text)
     curves = importlib.import_module("fsar.reporting.curves").read_curves(tmp_path)
     steps, values = curves.series("train_loss")
-    assert steps.tolist() == [1, 3, 4, 6]
+    assert steps.tolist() == [2, 4, 5, 7]  # counted from 1
     assert values.tolist() == [5, 4, 2, 1]
-    assert curves.resumed == (4,)
+    assert curves.resumed == (5,)
 
 
 def test_the_options_of_a_test_are_told() -> None:

@@ -119,7 +119,7 @@ def test_the_page_says_what_the_results_say(tool: ModuleType, world: Path, monke
     floor = f"{100 * found['zero_shot_accuracy']:.2f} ± {100 * found['zero_shot_interval_95']:.2f}"
     line = page.row("3-way 1-shot, inference few-shot")
     assert line[1:] == [accuracy, "", floor, "33.33", "40"]
-    assert f"{accuracy} % are named right" in page.text
+    assert f"{accuracy} % are named right from one labelled clip of each of 3 candidate classes." in page.text
     for name, value in found["per_class_accuracy"].items():
         c = found["class_names"].index(name)
         cells = page.row(name)
