@@ -76,7 +76,21 @@ def test_a_broadcast_that_starts_anywhere(tmp_path: Path, name: str) -> None:
     for share in (0.11, 0.35, 0.6):
         at = int(share * len(data))
         cut.write_bytes(data[at - at % 188 if name.endswith("ts") else at :])
-        _reads_the_same(cut)
+        try:
+            _sequential(cut)
+        except av.error.InvalidDataError:  # a bare stream may hold no keyframe that FFmpeg knows it by
+            assert name == "raw.h264"
+            with pytest.raises(VideoError, match=r"cut_raw\.h264: not one frame decodes"):
+                probe(cut)
+        else:
+            _reads_the_same(cut)
+
+
+def test_a_bare_stream_that_starts_before_a_keyframe(tmp_path: Path) -> None:
+    path = _encode(tmp_path / "raw.h264", "libx264", g="20", bf="2")
+    data, cut = path.read_bytes(), tmp_path / "cut.h264"
+    cut.write_bytes(data[data.index(b"\0\0\1\x67", 100) - 40 :])
+    assert _reads_the_same(cut) == ""
 
 
 def test_damage_in_the_middle_is_still_damage(tmp_path: Path) -> None:
