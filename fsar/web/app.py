@@ -143,4 +143,6 @@ def port_is_free(host: str, port: int) -> None:
 
 def describe(own: argparse.Namespace) -> str:
     """The method in a few words."""
-    return f"run {Path(own.run).name}" if own.run else f"frozen {own.encoder} with OTAM"
+    if own.run:
+        return f"run {Path(own.run).name}"
+    return f"frozen {':'.join(part.rsplit('/', 1)[-1] for part in own.encoder.split(':'))} with OTAM"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import io
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from PIL import Image
 
 from episodes.listing import VIDEO_SUFFIXES
 from fsar.web.uploads import Held, Refused, check_file, collect
@@ -30,7 +33,14 @@ CSS = """
 .fsar .maps {display: flex; flex-wrap: wrap; gap: 1rem 2rem; margin-bottom: .8rem}
 .fsar figure {flex: 1 1 300px; max-width: 520px; margin: 0}
 .fsar figure img {width: 100%; display: block}
+.fsar .asked {display: flex; align-items: center; gap: .7rem; overflow-wrap: anywhere}
+.fsar .asked img {height: 4.5rem; border-radius: .3rem; margin: 0}
+.stale .answer, .stale .maps {opacity: .35; filter: grayscale(1)}
+.stale:has(.answer)::before {content: "The inputs changed since: name it again."; display: block; padding: .6rem .9rem;
+  border-left: 4px solid #d97706; background: #d9770618; border-radius: .3rem; margin: 0 0 .8rem}
 """
+MARK = "() => {for (const id of ['verdict', 'maps']) document.getElementById(id)?.classList.%s('stale')}"
+"""In the browser: the answer no longer belongs to what stands on the page, or belongs to it again."""
 START = """<div class="fsar"><p class="small">The answer appears here: how likely every class is, whether the clip is
 like any of them at all, and which frames were matched.</p></div>"""
 
@@ -80,6 +90,10 @@ def build(reader: Reader, held: Held, method: str, clean: tuple[int, int]) -> gr
         more.click(desk.one_more, shown, [shown, *rows, more], trigger_mode="multiple", **quiet)
         for box in [*clips, query]:
             box.change(desk.keeper(str(box._id)), box, None, concurrency_limit=None, preprocess=False, **quiet)
+            box.change(None, js=MARK % "add")
+        for name in names:
+            name.input(None, js=MARK % "add")
+        go.click(None, js=MARK % "remove")
         one_by_one: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "reader", "api_visibility": "private"}
         go.click(
             desk.answer,
@@ -139,10 +153,10 @@ class Desk:
         except Refused as error:
             return None, error_html(str(error)), gr.update(visible=False), ""
         if not found["maps"]:
-            return found, verdict_html(found), gr.update(visible=False), no_map_html()
+            return found, verdict_html(found, str(query)), gr.update(visible=False), no_map_html()
         names = [name for name, _ in found["ranking"]]
         choice = gr.update(choices=names, value=names[0], visible=True)
-        return found, verdict_html(found), choice, self.pictures(found, names[0])
+        return found, verdict_html(found, str(query)), choice, self.pictures(found, names[0])
 
     def pictures(self, found: Found | None, name: str) -> str:
         """How the query was matched with a class."""
@@ -154,8 +168,20 @@ class Desk:
             return error_html(str(error))
 
 
-def verdict_html(found: Found) -> str:
-    """Who won, how sure, and whether it is like any of them."""
+def asked_html(frame: Any, query: str) -> str:
+    """Name and picture of the clip that an answer is about."""
+    file = io.BytesIO()
+    Image.fromarray(frame).save(file, "JPEG", quality=85)
+    picture = base64.b64encode(file.getvalue()).decode()
+    name = escape(Path(query).name)
+    return (
+        f'<p class="asked"><img alt="a frame of {name}" src="data:image/jpeg;base64,{picture}"><span>{name}</span></p>'
+    )
+
+
+def verdict_html(found: Found, query: str) -> str:
+    """Of which clip, who won, how sure, and whether it is like any of them."""
+    asked = asked_html(found["query"][len(found["query"]) // 2], query)
     best, probability = found["ranking"][0]
     head = f"<h2>{escape(best)}</h2><p>{probability:.0%}</p>"
     if found["note"]:
@@ -164,9 +190,7 @@ def verdict_html(found: Found) -> str:
         f'<li><span>{escape(name)}</span><span>{p:.1%}</span><i><b style="width: {100 * p:.1f}%"></b></i></li>'
         for name, p in found["ranking"]
     )
-    return (
-        f'<div class="fsar">{head}<ol class="bars">{bars}</ol><p class="small">{escape(found["explanation"])}</p></div>'
-    )
+    return f'<div class="fsar answer">{asked}{head}<ol class="bars">{bars}</ol><p class="small">{escape(found["explanation"])}</p></div>'
 
 
 def maps_html(files: tuple[bytes, bytes], matched: str, name: str) -> str:

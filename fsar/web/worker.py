@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import sys
@@ -155,11 +156,16 @@ def _serve(connection: Connection, make: Callable[[], Any], folder: Path, debug:
         except VideoError as error:
             reply = ("refused", f"{Path(error.path).name}: {error.cause}" if error.cause else str(error))
         except ValueError as error:
-            reply = ("refused", str(error))
+            reply = ("refused", without_folders(str(error)))
         except Exception as error:
             traceback.print_exc()
             reply = ("failed", f"{type(error).__name__}: {error}")
         connection.send(reply)
+
+
+def without_folders(text: str) -> str:
+    """A message with files named as the person before the page knows them, not where they lie on this machine."""
+    return re.sub(r"(?<![\w:/.])(?:[A-Za-z]:)?(?:[\\/][^\\/\s'\"]+)*[\\/](?=[^\\/\s'\"]+)", "", text)
 
 
 def make_predictor(run: str | None, checkpoint: str, encoder: str | None, overrides: Sequence[str], device: str) -> Any:
@@ -298,4 +304,4 @@ class Reader:
         except TimeoutError as error:
             raise Refused(f"{what} was {error}: give a shorter clip or one with smaller frames.") from error
         except RuntimeError as error:
-            raise Refused(f"{what} failed: {error}. The terminal may say more.") from error
+            raise Refused(f"{what} failed: {without_folders(str(error))}. The terminal may say more.") from error

@@ -143,6 +143,12 @@ def test_from_dropped_clips_to_the_answer(page: Any, server: Server, clips: Path
     loaded = "images => images.every(image => image.complete && image.naturalWidth > 300)"
     assert page.locator("#maps img").evaluate_all(loaded)
 
+    assert verdict.locator(".asked").inner_text() == "an arrow on polka dots_6.mp4"
+    assert verdict.locator(".asked img").evaluate("image => image.complete && image.naturalWidth > 30")
+    assert not page.locator(".stale").count()
+    page.get_by_label("Class 1", exact=True).fill("something else")
+    page.locator("#verdict.stale").wait_for()
+
     first = page.locator("#maps img").first.get_attribute("src")
     page.get_by_role("radio", name="a heart on snow").check()
     page.wait_for_function("src => document.querySelector('#maps img')?.src !== src", arg=first)

@@ -158,6 +158,19 @@ def test_a_name_of_any_length_is_taken_where_the_method_reads_no_text(tmp_path: 
     assert {name for name, _ in found["ranking"]} == {long, "b"}
 
 
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("/tmp/fsar-demo-x1/0a/clip.mp4 stands in a and b", "clip.mp4 stands in a and b"),
+        ("OSError: '/home/me/w.pt': no such file", "OSError: 'w.pt': no such file"),
+        ("give a/b or 3 / 4, see https://example.org/x", "give a/b or 3 / 4, see https://example.org/x"),
+        ("C:\\Users\\me\\clip.mp4 is empty", "clip.mp4 is empty"),
+    ],
+)
+def test_where_files_lie_is_not_told(said: str, shown: str) -> None:
+    assert worker_module.without_folders(said) == shown
+
+
 def test_the_first_picture_is_that_of_the_costs() -> None:
     frames, one, other = np.zeros((2, 8, 8, 3), np.uint8), np.eye(2), np.ones((2, 2)) / 2
     pairs = [worker_module.pictures(None, frames, frames, cost, path) for cost in (one, other) for path in (one, other)]
