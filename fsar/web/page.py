@@ -190,7 +190,8 @@ def verdict_html(found: Found, query: str) -> str:
         f'<li><span>{escape(name)}</span><span>{p:.1%}</span><i><b style="width: {100 * p:.1f}%"></b></i></li>'
         for name, p in found["ranking"]
     )
-    return f'<div class="fsar answer">{asked}{head}<ol class="bars">{bars}</ol><p class="small">{escape(found["explanation"])}</p></div>'
+    explained = f'<p class="small">{escape(found["explanation"])}</p>'
+    return f'<div class="fsar answer">{asked}{head}<ol class="bars">{bars}</ol>{explained}</div>'
 
 
 def maps_html(files: tuple[bytes, bytes], matched: str, name: str) -> str:
