@@ -39,8 +39,16 @@ CSS = """
 .stale:has(.answer)::before {content: "The inputs changed since: name it again."; display: block; padding: .6rem .9rem;
   border-left: 4px solid #d97706; background: #d9770618; border-radius: .3rem; margin: 0 0 .8rem}
 """
-MARK = "() => {for (const id of ['verdict', 'maps']) document.getElementById(id)?.classList.%s('stale')}"
-"""In the browser: the answer no longer belongs to what stands on the page, or belongs to it again."""
+SIGN = """(...now) => {
+  const name = value => value?.path ?? value;
+  const signed = JSON.stringify(now.map(value => Array.isArray(value) ? value.map(name) : name(value) || null));
+  %s
+  for (const id of ['verdict', 'maps'])
+    document.getElementById(id)?.classList.toggle('stale', signed !== (window.fsarAsked ?? signed));
+}"""
+ASK, COMPARE = SIGN % "window.fsarAsked = signed;", SIGN % ""
+"""In the browser: remember what was asked about; mark the answer as old while something else stands on the page. Events
+of a box may come late, after the answer, so that what stands there is compared, not the events counted."""
 START = """<div class="fsar"><p class="small">The answer appears here: how likely every class is, whether the clip is
 like any of them at all, and which frames were matched.</p></div>"""
 
@@ -90,14 +98,14 @@ def build(reader: Reader, held: Held, method: str, clean: tuple[int, int]) -> gr
         more.click(desk.one_more, shown, [shown, *rows, more], trigger_mode="multiple", **quiet)
         for box in [*clips, query]:
             box.change(desk.keeper(str(box._id)), box, None, concurrency_limit=None, preprocess=False, **quiet)
-            box.change(None, js=MARK % "add")
-        for name in names:
-            name.input(None, js=MARK % "add")
-        go.click(None, js=MARK % "remove")
+        given = [*names, *clips, query]
+        for box in given:
+            box.change(None, given, js=COMPARE)
+        go.click(None, given, js=ASK)
         one_by_one: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "reader", "api_visibility": "private"}
         go.click(
             desk.answer,
-            [*names, *clips, query],
+            given,
             [found, verdict, choice, maps],
             preprocess=False,  # gradio's leaves an empty temporary file behind for every clip
             show_progress_on=verdict,

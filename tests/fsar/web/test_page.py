@@ -148,6 +148,10 @@ def test_from_dropped_clips_to_the_answer(page: Any, server: Server, clips: Path
     assert not page.locator(".stale").count()
     page.get_by_label("Class 1", exact=True).fill("something else")
     page.locator("#verdict.stale").wait_for()
+    before = "element => getComputedStyle(element, '::before').content"
+    assert "inputs changed" in page.locator("#verdict.stale, #verdict .stale").first.evaluate(before)
+    page.get_by_label("Class 1", exact=True).fill(CLASSES[0])  # as it was asked
+    page.locator("#verdict:not(.stale)").wait_for()
 
     first = page.locator("#maps img").first.get_attribute("src")
     page.get_by_role("radio", name="a heart on snow").check()
