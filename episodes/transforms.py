@@ -22,6 +22,9 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from episodes.framing import Framing, Interpolation, Resize
+from episodes.regions import RegionPrompt
+
+__all__ = ["ClipTransform", "RegionPrompt"]
 
 
 class ClipTransform:

@@ -100,7 +100,7 @@ def reference() -> Callable[..., dict[str, torch.Tensor]]:
         arrays = {k.removeprefix(prefix): x for k, x in read_arrays(name).items() if k.startswith(prefix)}
         if not arrays:
             pytest.skip(f"{case} of {name}.npz is not in the cut of it in {DATA.name}/, and {SHARED} is not here")
-        return {key: torch.from_numpy(x.copy()) for key, x in arrays.items()}
+        return {key: torch.from_numpy(x.copy()) for key, x in arrays.items() if x.dtype.kind != "U"}
 
     return load
 

@@ -2,12 +2,14 @@
 
 from fsar.text.bank import ClassTexts, Kind, Sentence, TextBank, ensemble
 from fsar.text.chunks import chunks, encode_whole
+from fsar.text.phrases import PatchPhraseMap
 from fsar.text.prompts import TEMPLATES, readable
 
 __all__ = [
     "TEMPLATES",
     "ClassTexts",
     "Kind",
+    "PatchPhraseMap",
     "Sentence",
     "TextBank",
     "chunks",

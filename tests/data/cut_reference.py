@@ -159,6 +159,16 @@ def cut_ts_fsar(arrays: Arrays) -> Arrays:
     return kept | {"case0/side_tokens_first": tokens[:2], "case0/descriptors": descriptors[:1, :2]}
 
 
+def keep_whole(arrays: Arrays) -> Arrays:
+    """A small file as it is."""
+    return arrays
+
+
+def cut_views(arrays: Arrays) -> Arrays:
+    """The first cloud of points."""
+    return {key: x if key == "rot_mat" else x[:1] for key, x in arrays.items()}
+
+
 CUTS: dict[str, Callable[[Arrays], Arrays]] = {
     "otam": cut_pairs,
     "bi_mhm": cut_pairs,
@@ -170,6 +180,19 @@ CUTS: dict[str, Callable[[Arrays], Arrays]] = {
     "clip4clip": cut_clip4clip,
     "ape": cut_ape,
     "ts_fsar": cut_ts_fsar,
+    "groupvit_assign_soft": keep_whole,
+    "groupvit_assign_hard": keep_whole,
+    "groupvit_assign_gumbel": keep_whole,
+    "groupvit_multi_label": keep_whole,
+    "glip_bi_attention": keep_whole,
+    "glip_alignment_map": keep_whole,
+    "pointclip_inter_view_eval": keep_whole,
+    "pointclip_inter_view_train_nodrop": keep_whole,
+    "pointclip_views_zs": cut_views,
+    "pointclip_views_fs": cut_views,
+    "cpt_tint": keep_whole,
+    "diva_condition": keep_whole,
+    "diva_siglip_recap": keep_whole,
 }
 
 

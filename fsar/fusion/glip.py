@@ -1,0 +1,176 @@
+"""Deep fusion of what is seen with what is said, and the map that aligns the two.
+
+Li et al. 2022, "Grounded Language-Image Pre-training" (GLIP), https://arxiv.org/abs/2112.03857, sections 3.1 and 3.2;
+released code https://github.com/microsoft/GLIP. With v the frames or patches ``(... p c)`` and l the words
+``(... w d)``, one score matrix per head serves both directions::
+
+    a = (LN v W_q)(LN l W_k)ᵀ / √d_h
+    v <- v + γ_v softmax_l(a) (LN l W_vl) W_ov
+    l <- l + γ_l softmax_v(aᵀ) (LN v W_vv) W_ol
+
+    S = O (W L2n(l) / 2)ᵀ / exp(scale) + L2n(l)·b_l + b_0            the alignment map, words x frames
+    loss = Σ α_y (1 - p_y)² CE over the real words                      focal, α = 0.25
+
+The release replaces the stream by its LayerNorm before it adds, starts γ at one over the number of fusion layers, and
+masks padded words only where frames read them: ``published=True``. Here the sum goes onto the stream itself, γ starts
+at 0, so that a fusion begins as the identity, and padded words stay as they are.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+FURTHEST = 50000.0
+"""Scores are kept within this, as released, so that half precision does not overflow."""
+
+
+def focal_loss(logits: Tensor, target: Tensor, mask: Tensor | None = None, alpha: float = 0.25) -> Tensor:
+    """``Σ α_y (1 - p_y)² CE(logit, y)`` of a map, γ = 2; divide it by the number of positives.
+
+    Args:
+        logits: ``(... p w)``.
+        target: ``(... p w)`` of 0 and 1.
+        mask: ``(... w)`` true on real words; the others count nothing.
+        alpha: weight of the positives, ``1 - alpha`` that of the negatives; negative for none.
+    """
+    if mask is not None:
+        logits = logits.movedim(-1, -2)[mask > 0]
+        target = target.movedim(-1, -2)[mask > 0]
+    target = target.to(logits.dtype)
+    entropy = nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    p = logits.sigmoid()
+    loss = entropy * (1 - (p * target + (1 - p) * (1 - target))) ** 2
+    if alpha >= 0:
+        loss = (alpha * target + (1 - alpha) * (1 - target)) * loss
+    return loss.sum()
+
+
+class BiAttention(nn.Module):
+    """Both directions of attention from one score matrix; names of weights as in the released code."""
+
+    def __init__(self, channels: int, words: int, width: int, heads: int, mask_both: bool) -> None:
+        super().__init__()
+        self.heads = heads
+        self.mask_both = mask_both
+        self.v_proj = nn.Linear(channels, width)
+        self.l_proj = nn.Linear(words, width)
+        self.values_v_proj = nn.Linear(channels, width)
+        self.values_l_proj = nn.Linear(words, width)
+        self.out_v_proj = nn.Linear(width, channels)
+        self.out_l_proj = nn.Linear(width, words)
+
+    def forward(self, v: Tensor, w: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """What is added to frames ``v (... p c)`` and words ``w (... w d)``, and the scores ``(... h p w)``."""
+        q, k, value_v, value_l = (
+            x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)
+            for x in (self.v_proj(v), self.l_proj(w), self.values_v_proj(v), self.values_l_proj(w))
+        )
+        scores = (q @ k.mT / math.sqrt(q.shape[-1])).clamp(-FURTHEST, FURTHEST)
+        seen = scores
+        if mask is not None:
+            seen = scores.masked_fill(mask[..., None, None, :] == 0, -9e15 if scores.dtype != torch.float16 else -6e4)
+        to_v = seen.softmax(-1) @ value_l
+        to_l = scores.mT.softmax(-1) @ value_v
+        delta_v: Tensor = self.out_v_proj(to_v.transpose(-3, -2).flatten(-2))
+        delta_l: Tensor = self.out_l_proj(to_l.transpose(-3, -2).flatten(-2))
+        if mask is not None and self.mask_both:
+            delta_l = delta_l * (mask > 0)[..., None]
+        return delta_v, delta_l, scores
+
+
+class GatedCrossAttention(nn.Module):
+    """One fusion layer: frames read words and words read frames.
+
+    Args:
+        channels: ``c`` of frames or patches.
+        words: channels ``d`` of the words; as ``channels`` when not given.
+        width: of queries, keys and values, all heads together; as ``channels`` when not given.
+        heads: attention heads.
+        layers: how many fusion layers there are, for ``published``, whose γ starts at one over it.
+        published: as released, see the module's text.
+
+    Examples:
+        >>> frames, words = torch.rand(2, 8, 64), torch.rand(2, 5, 32)
+        >>> fused, read = GatedCrossAttention(channels=64, words=32)(frames, words)
+        >>> torch.equal(fused, frames)  # the identity, until it is trained
+        True
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        words: int | None = None,
+        width: int | None = None,
+        heads: int = 8,
+        layers: int = 1,
+        published: bool = False,
+    ) -> None:
+        super().__init__()
+        words, width = words or channels, width or channels
+        if width % heads:
+            raise ValueError(f"GatedCrossAttention: heads={heads} must divide width={width}.")
+        start = 1 / layers if published else 0.0
+        self.published = published
+        self.layer_norm_v = nn.LayerNorm(channels)
+        self.layer_norm_l = nn.LayerNorm(words)
+        self.attn = BiAttention(channels, words, width, heads, mask_both=not published)
+        self.gamma_v = nn.Parameter(torch.full((channels,), start))
+        self.gamma_l = nn.Parameter(torch.full((words,), start))
+
+    def forward(self, frames: Tensor, words: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Both streams after the layer.
+
+        Args:
+            frames: ``(... p c)``, frames or patches.
+            words: ``(... w d)``; leading axes are those of ``frames``.
+            mask: ``(... w)``, true (or above 0) on real words.
+
+        Returns:
+            ``(... p c)`` and ``(... w d)``.
+        """
+        if frames.shape[-1] != len(self.gamma_v) or words.shape[-1] != len(self.gamma_l):
+            raise ValueError(
+                f"GatedCrossAttention was made for frames of {len(self.gamma_v)} channels and words of "
+                f"{len(self.gamma_l)}, found {frames.shape[-1]} and {words.shape[-1]}."
+            )
+        v, w = self.layer_norm_v(frames), self.layer_norm_l(words)
+        delta_v, delta_l, _ = self.attn(v, w, mask)
+        if not self.published:
+            v, w = frames, words
+        return v + self.gamma_v * delta_v, w + self.gamma_l * delta_l
+
+
+class AlignmentMap(nn.Module):
+    """Words x frames: how much each frame (or patch) shows what each word says, as logits.
+
+    Args:
+        channels: ``c`` of frames or patches.
+        words: channels ``d`` of the words; as ``channels`` when not given.
+        prior: probability at which an untrained map starts.
+
+    Examples:
+        >>> AlignmentMap(channels=64, words=32)(torch.rand(2, 8, 64), torch.rand(2, 5, 32)).shape
+        torch.Size([2, 8, 5])
+    """
+
+    def __init__(self, channels: int, words: int | None = None, prior: float = 0.01) -> None:
+        super().__init__()
+        if not 0 < prior < 1:
+            raise ValueError(f"AlignmentMap: prior must lie between 0 and 1, found {prior}.")
+        words = words or channels
+        self.projection_text = nn.Linear(words, channels)
+        self.bias_lang = nn.Parameter(torch.zeros(words))
+        self.bias0 = nn.Parameter(torch.tensor([-math.log((1 - prior) / prior)]))
+        self.log_scale = nn.Parameter(torch.zeros(1))
+
+    def forward(self, frames: Tensor, words: Tensor) -> Tensor:
+        """``(... p c)`` and ``(... w d)`` to logits ``(... p w)``."""
+        said = normalize(words, dim=-1)
+        tokens = self.projection_text(said / 2)
+        bias = said @ self.bias_lang + self.bias0  # (... w)
+        logits = frames @ tokens.mT / self.log_scale.exp() + bias.unsqueeze(-2)
+        return logits.clamp(-FURTHEST, FURTHEST)
