@@ -98,9 +98,9 @@ def build(reader: Reader, held: Held, method: str, clean: tuple[int, int]) -> gr
         more.click(desk.one_more, shown, [shown, *rows, more], trigger_mode="multiple", **quiet)
         for box in [*clips, query]:
             box.change(desk.keeper(str(box._id)), box, None, concurrency_limit=None, preprocess=False, **quiet)
-        given = [*names, *clips, query]
-        for box in given:
-            box.change(None, given, js=COMPARE)
+        given: list[Any] = [*names, *clips, query]
+        for each in given:
+            each.change(None, given, js=COMPARE)
         go.click(None, given, js=ASK)
         one_by_one: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "reader", "api_visibility": "private"}
         go.click(
