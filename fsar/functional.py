@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -52,3 +54,39 @@ def log_mixture(first: Tensor, second: Tensor, share: float) -> Tensor:
     """
     weight, rest = torch.tensor([share, 1 - share], dtype=torch.float64).log().tolist()
     return torch.logaddexp(first.log_softmax(-1) + weight, second.log_softmax(-1) + rest)
+
+
+RESNET_NAMES = {
+    rf"(?:head\.)?(?:resnet|backbone)\.(?:module\.)?{place}\.": f"encoder.visual.{name}."
+    for place, name in ((0, "conv1"), (1, "bn1"), (4, "layer1"), (5, "layer2"), (6, "layer3"), (7, "layer4"))
+}
+"""A ResNet that released code cut up into a sequence of its children, in torchvision's names; for
+:func:`rename_released`."""
+
+
+def rename_released(state: Mapping[str, Tensor], names: Mapping[str, str | None], expected: str) -> dict[str, Tensor]:
+    """Weights of the authors' checkpoint of a method under our names.
+
+    Args:
+        state: names and tensors as their authors saved them.
+        names: how a released name begins, as a regular expression, and what stands there in ours; None for what we
+            compute or never use. The first that fits counts.
+        expected: whose checkpoint it is and what its names look like, for the message.
+
+    Raises:
+        ValueError: for a name that the released model does not have.
+
+    Examples:
+        >>> state = {"mlp.a": torch.zeros(1), "pe": torch.zeros(1)}
+        >>> sorted(rename_released(state, {r"mlp\\.": "head.", "pe": None}, "X: mlp.*, pe"))
+        ['head.a']
+    """
+    renamed = {}
+    for name, value in state.items():
+        pattern = next((pattern for pattern in names if re.match(pattern, name)), None)
+        if pattern is None:
+            raise ValueError(f"{name!r} is not a weight of a released checkpoint of {expected}.")
+        ours = names[pattern]
+        if ours is not None:
+            renamed[re.sub(f"^{pattern}", ours, name)] = value
+    return renamed

@@ -66,18 +66,28 @@ class PatternTokens(Alignment):
         1 - cos(S⁻_j, P⁺_q)``.
         """
         check_clips(query, support)
+        check_clip_lengths(widen(query, query_mask), widen(support, support_mask))
+        return self.compare(*self.query_tokens(query, query_mask), support, support_mask)
+
+    def query_tokens(self, query: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """``P⁺`` and ``P⁻`` of every clip by itself, ``(... t d)`` to ``(... M d)`` each."""
         with full_precision(query):
-            check_clip_lengths(widen(query, query_mask), widen(support, support_mask))
-            seen_query, seen_support = self._attend(query, query_mask), self._attend(support, support_mask)
-            class_pos, class_neg = self._adapt(seen_support, 1), self._adapt(seen_support, -1)
-            query_pos, query_neg = self._tokens(seen_query), self._tokens(-seen_query)
-            positive = _token_distance(query_pos, class_pos)
-            ways = support.shape[-3]
+            seen = self._attend(query, mask)
+            return self._tokens(seen), self._tokens(-seen)
+
+    def compare(
+        self, positive: Tensor, negative: Tensor, support: Tensor, support_mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """:meth:`distances` of queries ``(... q M d)`` from :meth:`query_tokens` to classes ``(... n u d)``."""
+        with full_precision(support):
+            seen, ways = self._attend(support, support_mask), support.shape[-3]
+            class_pos, class_neg = self._adapt(seen, 1), self._adapt(seen, -1)
+            right = _token_distance(positive, class_pos)
             if ways == 1:
-                return positive, torch.zeros_like(positive)
-            wrong = _others(ways, _token_distance(query_neg, class_pos)).amax(-1)
-            wrong = wrong + _others(ways, _token_distance(query_pos, class_neg)).amax(-1)
-            return positive, wrong / 2
+                return right, torch.zeros_like(right)
+            wrong = _others(ways, _token_distance(negative, class_pos)).amax(-1)
+            wrong = wrong + _others(ways, _token_distance(positive, class_neg)).amax(-1)
+            return right, wrong / 2
 
     def _attend(self, clips: Tensor, mask: Tensor | None) -> Tensor:
         """``o(x)``: ``(... t d)`` to ``(... M d)``."""

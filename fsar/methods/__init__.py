@@ -19,12 +19,14 @@ from fsar.methods.clip_fsar import ClipFSAR
 from fsar.methods.d2st import D2ST
 from fsar.methods.ma_clip import MAClip
 from fsar.methods.prototype import Prototype
+from fsar.methods.team import TEAM
 from fsar.methods.ts_fsar import TSFSAR
 
 __all__ = [
     "APE",
     "APET",
     "D2ST",
+    "TEAM",
     "TSFSAR",
     "ActionCLIP",
     "Clip4Clip",
