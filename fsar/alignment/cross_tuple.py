@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fsar.alignment.base import FORBIDDEN, Alignment, check_clips, full_precision, widen
+from fsar.alignment.chunks import Clips, chunk_size, over_queries, spread
 from fsar.alignment.finite import check_clip_lengths
 
 
@@ -24,11 +25,20 @@ class TRX(Alignment):
     tuples. The projection of a tuple is the sum of its frames' projections, so tuples are never concatenated.
     Cost: C(t,ω) C(u,ω) k per pair. Sees order: weakly (ordered tuples, positions). Symmetric: no.
 
+    Keys and values belong to one clip alone: :meth:`project` makes them, :meth:`match` compares them, and
+    :meth:`forward` does both, so that an evaluation projects every video once.
+
     Args:
         channels: d of the frame features.
         cardinalities: frames in a tuple, one attention for each.
         width: D, channels of keys and values.
         dropout: on the frames with their positions, while training.
+        queries_per_chunk: queries, of all episodes together, that are compared at a time; by default 16 on a CPU and
+            256 elsewhere. With M tuples of a clip a chunk makes tensors of ``queries_per_chunk · n · M`` times k M
+            (twice) and D (three times) numbers: about 64 MB for 16 queries, 5 ways, 1 shot, 8 frames and D = 1152.
+
+    Raises:
+        ValueError: for no cardinality, or one below 1.
 
     Examples:
         >>> metric = TRX(channels=16, width=8)  # it compares all shots of a class at once
@@ -39,10 +49,19 @@ class TRX(Alignment):
     merges_shots = True
 
     def __init__(
-        self, channels: int, cardinalities: Sequence[int] = (2, 3), width: int = 1152, dropout: float = 0.1
+        self,
+        channels: int,
+        cardinalities: Sequence[int] = (2, 3),
+        width: int = 1152,
+        dropout: float = 0.1,
+        queries_per_chunk: int | None = None,
     ) -> None:
         super().__init__()
+        if not cardinalities or min(cardinalities) < 1:
+            raise ValueError(f"TRX: cardinalities must name tuples of 1 frame or more, found {list(cardinalities)}.")
         self.channels = channels
+        self.cardinalities = list(cardinalities)
+        self.queries_per_chunk = queries_per_chunk
         self.dropout = nn.Dropout(dropout)
         self.transformers = nn.ModuleList(TupleAttention(channels, c, width) for c in cardinalities)
 
@@ -65,14 +84,94 @@ class TRX(Alignment):
             ValueError: when a clip has fewer frames than a tuple.
         """
         check_clips(query, support, "n k u d")
-        with full_precision(query):
-            query, support = (
-                self.dropout(widen(x, m) + 0.1 * sinusoids(x.shape[-2], self.channels, x.device))
-                for x, m in ((query, query_mask), (support, support_mask))
+        own, others = self.project(query, query_mask), self.project(support, support_mask)
+        return self.match(own, others, *(self.real_tuples(mask) for mask in (query_mask, support_mask)))
+
+    def project(self, frames: Tensor, mask: Tensor | None = None) -> Clips:
+        """Keys and values of the tuples of clips ``(... t d)``: ``keys<i>`` and ``values<i>``, ``(... m D)`` each, for
+        the i-th cardinality.
+
+        Args:
+            frames: ``(... t d)``.
+            mask: ``(... t)`` bool, true on real frames.
+
+        Raises:
+            ValueError: when a clip has fewer frames than a tuple.
+        """
+        with full_precision(frames):
+            clips = widen(frames, mask) + 0.1 * sinusoids(frames.shape[-2], self.channels, frames.device)
+            clips = self.dropout(clips)
+            check_clip_lengths(clips, clips)
+            found = {}
+            for i, attention in enumerate(self.transformers):
+                found[f"keys{i}"], found[f"values{i}"] = attention(clips, mask)
+            return found
+
+    def real_tuples(self, mask: Tensor | None) -> Clips:
+        """Which tuples have no padding, ``real<i> (... m)`` for the i-th cardinality; nothing without a mask."""
+        if mask is None:
+            return {}
+        tuples = (frame_tuples(mask.shape[-1], cardinality, mask.device) for cardinality in self.cardinalities)
+        return {f"real{i}": mask[..., numbers].all(-1) for i, numbers in enumerate(tuples)}
+
+    def match(
+        self, query: Clips, support: Clips, query_real: Clips | None = None, support_real: Clips | None = None
+    ) -> Tensor:
+        """Similarity ``(... q n)`` of what :meth:`project` made of queries ``(... q t d)`` and of the shots of every
+        class, ``(... n k u d)``; ``queries_per_chunk`` at a time.
+
+        Args:
+            query: keys and values ``(... q m D)``.
+            support: keys and values ``(... n k m D)``.
+            query_real: as :meth:`real_tuples` gives it.
+            support_real: likewise.
+        """
+        own, others = query["keys0"], support["keys0"]
+        lead = torch.broadcast_shapes(own.shape[:-3], others.shape[:-4])
+        size = chunk_size(own.device) if self.queries_per_chunk is None else self.queries_per_chunk
+        with full_precision(own):
+            queries = spread({**query, **(query_real or {})}, own.dim() - 3, lead)
+            supports = spread({**support, **(support_real or {})}, others.dim() - 4, lead)
+            return over_queries(self._compare, queries, supports, len(lead), size)["similarity"]
+
+    def _compare(self, query: Clips, support: Clips) -> Clips:
+        names = [(f"keys{i}", f"values{i}", f"real{i}") for i in range(len(self.transformers))]
+        logits = [
+            match_tuples(
+                (query[keys], query[values]),
+                (support[keys].flatten(-3, -2), support[values].flatten(-3, -2)),
+                query.get(real),
+                support[real].flatten(-2) if real in support else None,
             )
-            check_clip_lengths(query, support)
-            logits = [attention(query, support, query_mask, support_mask) for attention in self.transformers]
-            return torch.stack(logits).mean(0)
+            for keys, values, real in names
+        ]
+        return {"similarity": torch.stack(logits).mean(0)}
+
+
+def match_tuples(
+    query: tuple[Tensor, Tensor], support: tuple[Tensor, Tensor], query_real: Tensor | None, support_real: Tensor | None
+) -> Tensor:
+    """``-1/M Σ_m |V_m - Σ_s softmax_s(K_m · K_s / √D) V_s|²`` (section 3.2, equations 5 to 8).
+
+    Args:
+        query: keys and values ``(... q m D)``.
+        support: keys and values ``(... n s D)`` of all tuples of a class.
+        query_real: ``(... q m)`` bool, false on tuples with padding.
+        support_real: ``(... n s)`` bool.
+
+    Returns:
+        ``(... q n)``.
+    """
+    (q_keys, q_values), (s_keys, s_values) = query, support
+    scores = q_keys.flatten(-3, -2) @ s_keys.flatten(-3, -2).mT / math.sqrt(q_keys.shape[-1])  # (... qm ns)
+    scores = scores.unflatten(-1, s_keys.shape[-3:-1]).movedim(-2, -3)  # (... n qm s)
+    if support_real is not None:
+        scores = scores.masked_fill(~support_real[..., None, :], FORBIDDEN)
+    gathered = (scores.softmax(-1) @ s_values).unflatten(-2, q_keys.shape[-3:-1])  # (... n q m D)
+    distance = (q_values.unsqueeze(-4) - gathered).square().sum(-1).movedim(-3, -2)  # (... q n m)
+    if query_real is None:
+        return -distance.mean(-1)
+    return -(distance * query_real[..., None, :]).sum(-1) / query_real.sum(-1)[..., None]
 
 
 class TupleAttention(nn.Module):
@@ -91,24 +190,9 @@ class TupleAttention(nn.Module):
         self.v_linear = nn.Linear(channels * cardinality, width)
         self.norm_k = nn.LayerNorm(width)
 
-    def forward(self, query: Tensor, support: Tensor, query_mask: Tensor | None, support_mask: Tensor | None) -> Tensor:
-        """``(... q t d), (... n k u d)`` to logits ``(... q n)``."""
-        q_tuples, q_real = self._tuples(query, query_mask)
-        s_tuples, s_real = self._tuples(support, support_mask)
-        q_keys, q_values = self._project(query, q_tuples)  # (... q m D)
-        s_keys, s_values = (x.flatten(-3, -2) for x in self._project(support, s_tuples))  # (... n km D)
-        scores = q_keys.flatten(-3, -2) @ s_keys.flatten(-3, -2).mT / math.sqrt(q_keys.shape[-1])  # (... qm nkm)
-        scores = scores.unflatten(-1, s_keys.shape[-3:-1]).movedim(-2, -3)  # (... n qm km)
-        if s_real is not None:
-            scores = scores.masked_fill(~s_real.flatten(-2)[..., None, :], FORBIDDEN)
-        gathered = (scores.softmax(-1) @ s_values).unflatten(-2, q_keys.shape[-3:-1])  # (... n q m D)
-        distance = (q_values.unsqueeze(-4) - gathered).square().sum(-1).movedim(-3, -2)  # (... q n m)
-        if q_real is None:
-            return -distance.mean(-1)
-        return -(distance * q_real[..., None, :]).sum(-1) / q_real.sum(-1)[..., None]
-
-    def _tuples(self, clips: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Frame numbers ``(m ω)`` of the ordered tuples, and which have no padding, ``(... m)``."""
+    def forward(self, clips: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Keys and values ``(... m D)`` of the tuples of clips ``(... t d)``: each place in a tuple has its own block
+        of the weight matrix."""
         frames = clips.shape[-2]
         fewest = frames if mask is None or torch.compiler.is_compiling() else int(mask.sum(-1).min())
         if fewest < self.cardinality:
@@ -116,17 +200,17 @@ class TupleAttention(nn.Module):
                 f"TRX: a clip of {fewest} frames has no tuples of {self.cardinality}; give longer clips or smaller "
                 "cardinalities."
             )
-        tuples = torch.tensor(list(combinations(range(frames), self.cardinality)), device=clips.device)
-        return tuples, None if mask is None else mask[..., tuples].all(-1)
-
-    def _project(self, clips: Tensor, tuples: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values ``(... m D)`` of tuples: each place in the tuple has its own block of the weight matrix."""
-        both = []
+        tuples, both = frame_tuples(frames, self.cardinality, clips.device), []
         for linear in (self.k_linear, self.v_linear):
             blocks = linear.weight.unflatten(1, (self.cardinality, -1))  # (D ω d)
             places = [(clips @ blocks[:, i].mT)[..., tuples[:, i], :] for i in range(self.cardinality)]
             both.append(sum(places, start=linear.bias))
         return self.norm_k(both[0]), both[1]
+
+
+def frame_tuples(frames: int, cardinality: int, device: torch.device | None = None) -> Tensor:
+    """Frame numbers ``(m ω)`` of the ordered tuples of a clip."""
+    return torch.tensor(list(combinations(range(frames), cardinality)), device=device)
 
 
 def sinusoids(frames: int, channels: int, device: torch.device | None = None) -> Tensor:

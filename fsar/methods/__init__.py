@@ -20,6 +20,7 @@ from fsar.methods.d2st import D2ST
 from fsar.methods.ma_clip import MAClip
 from fsar.methods.prototype import Prototype
 from fsar.methods.team import TEAM
+from fsar.methods.trx import TRX
 from fsar.methods.ts_fsar import TSFSAR
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "APET",
     "D2ST",
     "TEAM",
+    "TRX",
     "TSFSAR",
     "ActionCLIP",
     "Clip4Clip",

@@ -7,6 +7,7 @@ from torch import nn
 from fsar.adapters.base import FramePositions
 from fsar.adapters.evl import EVLNetwork
 from fsar.alignment.covariance import AlphaDistance
+from fsar.alignment.cross_tuple import TupleAttention
 from fsar.method import Method
 from fsar.temporal import TemporalTransformer
 from fsar.temporal.video_heads import ClassTokenTransformer
@@ -32,6 +33,11 @@ def check_joined(method: Method, frames: int) -> None:
             raise ValueError(
                 f"data.frames is {frames}, but {type(part).__name__} was made for clips of {made_for} frames: set "
                 f"data.frames to {made_for}, or frames of that part (model.{name.split('.')[0]}) to {frames}."
+            )
+        if isinstance(part, TupleAttention) and frames < part.cardinality:
+            raise ValueError(
+                f"data.frames is {frames}, but TRX compares tuples of {part.cardinality} frames: set data.frames to "
+                f"{part.cardinality} or more, or cardinalities of TRX to no more than {frames}."
             )
         if isinstance(part, TemporalTransformer) and part.positions is not None and len(part.positions) < frames:
             raise ValueError(

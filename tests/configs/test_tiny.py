@@ -16,7 +16,7 @@ METHODS = Path(__file__).resolve().parents[2] / "configs" / "method"
 TINY = [METHODS / "clip_fsar_tiny.yaml", *sorted((METHODS / "tiny").glob("*.yaml"))]
 TRAINED_OVER_EPISODES = {
     "action_clip", "aim", "clip4clip", "clip_fsar_tiny", "cocoop", "coop", "d2st", "evl", "lora", "ma_clip",
-    "prototype_head", "st_adapter", "team", "ts_fsar",
+    "prototype_head", "st_adapter", "team", "trx", "ts_fsar",
 }  # fmt: skip
 
 

@@ -25,6 +25,13 @@ RELEASED: dict[str, dict[str, tuple[Any, ...]]] = {  # tasks, tasks a step, rate
     },
 }
 
+TRX = {"cardinalities": [2, 3], "width": 1152, "dropout": 0.1, "separate_passes": True}
+RELEASED["trx"] = {
+    "ssv2_full": (75_008, 16, 1e-3, 5, 5, TRX),
+    "ssv2_small": (20_000, 16, 1e-3, 5, 5, TRX),
+    **dict.fromkeys(("kinetics100", "ucf101", "hmdb51"), (10000, 16, 0.001, 5, 5, TRX)),
+}
+
 pytestmark = pytest.mark.filterwarnings(  # of Lightning, about itself
     "ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning",
     "ignore:LightningCLI's args parameter",
@@ -85,3 +92,11 @@ def test_the_plain_file(method: str) -> None:
     cli = build(["trainer", "data/hmdb51", f"method/{method}"])
     optimizer = cli.model.configure_optimizers()
     assert {group["lr"] for group in optimizer.param_groups} == {1e-3}
+
+
+@pytest.mark.parametrize("recipe", RELEASED["trx"])
+def test_trx_spreads_its_frames_as_released(recipe: str) -> None:
+    data = build([f"data/{recipe}", f"method/trx/{recipe}"]).datamodule
+    samplers = data.train_sampler, data.test_sampler
+    assert [type(sampler).__name__ for sampler in samplers] == ["TrimmedLinspace", "TrimmedLinspace"]
+    assert [sampler.random for sampler in samplers] == [True, False]

@@ -9,7 +9,7 @@ import torch
 from einops import rearrange
 
 from fsar.alignment import TRX
-from fsar.alignment.cross_tuple import sinusoids
+from fsar.alignment.cross_tuple import frame_tuples, sinusoids
 
 
 @pytest.mark.parametrize("case", ["cardinality2_1shot", "cardinality2_5shot", "cardinality3_1shot"])
@@ -83,8 +83,7 @@ def test_sizes_are_the_papers() -> None:
     metric = TRX(2048)
     unused_value_norms = 2 * 2 * 1152
     assert sum(p.numel() for p in metric.parameters()) == 23_606_784 - unused_value_norms
-    tuples = [attention._tuples(torch.zeros(1, 8, 1), None)[0] for attention in metric.transformers]
-    assert [len(t) for t in tuples] == [28, 56]
+    assert [len(frame_tuples(8, cardinality)) for cardinality in metric.cardinalities] == [28, 56]
 
 
 def test_positions_are_sines_and_cosines() -> None:

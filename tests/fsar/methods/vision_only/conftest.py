@@ -37,6 +37,21 @@ class Checks:
     NoEncoder = NoEncoder
     label_episode = staticmethod(label_episode)
 
+    def stored_episode(self, arrays: dict[str, Tensor], classes: int = 12, clips: str = "{}") -> Episode:
+        """The episode that stored outputs are of; gradients reach its clips, whose arrays are named like ``clips``."""
+        labels, by_label = arrays["support_labels"], torch.arange(int(arrays["support_labels"].max()) + 1)
+        if "support_classes" in arrays:
+            by_label = by_label.scatter(0, labels, arrays["support_classes"])
+        support, query = (arrays[clips.format(role)].clone().requires_grad_() for role in ("support", "query"))
+        names = tuple(f"class {c}" for c in range(classes))
+        return Episode(support, query, labels, arrays["query_labels"], by_label, names, torch.tensor(0))
+
+    def scores(self, method: Any, episode: Episode) -> Any:
+        """What a method says of an episode of features."""
+        text = torch.empty(*episode.support_labels.shape, 0)
+        parts = method.support_parts(episode.support, text), method.query_parts(episode.query)
+        return method.score(*parts, episode, torch.empty(len(episode.class_names), 0))
+
     def agree(self, found: dict[str, Tensor], expected: dict[str, Tensor], share: float = 1e-5) -> None:
         """Everything expected was found, equal up to a share of the largest entry."""
         assert expected.keys() <= found.keys()
