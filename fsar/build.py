@@ -1,27 +1,23 @@
-"""Learner, data module and trainer as ``fsar test`` would build them from the same options, without running anything.
+"""From options and files to learner, data module and trainer: the one way, which every command goes.
 
-Tools that work on a configured method take the options of ``fsar`` beside their own: ``-c`` files, ``--run FOLDER`` for
-the configuration and best checkpoint of a run, ``--ckpt_path``, ``--data.*``, ``--model.*`` and ``--trainer.*``.
+Whatever works on a configured method takes the options of ``fsar test`` beside its own: ``-c`` files, ``--run FOLDER``
+for the configuration and best checkpoint of a run, ``--ckpt_path``, ``--data.*``, ``--model.*`` and ``--trainer.*``.
+``fit``, ``validate`` and ``test`` run on Lightning's engine; their sections, shorthands, checks and refusals are those
+of this file.
 """
 
 from __future__ import annotations
 
-import inspect
-import json
-import pkgutil
 import re
 import sys
-import textwrap
-import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-import yaml
-from jsonargparse import ArgumentError
-from lightning.pytorch import Trainer
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from jsonargparse import SUPPRESS, ArgumentError, Namespace
+from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 import fsar.methods  # noqa: F401  (so that short class names are known)
@@ -30,81 +26,195 @@ from fsar.sharing.run import best_checkpoint, read_checkpoint, was_only_tested
 from fsar.terminal import usage
 from fsar.terminal.config_files import spell_out
 from fsar.terminal.processes import end_with_parent
+from fsar.terminal.sources import list_sources
 from fsar.terminal.user_code import find_user_code
-from fsar.training.joining import check_joined
+from fsar.training.joining import check_joined, check_precision
 from fsar.training.learner import Learner
 from fsar.training.pixels import check_framing
 
-METHOD_KEY = "--model.method"
-SOURCES = ("episodes.splits.Folder", "episodes.splits.Table", "episodes.benchmarks.Published", "episodes.shapes.Shapes")
-"""Of benchmarks: what ``data.benchmark`` may name, beside a class of one's own."""
-
-SECTIONS = ("seed_everything", "trainer", "model", "data")
+METHOD_OPTION = "--model.method"
+SECTIONS: dict[str, type[Any]] = {"trainer": Trainer, "model": Learner, "data": EpisodicDataModule}
+TRAINER_DEFAULTS = {"trainer.num_sanity_val_steps": 0, "trainer.inference_mode": False}
+OF_A_TEST = ("weights_only", "verbose")
+"""Keys of the configuration of a run that was only tested, which building does not read."""
 QUIET: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_model_summary": False}
+ALONE: dict[str, Any] = {**QUIET, "precision": "32-true", "use_distributed_sampler": False}
+"""Of a trainer outside fit, validate and test: it keeps nothing, and every process sees to its own share."""
 
 
 class Parser(usage.Parser, LightningArgumentParser):
     """Lightning's parser, with errors in a line or two."""
 
-
-class Configured(LightningCLI):
-    """Parses and builds; ``model`` is the learner with the checkpoint's weights, ``datamodule`` and ``trainer``."""
-
-    model: Learner
-    datamodule: EpisodicDataModule
-
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """What a run's configuration holds beside the trainer, the model and the data."""
-        parser.add_argument("--run", type=str | None, default=None, help="A run: its configuration and checkpoint.")
-        parser.add_argument("--ckpt_path", type=str | None, default=None, help="Trained weights.")
-
-    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Without loggers and checkpoints; in the precision of the weights; every process sees to its own share."""
-        end_with_parent()
-        ours = {**QUIET, "inference_mode": False, "precision": "32-true", "use_distributed_sampler": False}
-        try:
-            return super().instantiate_trainer(**kwargs, **ours)
-        except (MisconfigurationException, TypeError) as error:
-            raise refused(error) from error
+    unread: tuple[str, ...] = ()
+    """Keys that files may hold, for other commands; on the command line they are no options."""
 
 
-def _sections(args: list[str]) -> list[str]:
-    """The configuration files replaced by what they say of trainer, model and data: a run's file says more."""
-    out = list(args)
-    for i in range(1, len(out)):
-        if out[i - 1] in ("-c", "--config"):
-            content = yaml.safe_load(Path(out[i]).read_text()) or {}
-            out[i] = json.dumps({key: value for key, value in content.items() if key in SECTIONS})
-    return out
+class Built(NamedTuple):
+    """What a command works with.
+
+    Args:
+        learner: with the checkpoint's weights where one was named.
+        data: its frames in the form that the encoder asks for.
+        trainer: without loggers and checkpoints, in the precision of the weights.
+        config: all that was said or is meant by default, as plain data.
+    """
+
+    learner: Learner
+    data: EpisodicDataModule
+    trainer: Trainer
+    config: dict[str, Any]
 
 
-def configured(args: Sequence[str]) -> Configured:
-    """Build what ``args`` describe.
+def build(args: Sequence[str], device: str = "auto") -> tuple[Learner, EpisodicDataModule]:
+    """The method and data that options as on the command line describe; no trainer, and no global seed is touched.
 
     Raises:
-        FileNotFoundError: when ``--run`` names no run.
-        ValueError: when the checkpoint does not fit the model.
+        FileNotFoundError: for a file or run that is not there.
+        ValueError: for an option or file that cannot be understood, parts that do not fit, a device that is not there.
+    """
+    place = device_of(device)
+    parser = make_parser(None, ("model", "data"))
+    config = parse(parser, args)
+    seed = 0 if isinstance(config.seed_everything, bool) else config.seed_everything
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # weights that are random on purpose come out as in the fit
+        parts = parser.instantiate(config)
+    join(parts.model, parts.data)
+    if config.ckpt_path:
+        load_weights(parts.model, parts.data, read_checkpoint(Path(config.ckpt_path)))
+    return parts.model.to(place), parts.data
+
+
+def build_with_trainer(args: Sequence[str], program: str | None = None) -> Built:
+    """What :func:`build` gives, with a trainer; seeds all generators as a test does, and moves nothing.
+
+    Args:
+        args: options.
+        program: of this name, which ends at a wrong option; without it that is a ValueError.
+
+    Raises:
+        FileNotFoundError, ValueError: as :func:`build`; likewise for what the trainer refuses.
     """
     find_user_code()
-    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")  # sys.argv holds the tool's own as well
-    cli = Configured(
-        Learner,
-        EpisodicDataModule,
-        args=_sections(expand(["test", *args])[1:]),
-        run=False,
-        parser_class=Parser,
-        parser_kwargs={"prog": Path(sys.argv[0]).stem, "allow_abbrev": False},
-        save_config_callback=None,
-        auto_configure_optimizers=False,
-    )
-    check_joined(cli.model.method, cli.datamodule.frames)
-    cli.datamodule.follow(cli.model.framing)
-    if path := cli.config["ckpt_path"]:
-        checkpoint = read_checkpoint(Path(path))
-        cli.model.on_load_checkpoint(checkpoint)
-        check_framing(cli.model.method.encoder, cli.datamodule, checkpoint)
-        cli.model.load_state_dict(checkpoint["state_dict"], strict=False)
-    return cli
+    parser = make_parser(program)
+    config = parse(parser, args)
+    if config.seed_everything is not False:
+        given = None if config.seed_everything is True else config.seed_everything
+        config.seed_everything = seed_everything(given, workers=True)
+    parts = parser.instantiate(config)
+    join(parts.model, parts.data, parts.trainer)
+    trainer = make_trainer(lambda: Trainer(**{**parts.trainer, **ALONE}))
+    if config.ckpt_path:
+        load_weights(parts.model, parts.data, read_checkpoint(Path(config.ckpt_path)))
+    said = {
+        key: value
+        for key, value in config.clone(with_meta=False).as_dict().items()
+        if key not in ("config", *parser.unread)
+    }
+    return Built(parts.model, parts.data, trainer, said)
+
+
+def build_data(args: Sequence[str], program: str | None = None) -> EpisodicDataModule:
+    """The data alone; what files say of a method and a trainer is not read, and a run's checkpoint neither.
+
+    Raises:
+        FileNotFoundError, ValueError: as :func:`build`.
+    """
+    find_user_code()
+    parser = make_parser(program, ("data",))
+    data: EpisodicDataModule = parser.instantiate(parse(parser, args)).data
+    return data
+
+
+def make_parser(program: str | None, sections: Collection[str] = tuple(SECTIONS), **kwargs: Any) -> Parser:
+    """A parser of these sections, to which a command may add options; the others may stand in files and are not read.
+
+    Args:
+        program: of this name, which ends at a wrong option; without it :func:`parse` raises.
+        sections: of ``trainer``, ``model``, ``data``.
+        kwargs: of the parser, such as its description.
+    """
+    parser = Parser(prog=program, exit_on_error=program is not None, allow_abbrev=False, **kwargs)
+    parser.add_argument("-c", "--config", action="config", help="A YAML file, or the name of a shipped one.")
+    parser.add_argument("--seed_everything", type=bool | int, default=True, help="Of weights that are random.")
+    add_sections(parser, sections)
+    parser.unread = (*OF_A_TEST, *(key for key in SECTIONS if key not in sections))
+    if "model" in sections:
+        parser.add_argument("--ckpt_path", type=str | None, default=None, help="Trained weights.")
+    else:
+        parser.unread += ("ckpt_path",)
+    for key in parser.unread:
+        parser.add_argument(f"--{key}", default=None, help=SUPPRESS)
+    return parser
+
+
+def add_sections(parser: LightningArgumentParser, sections: Collection[str] = tuple(SECTIONS)) -> None:
+    """Sections of a configuration, and the run folder."""
+    for key in sections:
+        parser.add_lightning_class_args(SECTIONS[key], key)
+    if "trainer" in sections:
+        parser.set_defaults(TRAINER_DEFAULTS)
+    parser.add_argument("--run", type=str | None, default=None, help="The run folder: configuration, logs, results.")
+
+
+def parse(parser: Parser, args: Sequence[str]) -> Namespace:
+    """What a command line says, shorthands spelt out.
+
+    Raises:
+        FileNotFoundError: for a file or run that is not there.
+        ValueError: for a file that cannot be understood; for an option, where the parser does not end the program.
+    """
+    typed = (word.partition("=")[0] for word in args if word.startswith("--"))
+    unknown = next((option for option in typed if option[2:].split(".")[0] in parser.unread), None)
+    words = expand(["test", *args])[1:]
+    try:
+        if unknown:
+            parser.error(f"there is no option {unknown} here")
+        return parser.parse_args(words)
+    except ArgumentError as error:
+        options = {option for action in parser._actions for option in action.option_strings}
+        raise ValueError(usage.plain(str(error), words, options)) from None
+
+
+def join(learner: Learner, data: EpisodicDataModule, trainer: Mapping[str, Any] | None = None) -> None:
+    """Bring method and data together, before any video is read.
+
+    Args:
+        learner: with the method.
+        data: which is to bring frames into the form that the encoder asks for.
+        trainer: its options, when there is to be one.
+
+    Raises:
+        ValueError: for parts that do not fit, naming the option.
+    """
+    if trainer is not None:
+        check_precision(trainer["precision"])
+    check_joined(learner.method, data.frames)
+    data.follow(learner.framing)
+
+
+def make_trainer(make: Callable[[], Trainer]) -> Trainer:
+    """A trainer, whose processes end with the one that started them; what it refuses is said in our words.
+
+    Raises:
+        ValueError: naming what was refused.
+    """
+    end_with_parent()
+    try:
+        return make()
+    except (MisconfigurationException, TypeError) as error:
+        raise explain_refusal(error) from error
+
+
+def load_weights(learner: Learner, data: EpisodicDataModule, checkpoint: Mapping[str, Any]) -> None:
+    """The trained weights of a checkpoint, after a look whether they belong to this learner and these frames.
+
+    Raises:
+        ValueError: when they do not.
+    """
+    learner.on_load_checkpoint(dict(checkpoint))
+    check_framing(learner.method.encoder, data, dict(checkpoint))
+    learner.load_state_dict(checkpoint["state_dict"], strict=False)
 
 
 def expand(args: list[str]) -> list[str]:
@@ -121,9 +231,9 @@ def expand(args: list[str]) -> list[str]:
     out = spell_out(out)
     if "--run" in out[:-1] and not out[out.index("--run") + 1].strip():
         raise ValueError("--run is empty: name a folder.")
-    configured = {"-c", "--config", METHOD_KEY} & {a.split("=")[0] for a in out}
+    configured = {"-c", "--config", METHOD_OPTION} & {a.split("=")[0] for a in out}
     if not configured and any(re.match(r"--model\.method\..*help", a) for a in out):
-        out[1:1] = [METHOD_KEY, "ClipFSAR"]  # help on a part needs to know of which method
+        out[1:1] = [METHOD_OPTION, "ClipFSAR"]  # help on a part needs to know of which method
     if "--data.benchmark.help" in out:
         after = out[out.index("--data.benchmark.help") + 1 :]
         if not after or after[0].startswith("-"):  # no class is named
@@ -146,25 +256,7 @@ def expand(args: list[str]) -> list[str]:
     return out
 
 
-def list_sources() -> str:
-    """The sources of benchmarks, each with its first line and the names of its arguments."""
-    lines = ["data.benchmark is one of these, or a class of your own with load() -> episodes.splits.Benchmark:", ""]
-    for path in SOURCES:
-        source = pkgutil.resolve_name(path)
-        arguments = inspect.signature(source).parameters.values()
-        names = [each.name if each.default is each.empty else f"[{each.name}]" for each in arguments]
-        first = " ".join((inspect.getdoc(source) or "").split("\n\n")[0].split())
-        first = re.sub(r":\w+:|`", "", first)
-        lines += [
-            path,
-            f"    {first}",
-            textwrap.fill(" ".join(names), 110, initial_indent=" " * 4, subsequent_indent=" " * 4),
-            "",
-        ]
-    return "\n".join([*lines, f"--data.benchmark.help {SOURCES[0]} says what each argument means."])
-
-
-def refused(error: Exception) -> ValueError:
+def explain_refusal(error: Exception) -> ValueError:
     """What Lightning says of the trainer's options; of devices also which there are, and the option that takes them."""
     said = " ".join(str(error).split())
     if not re.search("(?i)gpu|cuda|device", said):
@@ -172,32 +264,6 @@ def refused(error: Exception) -> ValueError:
     gpus = torch.cuda.device_count()
     found = f"{gpus} GPU{'s' if gpus > 1 else ''}" if gpus else "no GPU that torch can use"
     return ValueError(f"trainer: {said} This machine has {found}; --trainer.accelerator auto takes what there is.")
-
-
-def build_method(args: Sequence[str], device: str = "auto") -> tuple[Learner, EpisodicDataModule]:
-    """The method that options as on the command line describe, with the weights it starts from.
-
-    Raises:
-        ValueError: for an option or file that cannot be understood; for a device that is not there.
-    """
-    args = spell_out(args)
-    parser = usage.Parser(exit_on_error=False)
-    parser.add_argument("-c", "--config", action="config")
-    parser.add_class_arguments(Learner, "model", sub_configs=True)
-    parser.add_class_arguments(EpisodicDataModule, "data", sub_configs=True)
-    for key in ("seed_everything", "trainer", "run", "ckpt_path", "weights_only"):
-        parser.add_argument(f"--{key}", default=None)
-    place = device_of(device)
-    try:
-        parsed = parser.parse_args(args)
-    except ArgumentError as error:
-        options = {option for action in parser._actions for option in action.option_strings}
-        raise ValueError(usage.plain(str(error), args, options)) from None
-    with torch.random.fork_rng():
-        torch.manual_seed(int(parsed.seed_everything or 0))  # weights that are random on purpose come out as in the fit
-        parts = parser.instantiate(parsed)
-    check_joined(parts.model.method, parts.data.frames)
-    return parts.model.to(place), parts.data
 
 
 def device_of(name: str) -> torch.device:

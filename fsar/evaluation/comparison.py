@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fsar.evaluation.metrics import half_interval
+from fsar.evaluation.metrics import Z_95, half_interval
+from fsar.evaluation.significance import Bootstrap, bootstrap, bootstrap_clips, correct_holm, needed_units
 from fsar.terminal.aliases import rename_classes
 
 
@@ -39,13 +40,12 @@ class Result:
         """The run and what was evaluated of it."""
         return f"{self.name} {self.folder.name}"
 
-    def per_episode(self) -> dict[int, float]:
-        """Share of queries named right, by episode number."""
-        right: dict[int, list[bool]] = {}
+    def rows(self) -> dict[str, NDArray[Any]]:
+        """Of every query, in the file's order: ``episode``, the ``truth``, its ``video``, and if it was ``right``."""
         with gzip.open(self.folder / "episodes.csv.gz", "rt", newline="") as file:
-            for row in csv.DictReader(file):
-                right.setdefault(int(row["episode"]), []).append(row["truth"] == row["prediction"])
-        return {number: float(np.mean(hits)) for number, hits in right.items()}
+            kept = [(r["episode"], r["truth"], r["video"], r["truth"] == r["prediction"]) for r in csv.DictReader(file)]
+        episode, truth, video, right = (np.array(column) for column in zip(*kept, strict=True))
+        return {"episode": episode.astype(np.int64), "truth": truth, "video": video, "right": right.astype(float)}
 
 
 def find(paths: Sequence[Path]) -> list[Result]:
@@ -80,11 +80,59 @@ def read(file: Path) -> dict[str, Any]:
     return record
 
 
-def paired_difference(a: Result, b: Result) -> tuple[float, float, int]:
-    """Mean of accuracy ``b - a`` over episodes, half its 95 % interval, and the number of episodes.
+@dataclass(frozen=True)
+class Pair:
+    """Two results on the same episodes.
+
+    Args:
+        base: what is subtracted.
+        result: from what.
+        per_episode: ``(e)`` accuracy of ``result`` minus that of ``base``.
+        over_classes: the bootstrap over classes and their clips of the same difference, None with one class.
+    """
+
+    base: Result
+    result: Result
+    per_episode: NDArray[np.float64]
+    over_classes: Bootstrap | None
+
+    @property
+    def deviation(self) -> float:
+        """Of one episode's difference."""
+        return float(self.per_episode.std(ddof=1)) if len(self.per_episode) > 1 else float("nan")
+
+    def describe(self, p: float) -> str:
+        """The difference in a line; ``p`` is its p-value over episodes, corrected for all that are made."""
+        mean, count = float(self.per_episode.mean()), len(self.per_episode)
+        interval = half_interval(self.deviation, count)
+        said = (
+            f"{self.result.label} minus {self.base.label}: {100 * mean:+.2f} ± {100 * interval:.2f} points over the "
+            f"same {count:,} episodes, p {show_p(p)}"
+        )
+        needed = needed_units(self.deviation, mean) if mean and count > 1 else None
+        if p >= 0.05:
+            said += ", no certain difference"
+            said += f" (about {needed:,} episodes would tell so small a one)" if needed and needed > count else ""
+        if self.over_classes is None:
+            return said
+        wide = self.over_classes
+        said += f"; over other clips and classes {100 * wide.low:+.2f} to {100 * wide.high:+.2f}, p {show_p(wide.p)}"
+        if wide.p >= 0.05 and wide.mean:
+            classes = needed_units((wide.high - wide.low) / 2 / Z_95 * wide.units**0.5, wide.mean)
+            said += f" ({wide.units} classes; about {classes:,} would tell)" if classes and classes > wide.units else ""
+        return said
+
+
+def show_p(p: float) -> str:
+    """A p-value as it is read: three digits, and no smaller than the resamples can say."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def pair(a: Result, b: Result) -> Pair:
+    """``b - a``, query by query.
 
     Raises:
-        ValueError: when the episodes are not the same.
+        ValueError: when the episodes are not the same, or one result lacks some of them.
     """
     ours, theirs = a.record["data"], b.record["data"]
     if same_episodes(a) != same_episodes(b):
@@ -94,12 +142,24 @@ def paired_difference(a: Result, b: Result) -> tuple[float, float, int]:
             f"{a.label} and {b.label} cannot be paired, for they are not on the same episodes: "
             f"{'; '.join(differ) or 'their lists differ'}. Test both with the same data options."
         )
-    left, right = a.per_episode(), b.per_episode()
-    if left.keys() != right.keys():
+    rows, others = a.rows(), b.rows()
+    if not all(np.array_equal(rows[name], others[name]) for name in ("episode", "truth", "video")):
         raise ValueError(f"{a.label} and {b.label} cannot be paired: one of them lacks episodes that the other has.")
-    difference: NDArray[np.float64] = np.array([right[number] - left[number] for number in sorted(left)])
-    spread = difference.std(ddof=1) if len(difference) > 1 else float("nan")
-    return float(difference.mean()), half_interval(float(spread), len(difference)), len(difference)
+    difference = others["right"] - rows["right"]
+    _, episode = np.unique(rows["episode"], return_inverse=True)
+    classes, of = np.unique(rows["truth"], return_inverse=True)
+    _, clips = np.unique(rows["video"], return_inverse=True)
+    if not clips.any():  # the queries are not numbered: each stands for a clip of its own
+        clips = np.arange(len(of))
+    wide = bootstrap_clips(difference, of, clips) if len(classes) > 1 else None
+    return Pair(a, b, np.bincount(episode, difference) / np.bincount(episode), wide)
+
+
+def paired_difference(a: Result, b: Result) -> tuple[float, float, int]:
+    """Mean of accuracy ``b - a`` over episodes, half its 95 % interval, and how many; see :func:`pair`."""
+    found = pair(a, b)
+    count = len(found.per_episode)
+    return float(found.per_episode.mean()), half_interval(found.deviation, count), count
 
 
 def same_episodes(result: Result) -> tuple[str, str]:
@@ -108,22 +168,21 @@ def same_episodes(result: Result) -> tuple[str, str]:
 
 
 def differences(results: Sequence[Result]) -> list[str]:
-    """Paired differences of every result from the first on the same episodes; and why not, where there is no other."""
-    lines = []
+    """Paired differences of every result from the first on the same episodes; and why not, where there is no other.
+
+    Their p-values over episodes are corrected for their number (Holm).
+    """
+    lines: list[str | Pair] = []
     keys = [same_episodes(result) for result in results]
     for index, result in enumerate(results[1:], start=1):
         first = keys.index(keys[index])
         if first == index and keys.count(keys[index]) > 1:
             continue
-        base = results[0 if first == index else first]
         try:
-            mean, interval, count = paired_difference(base, result)
+            lines.append(pair(results[0 if first == index else first], result))
         except ValueError as error:
             lines.append(str(error))
-            continue
-        sure = "" if abs(mean) > interval else ", no certain difference"
-        lines.append(
-            f"{result.label} minus {base.label}: {100 * mean:+.2f} ± {100 * interval:.2f} points over the same "
-            f"{count:,} episodes{sure}"
-        )
-    return lines
+    pairs = [line for line in lines if isinstance(line, Pair)]
+    single = [bootstrap(one.per_episode).p if len(one.per_episode) > 1 else 1.0 for one in pairs]
+    said = {id(one): one.describe(p) for one, p in zip(pairs, correct_holm(single), strict=True)}
+    return [line if isinstance(line, str) else said[id(line)] for line in lines]

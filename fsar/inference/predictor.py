@@ -23,15 +23,14 @@ from episodes.video import VideoError, time_limit
 from episodes.video.packed import is_packed
 from fsar.alignment import OTAM
 from fsar.alignment.maps import AlignmentMap, alignment_maps
-from fsar.build import build_method, device_of
+from fsar.build import build, device_of, load_weights
 from fsar.encoders.by_name import USUAL, encoder_by_name, split_name
 from fsar.evaluation.bank import VideoBank, score_episodes
 from fsar.inference.answer import Answer, Answers, ranked
 from fsar.inference.threshold import KEEP, Threshold, bound, leave_out
 from fsar.methods import Prototype
 from fsar.sharing.run import open_run
-from fsar.training.learner import Learner, check_checkpoint
-from fsar.training.pixels import check_framing
+from fsar.training.learner import Learner
 
 PathLike = str | os.PathLike[str]
 
@@ -218,11 +217,9 @@ def load(
             option that does not exist; for a device that is not there.
     """
     run = open_run(source, checkpoint, overrides, trust_classes)
-    predictor = configure(["--config", run.config, *overrides], device)
+    predictor = configure(["--config", run.config, *overrides, "--ckpt_path", "null"], device)
     if run.checkpoint is not None:
-        check_checkpoint(predictor.learner, run.checkpoint)
-        check_framing(predictor.learner.method.encoder, predictor.data, run.checkpoint)
-        predictor.learner.load_state_dict(run.checkpoint["state_dict"], strict=False)
+        load_weights(predictor.learner, predictor.data, run.checkpoint)
     return predictor
 
 
@@ -266,9 +263,9 @@ def named(
 
 
 def configure(args: Sequence[str], device: str = "auto") -> Predictor:
-    """The method that options as on the command line describe, with the weights it starts from.
+    """The method that options as on the command line describe, with the weights of ``--ckpt_path`` if there is one.
 
     Raises:
         ValueError: for an option or file that cannot be understood; for a device that is not there.
     """
-    return Predictor(*build_method(args, device))
+    return Predictor(*build(args, device))

@@ -8,12 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch.cli import LightningCLI
 
-from episodes.datamodule import EpisodicDataModule
 from fsar.adapters.st_adapter import STPart
 from fsar.alignment import AlphaDistance
-from fsar.commands.train.fit import Parser
+from fsar.build import Built, build_with_trainer
 from fsar.methods import D2ST, TSFSAR
 from fsar.training.learner import Learner
 from fsar.training.schedule import WarmupSteps
@@ -50,25 +48,17 @@ TS_RELEASED: dict[
 
 pytestmark = pytest.mark.filterwarnings(  # of Lightning, about itself
     "ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning",
-    "ignore:LightningCLI's args parameter",
     "ignore:.*isinstance.treespec, LeafSpec:FutureWarning",
 )
 
 
-def build(recipe: str, data: str, **options: Any) -> LightningCLI:
+def build(recipe: str, data: str, **options: Any) -> Built:
     """Everything that ``fsar`` would build from a data file and a recipe, on the CPU and with a tiny encoder."""
     files = [CONFIGS / "data" / f"{data}.yaml", CONFIGS / "method" / f"{recipe}.yaml"]
     quiet = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
     options = {"trainer.accelerator": "cpu", **{f"trainer.{name}": "false" for name in quiet}, **options}
-    return LightningCLI(
-        Learner,
-        EpisodicDataModule,
-        args=[*(arg for file in files for arg in ("--config", str(file))), *(f"--{k}={v}" for k, v in options.items())],
-        run=False,
-        parser_class=Parser,
-        save_config_callback=None,
-        auto_configure_optimizers=False,
-    )
+    named = [arg for file in files for arg in ("--config", str(file))]
+    return build_with_trainer([*named, *(f"--{key}={value}" for key, value in options.items())])
 
 
 def rates(model: Learner) -> dict[str, tuple[float, float]]:
@@ -87,9 +77,9 @@ def test_there_is_a_recipe_for_every_benchmark() -> None:
 @pytest.mark.parametrize("kind", ["", "_published"])
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_d2st(name: str, kind: str) -> None:
-    cli = build(f"d2st/{name}", f"{name}{kind}", **INNER)
+    built = build(f"d2st/{name}", f"{name}{kind}", **INNER)
     base, tasks, steps_iter, epochs, factors, weight, classes = D2ST_RELEASED[name]
-    data, trainer, method = cli.datamodule, cli.trainer, cli.model.method
+    data, trainer, method = built.data, built.trainer, built.learner.method
     assert isinstance(method, D2ST)
     assert (data.shots, data.queries, data.test_shots) == (1, 1, 1)
     assert trainer.max_steps == tasks // 2 // 8
@@ -97,12 +87,12 @@ def test_d2st(name: str, kind: str) -> None:
     assert (trainer.max_steps * 16) % data.counts["train"] == 0  # the last step ends an epoch, which is validated
     assert method.class_weight == weight
     assert method.classifier is None if weight == 0 else method.classifier.out_features == classes
-    decayed = rates(cli.model)
+    decayed = rates(built.learner)
     assert {rate for rate, _ in decayed.values()} == {base}
     assert {n.rsplit(".", 2)[1] for n, (_, decay) in decayed.items() if decay == 0} == {"offset_norm"}
     assert {decay for n, (_, decay) in decayed.items() if "offset_norm" not in n} == {1e-3}
     assert any("ln_post" in n for n in decayed)
-    scheduler = cli.model.configure_optimizers()["lr_scheduler"]["scheduler"]
+    scheduler = built.learner.configure_optimizers()["lr_scheduler"]["scheduler"]
     for step in range(trainer.max_steps):
         clock = (8 * step + 7) / steps_iter  # of the last of the eight tasks, whose rate the step takes
         if clock < 1:
@@ -118,9 +108,9 @@ def test_ts_fsar(recipe: str, kind: str) -> None:
     name, shots = recipe.rsplit("_", 1)[0], int(recipe[-5])
     side = {"width": 32, "heads": 2, "temporal": "[1]"}
     smaller = {f"model.method.side.init_args.{key}": value for key, value in side.items()}
-    cli = build(f"ts_fsar/{recipe}", f"{name}{kind}", **OUTER, **smaller)
+    built = build(f"ts_fsar/{recipe}", f"{name}{kind}", **OUTER, **smaller)
     rate, generator, attention, a, b, kappa, temperature, rho, gamma, dropout, fusion = TS_RELEASED[recipe]
-    data, trainer, method = cli.datamodule, cli.trainer, cli.model.method
+    data, trainer, method = built.data, built.trainer, built.learner.method
     assert isinstance(method, TSFSAR)
     assert isinstance(method.alignment, AlphaDistance)
     assert (data.shots, data.queries, data.test_shots) == (shots, 5, shots)
@@ -134,7 +124,7 @@ def test_ts_fsar(recipe: str, kind: str) -> None:
     assert (method.text_residual, method.text_scale, method.class_dropout.p) == (rho, gamma, dropout)
     assert tuple(method.fusion) == fusion
     assert method.classifier.out_features == {"hmdb51": 31, "ucf101": 70}.get(name, 64)
-    for parameter, (found_rate, decay) in rates(cli.model).items():
+    for parameter, (found_rate, decay) in rates(built.learner).items():
         part = parameter.split(".")[0]
         own = {"alignment": generator, "clip_norm": attention, "clip_attention": attention}.get(part, rate)
         assert found_rate == pytest.approx(own), parameter
@@ -152,7 +142,8 @@ def test_factors_that_are_no_powers() -> None:
 
 def test_d2st_in_a_resnet() -> None:
     encoder = "model.method.encoder.init_args.encoder.init_args"
-    model = build("d2st/resnet50", "ssv2_small", **{f"{encoder}.weights": "null", f"{encoder}.model": "resnet18"}).model
+    options = {f"{encoder}.weights": "null", f"{encoder}.model": "resnet18"}
+    model = build("d2st/resnet50", "ssv2_small", **options).learner
     decayed = rates(model)
     assert {rate for rate, _ in decayed.values()} == {2e-3}
     assert all((decay == 0) == ("norm" in name) for name, (_, decay) in decayed.items())
@@ -160,7 +151,7 @@ def test_d2st_in_a_resnet() -> None:
 
 @pytest.mark.parametrize(("recipe", "second", "scale"), [("aim", True, 1.0), ("aim/kinetics", False, 0.5)])
 def test_aim(recipe: str, second: bool, scale: float) -> None:
-    model = build(recipe, "ssv2_small", **INNER).model
+    model = build(recipe, "ssv2_small", **INNER).learner
     parts = [block.adapter for block in model.method.encoder.blocks]
     assert all((part.temporal_in is not None) == second for part in parts)
     assert {part.scale for part in parts} == {scale}
@@ -172,7 +163,7 @@ def test_aim(recipe: str, second: bool, scale: float) -> None:
 
 @pytest.mark.parametrize(("recipe", "before_attention"), [("st_adapter", True), ("st_adapter/kinetics", False)])
 def test_st_adapter(recipe: str, before_attention: bool) -> None:
-    model = build(recipe, "ssv2_small", **INNER).model
+    model = build(recipe, "ssv2_small", **INNER).learner
     for block in model.method.encoder.blocks:
         part = block.adapter
         assert isinstance(part, STPart)

@@ -11,16 +11,12 @@ from typing import Any
 
 import pytest
 import yaml
-from jsonargparse import ArgumentParser
 from lightning.pytorch import Trainer
-from lightning.pytorch.cli import LightningCLI
 
 from episodes.benchmarks import SPLITS, Definition, Lists, definition, write_lists
-from episodes.datamodule import EpisodicDataModule
 from episodes.frames import DenseSpan, SegmentCentre, SegmentRandom
-from fsar.commands.train.fit import Parser
+from fsar.build import Built, build_data, build_with_trainer
 from fsar.methods import ClipFSAR
-from fsar.training.learner import Learner
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 RECIPES = sorted((CONFIGS / "method" / "clip_fsar").glob("*.yaml"))
@@ -38,7 +34,6 @@ RELEASED = {  # base rate, rate at the start of the warm-up, STEPS_ITER, decay e
 
 pytestmark = pytest.mark.filterwarnings(  # of Lightning, about itself and about our tiny loaders
     "ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning",
-    "ignore:LightningCLI's args parameter",
     "ignore:.*isinstance.treespec, LeafSpec:FutureWarning",
     "ignore:The '.*dataloader' does not have many workers",
 )
@@ -82,7 +77,7 @@ def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def build(files: list[Path], benchmark: str, root: Path, lists: Path, **options: Any) -> LightningCLI:
+def build(files: list[Path], benchmark: str, root: Path, lists: Path, **options: Any) -> Built:
     """Everything that ``fsar`` would build from these files, on the CPU and with a tiny encoder."""
     args = [arg for file in files for arg in ("--config", str(file))]
     options = {
@@ -99,15 +94,7 @@ def build(files: list[Path], benchmark: str, root: Path, lists: Path, **options:
         **{f"model.method.encoder.init_args.{key}": value for key, value in TINY.items()},
         **options,
     }
-    return LightningCLI(
-        Learner,
-        EpisodicDataModule,
-        args=[*args, *(f"--{key}={value}" for key, value in options.items())],
-        run=False,
-        parser_class=Parser,
-        save_config_callback=None,
-        auto_configure_optimizers=False,
-    )
+    return build_with_trainer([*args, *(f"--{key}={value}" for key, value in options.items())])
 
 
 def keys(node: Any, prefix: str = "") -> Iterator[str]:
@@ -143,10 +130,10 @@ def test_every_recipe_is_built_on_files_laid_out_like_the_real_ones(stand_ins: P
     name, shots = recipe.stem.rsplit("_", 1)
     preset = CONFIGS / "data" / f"{name}{kind}.yaml"
     benchmark = yaml.safe_load(preset.read_text())["data"]["benchmark"]["init_args"]["name"]
-    cli = build(
+    built = build(
         [preset, recipe], benchmark, stand_ins / benchmark, stand_ins / "lists", **{"data.check_videos": "false"}
     )
-    data, method = cli.datamodule, cli.model.method
+    data, method = built.data, built.learner.method
     assert isinstance(method, ClipFSAR)
     assert method.merge == ("before" if shots == "5shot" else "after")
     loaded = data.load()
@@ -166,10 +153,7 @@ def test_every_recipe_is_built_on_files_laid_out_like_the_real_ones(stand_ins: P
 @pytest.mark.parametrize("kind", ["", "_published"])
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_presets_read_frames_as_they_say(name: str, kind: str) -> None:
-    parser = ArgumentParser()
-    parser.add_class_arguments(EpisodicDataModule, "data")
-    config = yaml.safe_load((CONFIGS / "data" / f"{name}{kind}.yaml").read_text())
-    data = parser.instantiate_classes(parser.parse_object(config)).data
+    data = build_data(["-c", str(CONFIGS / "data" / f"{name}{kind}.yaml")])
     spans = bool(kind) and name == "kinetics100"
     assert isinstance(data.train_sampler, DenseSpan if spans else SegmentRandom)
     assert isinstance(data.test_sampler, DenseSpan if spans else SegmentRandom if kind else SegmentCentre)
@@ -199,15 +183,15 @@ def test_the_schedule_is_the_one_that_the_release_really_ran(stand_ins: Path, re
     """Four iterations of the released code are one optimiser step; the rate of the fourth is what it steps with."""
     name = recipe.stem.rsplit("_", 1)[0]
     preset = CONFIGS / "data" / f"{name}.yaml"
-    cli = build([preset, recipe], name, stand_ins / name, stand_ins / "lists")
+    built = build([preset, recipe], name, stand_ins / name, stand_ins / "lists")
     base, start, steps_iter, _, iterations, weight = RELEASED[name]
-    trainer, data = cli.trainer, cli.datamodule
+    trainer, data = built.trainer, built.data
     assert trainer.max_steps == iterations // 4
     assert trainer.accumulate_grad_batches == 16
     assert data.counts["train"] % 16 == 0
     assert (trainer.max_steps * 16) % data.counts["train"] == 0  # the last step ends an epoch, which is validated
-    assert cli.model.method.video_text_weight == weight
-    configured = cli.model.configure_optimizers()
+    assert built.learner.method.video_text_weight == weight
+    configured = built.learner.configure_optimizers()
     scheduler = configured["lr_scheduler"]["scheduler"]
     (rate,) = {round(factor(0) * r, 12) for factor, r in zip(scheduler.lr_lambdas, scheduler.base_lrs, strict=True)}
     assert rate == pytest.approx(start)
@@ -220,7 +204,7 @@ def test_the_schedule_is_the_one_that_the_release_really_ran(stand_ins: Path, re
 
 def test_weights_are_decayed_but_for_norms(stand_ins: Path) -> None:
     files = [CONFIGS / "data" / "hmdb51.yaml", CONFIGS / "method" / "clip_fsar" / "hmdb51_1shot.yaml"]
-    model = build(files, "hmdb51", stand_ins / "hmdb51", stand_ins / "lists").model
+    model = build(files, "hmdb51", stand_ins / "hmdb51", stand_ins / "lists").learner
     groups = model.configure_optimizers()["optimizer"].param_groups
     decay = {id(parameter): group["weight_decay"] for group in groups for parameter in group["params"]}
     named = {name: decay[id(p)] for name, p in model.method.named_parameters() if p.requires_grad}
@@ -240,9 +224,9 @@ def test_real_clips_run_from_the_benchmark_configs(shared: Path, tmp_path: Path,
     files = [CONFIGS / "data" / f"{name}.yaml", CONFIGS / "method" / "clip_fsar" / f"{name}_5shot.yaml"]
     small = {f"data.test_transform.init_args.{key}": side for key, side in (("size", 64), ("resize_to", 72))}
     options = {**small, "data.test_episodes": 20, "data.check_videos": "false"}
-    cli = build(files, name, shared / "videos" / toy, tmp_path, **options)
-    assert isinstance(cli.trainer, Trainer)
-    cli.trainer.test(cli.model, cli.datamodule, verbose=False)
-    assert cli.model.result["episodes"] == 20
-    assert 0.0 <= cli.model.result["accuracy"] <= 1.0
-    assert cli.datamodule.record("test")["shots"] == 5
+    built = build(files, name, shared / "videos" / toy, tmp_path, **options)
+    assert isinstance(built.trainer, Trainer)
+    built.trainer.test(built.learner, built.data, verbose=False)
+    assert built.learner.result["episodes"] == 20
+    assert 0.0 <= built.learner.result["accuracy"] <= 1.0
+    assert built.data.record("test")["shots"] == 5

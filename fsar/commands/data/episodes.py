@@ -19,37 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from episodes.datamodule import EpisodicDataModule
 from episodes.files import write_atomically
-from fsar.terminal.config_files import spell_out
+from fsar.build import build_data
 from fsar.terminal.failure import Options, one_message
-from fsar.terminal.usage import Parser
-from fsar.terminal.user_code import find_user_code
 
 PARTS = ("classes", "support", "query")
-
-
-def data_module(options: Sequence[str], run: Path | None = None) -> EpisodicDataModule:
-    """The data module that ``-c`` files and ``--data.*`` options describe; other sections of the files are not read."""
-    sections: list[str] = []
-    rest = spell_out(options)
-    files = [] if run is None else [str(run / "config.yaml")]
-    if run is not None and not Path(files[0]).is_file():
-        raise FileNotFoundError(f"{files[0]} does not exist: --run must name the folder of a `fsar fit`.")
-    while "-c" in rest:
-        at = rest.index("-c")
-        files.append(rest[at + 1])
-        del rest[at : at + 2]
-    for file in files:
-        sections += ["--data", json.dumps(yaml.safe_load(Path(file).read_text()).get("data", {}))]
-    find_user_code()
-    parser = Parser(prog="list_episodes", allow_abbrev=False)
-    parser.add_class_arguments(EpisodicDataModule, "data")
-    data: EpisodicDataModule = parser.instantiate(parser.parse_args(sections + rest)).data
-    data.features, data.check_videos = None, data.check_videos and data.skip_unreadable
-    return data
 
 
 def describe(data: EpisodicDataModule, split: str) -> dict[str, Any]:
@@ -81,7 +57,7 @@ def verify(path: Path, data: EpisodicDataModule | None = None, results: Sequence
         with np.load(path, allow_pickle=False) as file:
             content = {name: file[name] for name in (*PARTS, "about")}
     except (ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is no list of episodes, such as `list_episodes write` makes.") from error
+        raise ValueError(f"{path} is no list of episodes, such as `fsar episodes write` makes.") from error
     about: dict[str, Any] = json.loads(str(content["about"]))
     digest = hashlib.sha256(f"{about['ways']} ways, {about['shots']} shots, {about['queries']} queries".encode())
     for part in PARTS:
@@ -115,10 +91,11 @@ def main(args: list[str]) -> None:
     parser.add_argument("action", choices=("write", "verify"))
     parser.add_argument("file", type=Path)
     parser.add_argument("--split", choices=("train", "val", "test"), default="test")
-    parser.add_argument("--run", type=Path, help="take the data configuration of this run")
     parser.add_argument("--results", type=Path, nargs="+", default=[], help="results.json files to check against")
     own, rest = parser.parse_known_args(args)
-    data = data_module(rest, own.run) if rest or own.run else None
+    data = build_data(rest, "fsar episodes") if rest else None
+    if data is not None:
+        data.features, data.check_videos = None, data.check_videos and data.skip_unreadable
     if own.action == "write":
         if data is None:
             parser.error("write needs the data configuration: -c FILE or --run FOLDER.")
@@ -127,4 +104,7 @@ def main(args: list[str]) -> None:
     about = verify(own.file, data, own.results)
     task = f"{about['ways']}-way {about['shots']}-shot, {about['queries']} queries per class, seed {about['seed']}"
     print(f"{own.file}: {about['episodes']:,} episodes of {about['benchmark']} {about['split']}, {task}")
-    print(f"sha256 {about['episodes_sha256']}: as it says" + (", and as compared" if data or own.results else ""))
+    print(
+        f"sha256 {about['episodes_sha256']}: as it says"
+        + (", and as compared" if data is not None or own.results else "")
+    )

@@ -36,7 +36,7 @@ from episodes.features import FeatureStore, FeatureWriter, folder_name, mend, st
 from episodes.features.key import Key
 from episodes.features.precision import Precision
 from episodes.locks import held_alone
-from fsar.build import configured
+from fsar.build import build_with_trainer
 from fsar.evaluation.bank import feature_key, to_store
 from fsar.terminal.failure import Options, one_message
 from fsar.training.learner import Learner
@@ -173,13 +173,13 @@ def main(args: list[str]) -> None:
     for name in ("accelerator", "devices", "num_nodes", "strategy"):
         if (value := getattr(own, name)) is not None:
             rest += [f"--trainer.{name}", value]
-    cli = configured(rest)
-    extractor = Extractor(cli.model, cli.datamodule, own.store, own.splits, own.views, own.dtype, own.verify)
+    learner, data, trainer, _ = build_with_trainer(rest, "fsar extract")
+    extractor = Extractor(learner, data, own.store, own.splits, own.views, own.dtype, own.verify)
     start = time.perf_counter()
     warnings.filterwarnings("ignore", message="Total length of `DataLoader` across ranks is zero")
     with extractor.held:
-        cli.trainer.predict(extractor, return_predictions=False)
-    if not cli.trainer.is_global_zero:
+        trainer.predict(extractor, return_predictions=False)
+    if not trainer.is_global_zero:
         return
     for store in extractor.stores():
         if own.verify:

@@ -32,6 +32,7 @@ from episodes.files import write_atomically
 from episodes.sampler import EpisodeSampler
 from episodes.splits import Split
 from fsar.alignment import OTAM, FrameMean
+from fsar.build import make_parser, parse
 from fsar.encoders import FrameEncoder
 from fsar.evaluation.bank import VideoBank, feature_key, score_episodes
 from fsar.evaluation.tables import Right, curve, table
@@ -50,9 +51,7 @@ from fsar.methods import (
     ZeroShot,
 )
 from fsar.methods.clip_family.tuning import Grid, published_grid, tune
-from fsar.terminal.config_files import spell_out
 from fsar.terminal.failure import one_message
-from fsar.terminal.usage import Parser
 from fsar.text import TextBank
 
 STRENGTHS = [10.0 ** (i / 2) for i in range(-4, 9)]
@@ -273,10 +272,8 @@ def run(
 @one_message(program="fsar baselines")
 def main(args: list[str]) -> None:
     """Read the options, score, print, write."""
-    parser = Parser(prog="fsar baselines", description=__doc__)
+    parser = make_parser("fsar baselines", ("data",), description=__doc__)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    parser.add_argument("-c", "--config", action="config", help="YAML with a section data:")
-    parser.add_class_arguments(EpisodicDataModule, "data")
     parser.add_argument("--encoder", type=FrameEncoder, required=True, sub_configs=True, help="a YAML, or a class")
     parser.add_argument("--texts", type=TextBank | None, default=None, help="what is said about a class")
     parser.add_argument("--shots", type=int, nargs="+", default=[1, 5])
@@ -285,7 +282,7 @@ def main(args: list[str]) -> None:
     parser.add_argument("--methods", type=str, nargs="+", default=None, help="names of those to score; all by default")
     parser.add_argument("--seed", type=int, default=0, help="of the weights that are learned")
     parser.add_argument("--out", type=Path | None, default=None, help="JSON of all accuracies by episode")
-    found: Any = parser.parse_args(spell_out(args))
+    found: Any = parse(parser, args)
     parts: Any = parser.instantiate(found)
     torch.manual_seed(found.seed)
     if torch.cuda.is_available():

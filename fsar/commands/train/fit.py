@@ -9,6 +9,7 @@ import sys
 import time
 import warnings
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,13 @@ from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
-from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-import fsar.methods  # noqa: F401  (so that short class names are known)
 from episodes.benchmarks import seen_classes
 from episodes.datamodule import EpisodicDataModule
 from episodes.files import write_atomically
 from episodes.locks import WITHOUT_LOCKS, held_alone
-from fsar.build import Parser, expand, refused
+from fsar.build import Parser, add_sections, expand, join, make_trainer
 from fsar.commands.completion import script
 from fsar.commands.train.run_folder import SaveConfig, claim, loggers, remove_empty
 from fsar.evaluation.metrics import Accuracy
@@ -33,10 +33,8 @@ from fsar.evaluation.provenance import time_shares
 from fsar.evaluation.results import set_damaged_aside, write_results
 from fsar.sharing.run import read_checkpoint, was_only_tested
 from fsar.terminal.failure import one_message
-from fsar.terminal.processes import end_with_parent
 from fsar.terminal.user_code import find_user_code
 from fsar.training.checkpoints import BestCheckpoint, LastCheckpoint, ResumePoint
-from fsar.training.joining import check_joined, check_precision
 from fsar.training.learner import Learner
 from fsar.training.live import EpisodeProgress
 from fsar.training.whole import write_whole
@@ -77,7 +75,6 @@ def main(args: list[str]) -> None:
                 save_config_kwargs={"save_to_log_dir": False},
                 auto_configure_optimizers=False,
                 load_from_checkpoint_support=False,
-                trainer_defaults={"num_sanity_val_steps": 0, "inference_mode": False},
             )
     except SIGTERMException:
         sys.exit(128 + signal.SIGTERM)  # by itself it would leave with status 0
@@ -96,10 +93,9 @@ class CLI(LightningCLI):
             remove_empty(self.made)
             raise
 
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.add_argument(
-            "--run", type=str | None, default=None, help="The run folder: configuration, logs, results."
-        )
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """The sections of every command."""
+        add_sections(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """``fsar --completion`` prints what completes the options in a shell."""
@@ -126,28 +122,21 @@ class CLI(LightningCLI):
             )
         read_checkpoint(Path(path))
 
-    def instantiate_classes(self) -> None:
-        """Parts that do not fit are told before any video is read."""
-        super().instantiate_classes()
-        check_joined(self.model.method, self.datamodule.frames)
-
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """The trainer, with logs and checkpoints in the run folder."""
-        end_with_parent()
+        """The trainer of parts that fit, with logs and checkpoints in the run folder."""
+        join(self.model, self.datamodule, self._get(self.config_init, "trainer"))
         inherited = os.environ.get(RUN_VARIABLE) if "LOCAL_RANK" in os.environ else None
         folder = self._get(self.config, "run") or inherited or time.strftime(RUNS)
         os.environ[RUN_VARIABLE] = self.config[self.subcommand]["run"] = folder
         fit = self.subcommand == "fit"
         requeued = SLURMEnvironment.detect() and any(Path(folder).glob("hpc_ckpt_*.ckpt"))  # Lightning goes on from it
         fresh = fit and not (self._get(self.config, "ckpt_path") or requeued or "LOCAL_RANK" in os.environ)
-        chosen = self._get(self.config_init, "trainer")
-        check_precision(chosen.precision)
-        if fit and chosen.max_epochs == 0:
+        configured = self._get(self.config_init, "trainer")
+        if fit and configured.max_epochs == 0:
             raise ValueError("trainer.max_epochs is 0: nothing would be trained; without training, use `fsar test`.")
         self.made = claim(Path(folder))
         if fit and getattr(rank_zero_only, "rank", 0) == 0:
             self._begin(Path(folder), fresh)
-        configured = self._get(self.config_init, "trainer")
         kwargs["default_root_dir"] = folder
         kwargs["callbacks"] = list(configured.callbacks or [])
         shown = any(isinstance(callback, ProgressBar) for callback in kwargs["callbacks"])
@@ -159,10 +148,7 @@ class CLI(LightningCLI):
             kept = [BestCheckpoint(checkpoints), LastCheckpoint(checkpoints)]
             kwargs["callbacks"] = [ResumePoint(checkpoints), *kwargs["callbacks"], *kept]
         kwargs["logger"] = loggers(configured.logger, folder) if fit else configured.logger or False
-        try:
-            trainer = super().instantiate_trainer(**kwargs)
-        except (MisconfigurationException, TypeError) as error:
-            raise refused(error) from error
+        trainer = make_trainer(partial(super().instantiate_trainer, **kwargs))
         write_whole(trainer.strategy)
         return trainer
 

@@ -17,7 +17,7 @@ from typing import Any, get_args, get_type_hints
 
 from episodes.datamodule import EpisodicDataModule
 from episodes.dataset import IndexEpisodes, needed_videos
-from fsar.build import configured
+from fsar.build import build_with_trainer
 from fsar.evaluation.bank import VideoBank, score_episodes
 from fsar.evaluation.provenance import Phases, time_shares
 from fsar.evaluation.results import Predictions, set_damaged_aside, summarise, write_results
@@ -100,14 +100,13 @@ def main(args: list[str]) -> None:
     parser.add_argument("--split", choices=("val", "test"), default="test")
     parser.add_argument("--out", type=Path, help="folder of the results; the run's by default")
     own, rest = parser.parse_known_args(args)
-    cli = configured(rest)
-    out = own.out or (Path(cli.config["run"]) if cli.config["run"] else None)
+    learner, data, trainer, config = build_with_trainer(rest, "fsar sweep")
+    out = own.out or (Path(config["run"]) if config["run"] else None)
     if out is None:
         parser.error("say where results go with --out FOLDER (or give --run FOLDER).")
-    device = cli.trainer.strategy.root_device
     print("| ways | shots | inference | accuracy, % |\n|---|---|---|---|")
     settings = list(product(own.ways, own.shots, own.inference or [None]))
-    cli.datamodule.trainer = cli.trainer
-    cli.trainer.strategy.connect(cli.model)  # as a test would; stored features are asked for by the encoder's hash
-    cli.model.trainer = cli.trainer
-    run(cli.model.to(device), cli.datamodule, settings, out, own.split, cli.config.as_dict())
+    data.trainer = trainer
+    trainer.strategy.connect(learner)  # as a test would; stored features are asked for by the encoder's hash
+    learner.trainer = trainer
+    run(learner.to(trainer.strategy.root_device), data, settings, out, own.split, config)

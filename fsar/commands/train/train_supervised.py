@@ -27,7 +27,7 @@ from episodes.dataset import ClipDataset
 from episodes.episode import Episode
 from episodes.files import write_atomically
 from episodes.splits import Split
-from fsar.build import configured
+from fsar.build import build_with_trainer
 from fsar.methods import ActionCLIP
 from fsar.methods.action_clip import labelled_batch
 from fsar.reporting.classes import Share
@@ -123,8 +123,7 @@ def main(args: list[str]) -> dict[str, Any]:
     parser.add_argument("--seed", type=int, default=0, help="of the division, the order and the views")
     parser.add_argument("--out", type=Path, help="folder for results.json and weights.ckpt (see --ckpt_path)")
     own, rest = parser.parse_known_args(args)
-    cli = configured(rest)
-    learner, data, trainer = cli.model, cli.datamodule, cli.trainer
+    learner, data, trainer, _ = build_with_trainer(rest, "fsar train-supervised")
     if not isinstance(method := learner.method, ActionCLIP):
         raise ValueError(f"the configuration builds {type(method).__name__}, but this trains fsar.methods.ActionCLIP.")
     split = data.load().split(own.split)

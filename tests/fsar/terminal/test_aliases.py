@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fsar.commands.data.episodes import data_module
+from fsar.build import build_data
 from fsar.encoders import Adapted, ClipEncoder
 from fsar.inference.predictor import configure
 from fsar.methods import ClipFSAR
@@ -40,7 +40,7 @@ def test_the_demo_of_before_the_move_builds() -> None:
     learner = configure(["-c", str(OLD)], "cpu").learner
     assert isinstance(learner.method, ClipFSAR)
     assert isinstance(learner.method.encoder, ClipEncoder)
-    assert data_module(["-c", str(OLD)]).size == 64
+    assert build_data(["-c", str(OLD)]).size == 64
 
 
 def test_the_trainer_of_before_the_move_is_parsed(capsys: pytest.CaptureFixture[str]) -> None:

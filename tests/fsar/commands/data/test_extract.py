@@ -173,27 +173,27 @@ def test_only_damaged_features_are_encoded_again(config: Path, store: Path, tmp_
 
 def test_a_stale_store_is_refused(config: Path, store: Path, tools: Any) -> None:
     options = ["-c", str(config), "--data.features", str(store)]
-    cli = tools("fsar.build").configured([*options, "--data.frames", "3"])
+    cli = tools("fsar.build").build_with_trainer([*options, "--data.frames", "3"])
     with pytest.raises(FileNotFoundError, match=r"differs in\n  frames: stored 4, asked for 3\n.*fsar extract"):
-        cli.trainer.test(cli.model, cli.datamodule, verbose=False)
-    cli = tools("fsar.build").configured(options)
+        cli.trainer.test(cli.learner, cli.data, verbose=False)
+    cli = tools("fsar.build").build_with_trainer(options)
     with torch.no_grad():
-        next(cli.model.method.encoder.visual.parameters())[0] += 0.1
+        next(cli.learner.method.encoder.visual.parameters())[0] += 0.1
     with pytest.raises(FileNotFoundError, match=r"differs in\n  encoder sha256: stored \w{12}, asked for \w{12}\n"):
-        cli.trainer.test(cli.model, cli.datamodule, verbose=False)
+        cli.trainer.test(cli.learner, cli.data, verbose=False)
 
 
 def test_training_and_test_from_a_store_equal_those_from_pixels(config: Path, store: Path, tools: Any) -> None:
     results, weights = [], []
     for source in ([], ["--data.features", str(store)]):
-        cli = tools("fsar.build").configured(["-c", str(config), *source])
+        cli = tools("fsar.build").build_with_trainer(["-c", str(config), *source])
         quiet: dict[str, Any] = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
         trainer = Trainer(accelerator="cpu", max_epochs=1, enable_checkpointing=False, **quiet)
         torch.manual_seed(1)  # of the dropout
-        trainer.fit(cli.model, cli.datamodule)
-        weights.append(cli.model.state_dict())
-        trainer.test(cli.model, cli.datamodule, verbose=False)
-        results.append((cli.model.rows, cli.model.result))
+        trainer.fit(cli.learner, cli.data)
+        weights.append(cli.learner.state_dict())
+        trainer.test(cli.learner, cli.data, verbose=False)
+        results.append((cli.learner.rows, cli.learner.result))
     for name, value in weights[0].items():
         torch.testing.assert_close(weights[1][name], value, rtol=1e-3, atol=1e-5)
     (pixels, from_pixels), (features, from_features) = results
@@ -210,18 +210,18 @@ def test_half_precision_costs_at_most_a_thousandth(config: Path, store: Path, tm
     )
     scores = []
     for root in (store, tmp_path):
-        cli = tools("fsar.build").configured(["-c", str(config), "--data.features", str(root)])
+        cli = tools("fsar.build").build_with_trainer(["-c", str(config), "--data.features", str(root)])
         torch.manual_seed(0)
-        cli.trainer.test(cli.model, cli.datamodule, verbose=False)
-        scores.append(cli.model.rows["scores"])
+        cli.trainer.test(cli.learner, cli.data, verbose=False)
+        scores.append(cli.learner.rows["scores"])
     assert not np.array_equal(scores[0], scores[1])
     np.testing.assert_allclose(scores[0], scores[1], rtol=2e-3, atol=2e-3)
 
 
 def test_a_sweep_encodes_once_and_gives_what_tests_give(config: Path, tmp_path: Path, tools: Any) -> None:
-    cli = tools("fsar.build").configured(["-c", str(config)])
+    cli = tools("fsar.build").build_with_trainer(["-c", str(config)])
     settings = [(2, 1, "few_shot"), (3, 2, "few_shot"), (3, 2, "text")]
-    folders = tools("fsar.commands.train.sweep").run(cli.model, cli.datamodule, settings, tmp_path, config={})
+    folders = tools("fsar.commands.train.sweep").run(cli.learner, cli.data, settings, tmp_path, config={})
     assert [folder.name for folder in folders.values()] == [
         "test_2way_1shot_few_shot",
         "test_3way_2shot_few_shot",
@@ -229,12 +229,12 @@ def test_a_sweep_encodes_once_and_gives_what_tests_give(config: Path, tmp_path: 
     ]
     found = {result.folder.name: result for result in tools("fsar.evaluation.comparison").find([tmp_path])}
     assert {result.record["encoder_forwards"] for result in found.values()} == {42}
-    alone = tools("fsar.build").configured(["-c", str(config), "--data.test_shots", "2"])
-    alone.model.load_state_dict(cli.model.state_dict(), strict=False)
-    alone.trainer.test(alone.model, alone.datamodule, verbose=False)
+    alone = tools("fsar.build").build_with_trainer(["-c", str(config), "--data.test_shots", "2"])
+    alone.learner.load_state_dict(cli.learner.state_dict(), strict=False)
+    alone.trainer.test(alone.learner, alone.data, verbose=False)
     record = found["test_3way_2shot_few_shot"].record
-    assert record["accuracy"] == alone.model.result["accuracy"]
-    assert record["confusion"] == alone.model.result["confusion"]
-    assert record["data"]["episodes_sha256"] == alone.datamodule.record("test")["episodes_sha256"]
+    assert record["accuracy"] == alone.learner.result["accuracy"]
+    assert record["confusion"] == alone.learner.result["confusion"]
+    assert record["data"]["episodes_sha256"] == alone.data.record("test")["episodes_sha256"]
     with pytest.raises(ValueError, match="3 classes"):
-        tools("fsar.commands.train.sweep").run(cli.model, cli.datamodule, [(5, 1, None)], tmp_path)
+        tools("fsar.commands.train.sweep").run(cli.learner, cli.data, [(5, 1, None)], tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -61,6 +62,36 @@ def test_the_paired_interval_is_that_of_the_episodes_differences(tool: ModuleTyp
     assert interval == pytest.approx(1.96 * difference.std(ddof=1) / EPISODES**0.5)
     assert interval < a.record["interval_95"] / 2  # what pairing is for
     assert comparison.paired_difference(b, a)[0] == pytest.approx(-mean)
+
+
+def test_what_is_sure_and_what_is_not(tool: ModuleType, tmp_path: Path) -> None:
+    base = draws(0, 0.6)
+    better = base | draws(1, 0.3)
+    folders = [result(tmp_path / name, x) for name, x in (("a", base), ("b", better), ("c", base))]
+    sure, nothing = comparison.differences(comparison.find(folders))
+    assert "p < 0.001" in sure
+    assert "no certain difference" not in sure
+    assert "over other clips and classes +" in sure
+    assert "+0.00 ± 0.00 points" in nothing
+    assert "p 1.000, no certain difference" in nothing
+
+
+def test_many_comparisons_are_corrected(tool: ModuleType, tmp_path: Path) -> None:
+    """The same small difference is less sure among five than alone."""
+    base = draws(0, 0.6)
+    folders = [result(tmp_path / "a", base)]
+    folders += [result(tmp_path / f"b{i}", draws(i + 7, 0.63)) for i in range(5)]
+    found = comparison.find(folders)
+
+    def p_of(line: str) -> float:
+        shown = re.search(r"episodes, p (<)? ?([0-9.]+)", line)
+        assert shown is not None
+        return float(shown[2])
+
+    alone = [p_of(comparison.differences([found[0], other])[0]) for other in found[1:]]
+    together = [p_of(line) for line in comparison.differences(found)]
+    assert together == pytest.approx(comparison.correct_holm(alone), abs=0.006)
+    assert sum(together) > sum(alone)
 
 
 def test_different_episodes_are_not_paired(tool: ModuleType, tmp_path: Path) -> None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import yaml
-from jsonargparse import ArgumentParser
 
-from fsar.training.learner import Learner
+from fsar.build import make_parser, parse
 
 CONFIGS = Path(__file__).parents[4] / "configs" / "method"
 NAMES = ["ma_clip", "action_clip", "aim", "st_adapter", "lora", "evl", "d2st", "ts_fsar"]
@@ -16,9 +14,7 @@ NAMES = ["ma_clip", "action_clip", "aim", "st_adapter", "lora", "evl", "d2st", "
 
 @pytest.mark.parametrize("name", NAMES)
 def test_as_published_parses_and_names_its_own_trained_parts(name: str) -> None:
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(Learner, "model")
-    config = parser.parse_object(yaml.safe_load((CONFIGS / f"{name}.yaml").read_text()))
+    config = parse(make_parser(None, ["model"]), ["-c", str(CONFIGS / f"{name}.yaml")])
     options = config.model.method.init_args
     encoder = options.encoder.init_args.encoder if "encoder" in options.encoder.init_args else options.encoder
     assert encoder.init_args.model == "ViT-B-16"

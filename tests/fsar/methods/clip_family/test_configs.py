@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from jsonargparse import ArgumentParser
 
 from episodes.episode import Episode
-from fsar.training.learner import Learner
+from fsar.build import build
 
 CONFIGS = Path(__file__).parents[4] / "configs" / "method"
 NAMES = [
@@ -35,9 +35,7 @@ def test_builds_and_scores(tiny_clip: str, name: str) -> None:
     options["encoder"]["init_args"] |= {"model": tiny_clip, "pretrained": None}
     if "channels" in options:
         options["channels"] = 40
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(Learner, "model")
-    learner = parser.instantiate(parser.parse_object(config)).model
+    learner, _ = build(["--config", json.dumps(config)])
     episode = Episode(
         torch.randint(0, 256, (4, 2, 3, 32, 32), dtype=torch.uint8),
         torch.randint(0, 256, (3, 2, 3, 32, 32), dtype=torch.uint8),
