@@ -193,6 +193,7 @@ CUTS: dict[str, Callable[[Arrays], Arrays]] = {
     "cpt_tint": keep_whole,
     "diva_condition": keep_whole,
     "diva_siglip_recap": keep_whole,
+    "clipasso_loss": keep_whole,
 }
 
 
