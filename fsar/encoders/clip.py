@@ -20,7 +20,9 @@ class ClipEncoder(FrameEncoder):
             of a model config in JSON, or what open_clip publishes whole: "hf-hub:USER/NAME" (in the Hugging Face cache)
             or "local-dir:FOLDER"; these bring their weights, and take no ``pretrained``.
         pretrained: a tag of open_clip ("openai") that is in the Hugging Face cache; a file: OpenAI's archive, a
-            checkpoint of open_clip's training, or a state dict (.pt, .bin, .safetensors); or null for random weights.
+            checkpoint of open_clip's training, a state dict (.pt, .bin, .safetensors), or what another system made of
+            CLIP (Hugging Face, DIVA, DreamLIP, AudioCLIP, VeCLIP's image tower: see fsar.encoders.variants); or null
+            for random weights.
         tune: "frozen"; a number: that many last blocks, the closing norm and the projection are trained; or "full".
         tune_text: train the text tower as well.
         precision: of the frozen image tower's weights; "bf16" is 3.6 times faster on a CPU. Text stays float32.
@@ -63,7 +65,7 @@ class ClipEncoder(FrameEncoder):
             image_size=parts.image_size,
             mean=mean or parts.mean,
             std=std or parts.std,
-            text=TextEncoder(parts.text, model, templates, tune_text, download),
+            text=None if parts.text is None else TextEncoder(parts.text, model, templates, tune_text, download),
             tune=tune,
             precision=precision,
             frames_per_chunk=frames_per_chunk,

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from fsar.encoders.architecture import architecture, config_of, has_both_activations, published, shapes_suggest
 from fsar.encoders.state import read_state, strict_load
+from fsar.encoders.variants import recognise
 
 _TINY_WEIGHTS = {("fsar-tiny", "shapes"): Path(__file__).parent / "tiny" / "fsar-tiny.safetensors"}
 _TEXT_KEYS = ("text_projection", "positional_embedding", "token_embedding", "transformer", "ln_final")
@@ -37,7 +38,7 @@ class ClipParts(NamedTuple):
     channels: int
     image_size: int
     visual: nn.Module
-    text: nn.Module
+    text: nn.Module | None
     mean: tuple[float, ...]
     std: tuple[float, ...]
     quick_gelu: bool
@@ -63,7 +64,7 @@ def load_clip(model: str, pretrained: str | None, quick_gelu: bool | None = None
     whole = published(model, download)
     name = architecture(model)
     tag = get_pretrained_cfg(name, pretrained) if pretrained else {}
-    state, activation = None, None
+    state, activation, image_only = None, None, False
     if whole is not None:
         if pretrained:
             raise ValueError(f"model={model!r} brings its own weights: set pretrained to null, found {pretrained!r}.")
@@ -73,11 +74,16 @@ def load_clip(model: str, pretrained: str | None, quick_gelu: bool | None = None
         path = _TINY_WEIGHTS.get((name, pretrained)) or _tag_file(name, pretrained, tag, download) or Path(pretrained)
         _check_file(path, name, pretrained)
         state, openai = read_state(path)
-        activation = bool(tag.get("quick_gelu", False)) if tag else (True if openai else None)
+        variant = recognise(state, str(path))
+        state, image_only = variant.state, variant.image_only
+        activation = bool(tag.get("quick_gelu", False)) if tag else (True if openai else variant.quick_gelu)
     activation = _choose_activation(name, str(pretrained), activation, quick_gelu, known=not pretrained)
     network = _build(name, activation, download)
     if state is not None:
-        strict_load(network, _to_open_clip(state, network), str(path), f"model {name!r}", shapes_suggest)
+        state = _to_open_clip(state, network)
+        if image_only:  # the other tower keeps its random weights, and is handed to nobody
+            state |= {k: x for k, x in network.state_dict().items() if not k.startswith("visual.") and k not in state}
+        strict_load(network, state, str(path), f"model {name!r}", shapes_suggest)
     mean, std = whole[2:4] if whole else (tuple(tag["mean"]), tuple(tag["std"])) if tag else _family_statistics(name)
     config = config_of(name)
     scalars = dict(network.named_parameters(recurse=False))
@@ -86,7 +92,7 @@ def load_clip(model: str, pretrained: str | None, quick_gelu: bool | None = None
         channels=config["embed_dim"],
         image_size=_side(name, config["vision_cfg"].get("image_size", 224)),
         visual=network.get_submodule("visual"),
-        text=network.get_submodule("text"),
+        text=None if image_only else network.get_submodule("text"),
         mean=mean,
         std=std,
         quick_gelu=activation,
