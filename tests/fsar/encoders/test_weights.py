@@ -113,12 +113,12 @@ def test_tag_chooses_the_activation(monkeypatch: pytest.MonkeyPatch, weights: st
 def test_missing_unexpected_and_reshaped_tensors_are_named(network: nn.Module, tmp_path: Path) -> None:
     state = network.state_dict()
     del state["visual.ln_post.bias"]
-    state["visual.proj2"] = torch.zeros(1)
+    state["visual.proj3"] = torch.zeros(1)
     state["visual.proj"] = torch.zeros(64, 7)
     torch.save(state, tmp_path / "bad.pt")
     with pytest.raises(ValueError, match="does not fit") as error:
         load_clip("test-vit", str(tmp_path / "bad.pt"), quick_gelu=False)
-    for part in ("1 missing: visual.ln_post.bias", "1 unexpected: visual.proj2", "file (64, 7), model (64, 48)"):
+    for part in ("1 missing: visual.ln_post.bias", "1 unexpected: visual.proj3", "file (64, 7), model (64, 48)"):
         assert part in str(error.value)
 
 
