@@ -17,6 +17,8 @@ from fsar.methods.clip_family import (
 )
 from fsar.methods.clip_fsar import ClipFSAR
 from fsar.methods.d2st import D2ST
+from fsar.methods.hyrsm import HyRSM
+from fsar.methods.hyrsm_plus_plus import HyRSMPlusPlus
 from fsar.methods.ma_clip import MAClip
 from fsar.methods.prototype import Prototype
 from fsar.methods.team import TEAM
@@ -35,6 +37,8 @@ __all__ = [
     "ClipFSAR",
     "CoCoOp",
     "CoOp",
+    "HyRSM",
+    "HyRSMPlusPlus",
     "LinearProbe",
     "MAClip",
     "NearestNeighbour",

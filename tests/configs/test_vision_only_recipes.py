@@ -32,6 +32,25 @@ RELEASED["trx"] = {
     **dict.fromkeys(("kinetics100", "ucf101", "hmdb51"), (10000, 16, 0.001, 5, 5, TRX)),
 }
 
+FAMILY: dict[str, dict[str, Any]] = {  # one code base: base rate, start of the warm-up, tasks of a GPU, STEPS_ITER,
+    # STEPS, LRS, tasks a GPU adds up; by method and benchmark
+    "hyrsm": {
+        "hmdb51": (5e-5, 1e-5, 2000, 300, (0, 2, 3, 7), (1, 0.5, 0.1, 0.01), 2, (0.15, 10, 1)),
+        "kinetics100": (2.2e-5, 5e-6, 1200, 100, (0, 4, 6, 9), (1, 0.5, 0.1, 0.05), 4, (0.4, 2048, 0.01)),
+        "ssv2_full": (1e-4, 2e-5, 40_000, 3000, (0, 6, 9), (1, 0.1, 0.01), 4, (0.6, 10, 1)),
+        "ssv2_small": (1e-4, 2e-5, 20_000, 1500, (0, 4, 8), (1, 0.1, 0.01), 4, (0.15, 10, 1)),
+        "ucf101": (5e-5, 1e-5, 2500, 700, (0, 3, 5, 7), (1, 0.5, 0.1, 0.01), 4, (0.15, 10, 1)),
+    },
+    "hyrsm_plus_plus": {
+        "hmdb51": (5e-5, 1e-5, 2000, 300, (0, 2, 3, 7), (1, 0.5, 0.1, 0.01), 4, (0.15, 50, 1, 1, 51, 20, 0.2)),
+        "kinetics100": (2.2e-5, 5e-6, 1500, 100, (0, 4, 6, 9), (1, 0.5, 0.1, 0.05), 4, (0.1, 10, 1, 3, 23, 10, 0.1)),
+        "ssv2_full": (1e-4, 2e-5, 40_000, 3000, (0, 6, 9), (1, 0.1, 0.01), 4, (0.6, 10, 1, 1, 51, 10, 0.3)),
+        "ssv2_small": (1e-4, 2e-5, 20_000, 1500, (0, 4, 8), (1, 0.1, 0.01), 4, (0.2, 10, 1, 3, 23, 10, 0.3)),
+        "ucf101": (5e-5, 1e-5, 2500, 700, (0, 3, 5, 7), (1, 0.5, 0.1, 0.01), 4, (0.6, 10, 1, 3, 23, 10, 0.1)),
+    },
+}
+OPTIONS = ("class_weight", "position_scale", "position_weight", "window", "balance", "coefficient", "coherence_weight")
+
 pytestmark = pytest.mark.filterwarnings(  # of Lightning, about itself
     "ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning",
     "ignore:LightningCLI's args parameter",
@@ -100,3 +119,42 @@ def test_trx_spreads_its_frames_as_released(recipe: str) -> None:
     samplers = data.train_sampler, data.test_sampler
     assert [type(sampler).__name__ for sampler in samplers] == ["TrimmedLinspace", "TrimmedLinspace"]
     assert [sampler.random for sampler in samplers] == [True, False]
+
+
+@pytest.mark.parametrize("kind", ["", "_published"])
+@pytest.mark.parametrize("shots", [1, 5])
+@pytest.mark.parametrize(("method", "benchmark"), [(m, b) for m, benchmarks in FAMILY.items() for b in benchmarks])
+def test_recipe_of_the_family(method: str, benchmark: str, shots: int, kind: str) -> None:
+    """Values in force, and at every optimiser step the rate that the release's doubled clock gave its last task."""
+    base, start, tasks, steps_iter, epochs, factors, added, options = FAMILY[method][benchmark]
+    cli = build([f"data/{benchmark}{kind}", f"method/{method}/{benchmark}_{shots}shot"])
+    data, trainer = cli.datamodule, cli.trainer
+    assert (data.shots, data.test_shots, data.queries) == (shots, shots, 7 if shots == 1 else 3)
+    assert (trainer.max_steps, trainer.accumulate_grad_batches) == (tasks // added, 4 * added)
+    assert (trainer.max_steps * 4 * added) % data.counts["train"] == 0
+    given = cli.config.model.method.init_args
+    assert [given[name] for name in OPTIONS[: len(options)]] == list(options)
+    assert given.merge == ("after" if shots == 1 else "before")
+    assert given.train_classes == {"hmdb51": 31, "ucf101": 70}.get(benchmark, 64)
+    assert given.separate_passes
+    configured = cli.model.configure_optimizers()
+    optimizer, scheduler = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
+    assert isinstance(optimizer, torch.optim.Adam)
+    assert {group["initial_lr"] for group in optimizer.param_groups} == {base}
+    assert sorted({group["weight_decay"] for group in optimizer.param_groups}) == [0, 1e-3]
+    for step in range(trainer.max_steps):
+        iteration = added * step + added - 1
+        epoch = iteration // steps_iter + iteration / steps_iter
+        expected = start / base + (1 - start / base) * epoch
+        tolerance = (1 - start / base) * added / steps_iter  # the warm-up rises once a step, not at every task
+        if epoch >= 1:
+            expected, tolerance = factors[sum(epoch >= e for e in epochs) - 1], 1e-9
+        assert scheduler.lr_lambdas[0](step) == pytest.approx(expected, rel=0, abs=tolerance), step
+
+
+@pytest.mark.parametrize("method", FAMILY)
+def test_the_plain_file_of_the_family(method: str) -> None:
+    files = {file.stem for file in (CONFIGS / "method" / method).glob("*.yaml")}
+    assert files == {f"{benchmark}_{shots}shot" for benchmark in FAMILY[method] for shots in (1, 5)}
+    optimizer = build(["trainer", "data/ssv2_full", f"method/{method}"]).model.configure_optimizers()
+    assert {group["lr"] for group in optimizer.param_groups} == {1e-4}

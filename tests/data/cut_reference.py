@@ -59,6 +59,21 @@ def cut_team(arrays: Arrays) -> Arrays:
     return {key: x for key, x in whole(arrays, "case3").items() if "/grad_" not in key}
 
 
+def cut_hyrsm(arrays: Arrays) -> Arrays:
+    """One shot, five frames, without the features for each query and the positions, which are computed."""
+    return without(whole(arrays, "case4"), "features", "pe.pe")
+
+
+def cut_hyrsmpp(arrays: Arrays) -> Arrays:
+    """The smallest case, likewise."""
+    return without(whole(arrays, "case3"), "features", "pe.pe")
+
+
+def without(arrays: Arrays, *ends: str) -> Arrays:
+    """Arrays whose names end otherwise."""
+    return {key: x for key, x in arrays.items() if not key.endswith(ends)}
+
+
 def take_classes(case: Arrays, classes: int, queries: int) -> Arrays:
     """The first labels of an episode, and the first queries of theirs. Outputs are those of these classes, as few-shot
     logits are each class's own; probabilities need all classes."""
@@ -174,6 +189,8 @@ CUTS: dict[str, Callable[[Arrays], Arrays]] = {
     "bi_mhm": cut_pairs,
     "frame_cosine": cut_frame_cosine,
     "trx_head": cut_trx_head,
+    "hyrsm": cut_hyrsm,
+    "hyrsmpp": cut_hyrsmpp,
     "team": cut_team,
     "clip_fsar": cut_clip_fsar,
     "action_clip": cut_action_clip,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,17 @@ class Checks:
         support, query = (arrays[clips.format(role)].clone().requires_grad_() for role in ("support", "query"))
         names = tuple(f"class {c}" for c in range(classes))
         return Episode(support, query, labels, arrays["query_labels"], by_label, names, torch.tensor(0))
+
+    def feature_episode(self, support: Tensor, query: Tensor, labels: Episode) -> Episode:
+        """Features with the labels of an episode."""
+        return replace(labels, support=support, query=query)
+
+    def without_dropout(self, method: Any) -> Any:
+        """The method, with every dropout at 0."""
+        for module in method.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+        return method
 
     def scores(self, method: Any, episode: Episode) -> Any:
         """What a method says of an episode of features."""
