@@ -88,7 +88,7 @@ class ClipDataset(Dataset[tuple[int, Tensor]]):
         return self.transform(rearrange(pixels, "t h w c -> t c h w"), torch.Generator().manual_seed(pixel_seed))
 
 
-def readable(
+def leave_out_broken(
     split: Split, workers: int = 1, rank: int = 0, world: int = 1, skip: bool = False
 ) -> tuple[Split, dict[str, str]]:
     """Looks at every video of a split; each process takes its share, and all know the result.

@@ -50,14 +50,8 @@ class Parser(usage.Parser, LightningArgumentParser):
 
 
 class Built(NamedTuple):
-    """What a command works with.
-
-    Args:
-        learner: with the checkpoint's weights where one was named.
-        data: its frames in the form that the encoder asks for.
-        trainer: without loggers and checkpoints, in the precision of the weights.
-        config: all that was said or is meant by default, as plain data.
-    """
+    """What a command works with: the learner, with the weights of a checkpoint where one was named; data in the form
+    that its encoder asks for; a trainer that keeps nothing; all that was said or is meant by default, as plain data."""
 
     learner: Learner
     data: EpisodicDataModule

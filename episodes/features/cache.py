@@ -156,7 +156,7 @@ def with_cache(data: Any, name: str, videos: Sequence[int]) -> Iterable[VideoBat
     if known and trainer.is_global_zero:
         say(f"{len(known)} of {len(share)} clips from the cache {root} (--data.cache false encodes anew)")
     collate = partial(collate_videos, clips.split)
-    others = ClipLoader(clips, data.video_batch, sampler=rest, collate_fn=collate, **data._reading()) if rest else None
+    others = ClipLoader(clips, data.video_batch, sampler=rest, collate_fn=collate, **data.loading()) if rest else None
     data.kept = cache
     return Videos(known, clips.split, data.video_batch, others, cache)
 

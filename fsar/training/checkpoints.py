@@ -98,7 +98,8 @@ class ResumePoint(Callback):
         self._note(trainer)
         loop = trainer.fit_loop
         assert loop._data_fetcher is not None
-        if loop.epoch_loop._should_check_val_fx(loop._data_fetcher):  # validation comes next
+        validates: bool = trainer.datamodule.has_validation  # type: ignore[attr-defined]
+        if validates and loop.epoch_loop._should_check_val_fx(loop._data_fetcher):  # validation comes next
             batches, validated = (self.place[f"epoch_loop.{name}batch_progress"] for name in ("", "val_loop."))
             for span in ("total", "current"):
                 batches[span]["completed"] += 1

@@ -23,11 +23,13 @@ QUIET: dict[str, Any] = {
     "logger": False,
     "enable_progress_bar": False,
     "enable_model_summary": False,
+    "num_sanity_val_steps": 0,  # of a few videos no episode can be scored
 }
 pytestmark = pytest.mark.filterwarnings(  # of Lightning, about itself and about our tiny loaders
     "ignore:.*isinstance.treespec, LeafSpec:FutureWarning",
     "ignore:The '.*dataloader' does not have many workers",
     "ignore:.*in eval mode at the start of training",
+    "ignore:Total length of `list` across ranks is zero",
 )
 
 
@@ -185,6 +187,12 @@ def test_no_validation_classes(root: Path) -> None:
     Trainer(max_epochs=1, enable_checkpointing=False, **QUIET).fit(model, module)
     assert len(model.trained) == 6
     assert not model.evaluated
+
+
+def test_the_trainer_is_left_as_it_is(root: Path) -> None:
+    trainer = Trainer(max_epochs=1, enable_checkpointing=False, **{**QUIET, "num_sanity_val_steps": 1})
+    trainer.fit(Recorder(), data(root, val=False))
+    assert (trainer.num_sanity_val_steps, trainer.limit_val_batches) == (1, 1.0)
 
 
 @pytest.mark.parametrize(

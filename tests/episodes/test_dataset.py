@@ -20,8 +20,8 @@ from episodes.dataset import (
     EpisodeLoader,
     IndexEpisodes,
     index_episodes,
+    leave_out_broken,
     needed_videos,
-    readable,
 )
 from episodes.episode import Episode
 from episodes.frames import SegmentCentre, SegmentRandom
@@ -211,12 +211,12 @@ def test_a_broken_video_is_one_clear_error(broken: Split, workers: int) -> None:
 
 def test_broken_videos_are_found_up_front(broken: Split) -> None:
     with pytest.raises(VideoError, match=r"1 of the 3 videos of split val .* read:\n.*b\.mp4: .*\n.*skip_unread"):
-        readable(broken)
+        leave_out_broken(broken)
     with pytest.warns(UserWarning, match=r"b\.mp4: .*\nThey are left out"):
-        kept, left_out = readable(broken, skip=True)
+        kept, left_out = leave_out_broken(broken, skip=True)
     assert kept.paths == ("a.mp4", "c.mp4")
     assert list(left_out) == ["b.mp4"]
-    assert readable(kept) == (kept, {})
+    assert leave_out_broken(kept) == (kept, {})
 
 
 def test_the_sampler_never_touches_the_clips(split: Split) -> None:

@@ -131,7 +131,7 @@ class Extractor(LightningModule):
 
     def predict_dataloader(self) -> DataLoader[tuple[int, Tensor]]:
         """This process's chunks, decoded by the data module's number of workers."""
-        return DataLoader(Chunks(self.work), batch_size=None, num_workers=self.data.readers)
+        return DataLoader(Chunks(self.work), batch_size=None, num_workers=self.data.worker_count)
 
     def predict_step(self, batch: tuple[int, Tensor], batch_idx: int) -> int:
         """Encode and write one chunk, and say how many videos it held."""

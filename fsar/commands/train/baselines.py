@@ -103,7 +103,7 @@ def encode(data: EpisodicDataModule, encoder: FrameEncoder, name: str) -> Encode
     source: Any = data.clips(split, training, stored=data.features is not None)
     if data.features is not None:
         source = open_store(Path(data.features), source, feature_key(method))
-    loader = DataLoader(source, data.video_batch, num_workers=data.readers)
+    loader = DataLoader(source, data.video_batch, num_workers=data.worker_count)
     batches = track(loader, f"Encoding {name}", transient=True)
     return Encoded(split, torch.cat([method.frame_features(clips.to(device), 1) for _, clips in batches]))
 

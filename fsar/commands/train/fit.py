@@ -48,6 +48,7 @@ NOISE = (
     "Checkpoint directory .* exists and is not empty",  # a run that is resumed
     "The number of training batches .* is smaller than the logging interval",
     "The '.*dataloader' does not have many workers",  # the data module chooses their number
+    "Total length of `list` across ranks is zero",  # no validation classes, as we say ourselves
 )
 RUNS = "runs/%Y-%m-%d_%H-%M-%S"
 

@@ -131,8 +131,8 @@ def main(args: list[str]) -> dict[str, Any]:
     if own.epochs:
         batches = Batches(data.clips(split, training=True), train, own.batch, own.epochs, own.seed)
         trainer.fit_loop.max_epochs = 1  # all epochs are one list of batches
-        trainer.fit(Supervised(learner), DataLoader(batches, batch_size=None, num_workers=data.readers))
-    found = right(method, data.clips(split), test, trainer.strategy.root_device, data.readers)
+        trainer.fit(Supervised(learner), DataLoader(batches, batch_size=None, num_workers=data.worker_count))
+    found = right(method, data.clips(split), test, trainer.strategy.root_device, data.worker_count)
     share = Share(float(found.double().mean()), len(found))
     result = {"accuracy": share.value, "wilson_95": share.ends, "clips": len(test), "classes": len(split.class_names)}
     result |= {

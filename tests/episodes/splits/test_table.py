@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from episodes.dataset import ClipDataset, readable
+from episodes.dataset import ClipDataset, leave_out_broken
 from episodes.frames import SegmentCentre, Span
 from episodes.splits import Folder, Table
 from episodes.transforms import ClipTransform
@@ -140,10 +140,10 @@ def test_a_part_of_a_file_gives_its_frames(video: Path) -> None:
     for part, clip, expected in (("train", 0, [0, 1, 2, 3]), ("train", 1, [4, 5, 6, 6]), ("test", 0, [7, 8, 9, 9])):
         assert np.array_equal(seen(part, clip, 4), read_frames(video, expected).transpose(0, 3, 1, 2))
     assert np.array_equal(seen("train", 1, 1), read_frames(video, [5]).transpose(0, 3, 1, 2))
-    assert readable(made.train)[1] == {}
+    assert leave_out_broken(made.train)[1] == {}
     video.write_bytes(b"broken")
     with pytest.warns(UserWarning, match="1 of the 2 videos"):
-        kept, left_out = readable(made.train, skip=True)
+        kept, left_out = leave_out_broken(made.train, skip=True)
     assert (len(kept), set(left_out)) == (0, set(made.train.paths))
 
 
