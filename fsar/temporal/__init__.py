@@ -1,5 +1,7 @@
 """Modules that let the frames of one clip see each other."""
 
+from fsar.temporal.hybrid_relation import HybridRelation, ScaledPositions
+from fsar.temporal.motion import MotionBranch, MotionDecoder
 from fsar.temporal.sequence import SequenceLSTM, SequenceTransformer
 from fsar.temporal.tpcm import TPCM
 from fsar.temporal.transformer import TemporalTransformer
@@ -8,6 +10,10 @@ from fsar.temporal.video_heads import ClassTokenTransformer, ShiftConvolution
 __all__ = [
     "TPCM",
     "ClassTokenTransformer",
+    "HybridRelation",
+    "MotionBranch",
+    "MotionDecoder",
+    "ScaledPositions",
     "SequenceLSTM",
     "SequenceTransformer",
     "ShiftConvolution",

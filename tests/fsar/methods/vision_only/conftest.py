@@ -21,6 +21,14 @@ class NoEncoder(nn.Module):
     def __init__(self, channels: int, grid: tuple[int, int] = (1, 1)) -> None:
         super().__init__()
         self.channels, self.grid, self.text = channels, grid, None
+        self.widths = {"frames": channels, "patches": channels}
+
+    def check_needs(self, needs: Any, reader: str) -> None:
+        """Everything is given."""
+
+    def normalise(self, frames: Tensor) -> Tensor:
+        """Frames are stored as networks get them."""
+        return frames
 
 
 def label_episode(support_labels: Tensor, query_labels: Tensor) -> Episode:
