@@ -59,6 +59,7 @@ COMMANDS = {
     "plot-alignment": Command(LOOK, "look.plot_alignment", "draw how a metric aligns two clips"),
     "check-alignment": Command(LOOK, "look.check_alignment", "put an alignment of your own through the property tests"),
     "web": Command(SHARE, "share.web", "a page on this machine, to name clips in a browser"),
+    "convert": Command(SHARE, "share.convert", "make a run of a checkpoint as its authors saved it"),
     "publish": Command(SHARE, "share.publish", "pack a run into a folder or a Hugging Face repository"),
 }
 

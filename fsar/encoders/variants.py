@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -27,7 +27,8 @@ from torch import Tensor
 State = dict[str, Tensor]
 
 
-class Variant(NamedTuple):
+@dataclass(frozen=True)
+class Variant:
     """What a file of weights was found to be.
 
     Args:

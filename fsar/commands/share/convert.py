@@ -1,0 +1,190 @@
+"""A checkpoint as its authors saved it becomes a run that `fsar test`, `predict` and `report` read.
+
+    fsar convert FILE --method trx/ssv2_small -o runs/trx -c data/ssv2_small [options of fsar test]
+
+``--method`` names a shipped configuration, as ``-c method/NAME`` does; it must describe the network that was trained.
+Read are files that hold tensors and plain values: a state dict, or one under ``model_state``, ``model_state_dict`` or
+``state_dict`` (with ActionCLIP's ``fusion_model_state_dict`` beside it). Nothing is unpickled. Every weight must have
+its place and every place its weight; what is missing, unknown or of another shape is named. CLIP itself is not read
+from the file where it is frozen: its text tower is in none of them; ``pretrained`` in the configuration says where.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import pickle
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+import yaml
+from torch import Tensor
+
+from episodes.files import write_atomically
+from fsar.build import build_with_trainer
+from fsar.encoders.state import listed, refuse_nan
+from fsar.sharing.run import CONFIG
+from fsar.terminal.failure import Options, one_message
+from fsar.terminal.shipped import list_shipped, suggest_shipped
+from fsar.training.learner import Learner
+from fsar.training.whole import WholeCheckpoints
+
+WHERE = ("model_state", "model_state_dict", "state_dict")
+"""Keys under which released code saves weights."""
+
+SECOND = "fusion_model_state_dict"
+"""Of ActionCLIP: the video head, whose names gain ``fusion.`` here."""
+
+ENCODER = "encoder.visual."
+OWN_WEIGHTS = "--model.method.encoder.init_args.weights"
+
+
+def read_released(path: Path) -> dict[str, Tensor]:
+    """The weights of a released checkpoint, names as its authors wrote them.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a damaged file, one that holds objects, or one without weights.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist: give the checkpoint to convert.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"{path} is refused: it is damaged, or holds objects beside tensors and plain values, which could run code "
+            "when read. Save its state dict alone, with the code that made it: torch.save(model.state_dict(), FILE)."
+        ) from error
+    except (RuntimeError, EOFError, OSError) as error:
+        raise ValueError(f"{path} cannot be read as a checkpoint: {str(error).splitlines()[0]}") from error
+    found = next((content[key] for key in WHERE if isinstance(content, Mapping) and key in content), content)
+    second = content.get(SECOND, {}) if isinstance(content, Mapping) else {}
+    state = {**found, **{f"fusion.{name}": x for name, x in second.items()}} if isinstance(found, Mapping) else {}
+    state = {name: x for name, x in state.items() if isinstance(x, Tensor)}
+    if not state:
+        raise ValueError(f"{path} holds no weights: expected names with tensors, or them under {', '.join(WHERE)}.")
+    if all(name.startswith("module.") for name in state):
+        state = {name.removeprefix("module."): x for name, x in state.items()}
+    refuse_nan(state, str(path))
+    return state
+
+
+def find_converter(method: type) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
+    """The function that renames released weights of a method: ``convert_released`` of its module.
+
+    Raises:
+        ValueError: for a method whose authors' names are not known here.
+    """
+    converter = getattr(importlib.import_module(method.__module__), "convert_released", None)
+    if converter is None:
+        raise ValueError(
+            f"{method.__name__} has no released checkpoint whose names are known here: its module lacks a function "
+            "convert_released(state) that renames the authors' weights."
+        )
+    renamed: Callable[[dict[str, Tensor]], dict[str, Tensor]] = converter
+    return renamed
+
+
+def fill(learner: Learner, weights: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+    """Load renamed weights into a learner's method.
+
+    Returns:
+        Frozen weights of the encoder that the file brought, without the encoder's prefix.
+
+    Raises:
+        ValueError: names what is missing, unknown, of another shape, or not what is frozen here.
+    """
+    method = learner.method
+    own, trained = method.state_dict(), {k.removeprefix("method.") for k in learner.state_dict()}
+    problems = {
+        "missing": [k for k in own if k not in weights and not is_constant(k, trained)],
+        "unknown": [k for k in weights if k not in own],
+        "of another shape": [
+            f"{k} (file {tuple(x.shape)}, method {tuple(own[k].shape)})"
+            for k, x in weights.items()
+            if k in own and own[k].shape != x.shape
+        ],
+    }
+    if said := "; ".join(f"{len(names)} {kind}: {listed(names)}" for kind, names in problems.items() if names):
+        raise ValueError(
+            f"{source} does not fit {type(method).__name__} as configured. Weights {said}. Change the configuration to "
+            "what was trained (encoder, number of blocks, ways, frames)."
+        )
+    frozen = {k: x for k, x in weights.items() if k not in trained}
+    if method.encoder.text is not None:
+        off = [k for k, x in frozen.items() if not torch.allclose(x.float(), own[k].float(), atol=1e-3)]
+        if off:
+            raise ValueError(
+                f"{source} was trained on another frozen tower than the configuration names ({listed(off)} differ): "
+                "set --model.method.encoder.init_args.pretrained to the weights that it started from."
+            )
+        frozen = {}
+    method.load_state_dict({**own, **weights})
+    return {k.removeprefix(ENCODER): x for k, x in frozen.items() if k.startswith(ENCODER)}
+
+
+def is_constant(name: str, trained: set[str]) -> bool:
+    """Whether a released file need not hold this: frozen weights of CLIP, and counters of BatchNorm."""
+    return name not in trained or name.startswith("encoder.text.") or name.endswith("num_batches_tracked")
+
+
+def write_run(folder: Path, learner: Learner, config: dict[str, Any]) -> None:
+    """The run folder: configuration and best checkpoint, as ``fsar fit`` would leave them."""
+    version = {"pytorch-lightning_version": lightning.__version__}
+    checkpoint: dict[str, Any] = {"epoch": 0, "global_step": 0, **version, "state_dict": learner.state_dict()}
+    learner.on_save_checkpoint(checkpoint)
+    WholeCheckpoints().save_checkpoint(checkpoint, folder / "checkpoints" / "best.ckpt")
+    with write_atomically(folder / CONFIG) as part:
+        part.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+@one_message(program="fsar convert")
+def main(args: list[str]) -> None:
+    """Convert one file."""
+    parser = Options(__doc__, prog="fsar convert")
+    parser.add_argument("file", type=Path, help="the authors' checkpoint")
+    parser.add_argument("--method", required=True, help="a shipped configuration of the method, such as trx/ssv2_small")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="the run folder to write; it must be new")
+    own, rest = parser.parse_known_args(args)
+    if own.out.exists():
+        parser.error(f"{own.out} exists already: name a new folder with -o.")
+    name = own.method if own.method.endswith((".yaml", ".yml")) else f"method/{own.method.removeprefix('method/')}"
+    state = read_released(own.file)
+    learner, config = configure(name, rest, parser)
+    weights = find_converter(type(learner.method))(state)
+    encoder = fill(learner, weights, str(own.file))
+    own.out.mkdir(parents=True)
+    if encoder:
+        from safetensors.torch import save_file
+
+        target = (own.out / "encoder.safetensors").absolute()
+        save_file({key: x.contiguous() for key, x in encoder.items()}, target)
+        config["model"]["method"]["init_args"]["encoder"]["init_args"]["weights"] = str(target)
+    write_run(own.out, learner, config)
+    count = sum(x.numel() for x in weights.values())
+    print(f"{own.out}: {type(learner.method).__name__} with {count:,} weights of {own.file}")
+    print(f"next: fsar test --run {own.out}")
+
+
+def configure(name: str, rest: list[str], parser: argparse.ArgumentParser) -> tuple[Learner, dict[str, Any]]:
+    """The learner that the configuration describes, its image network with random weights, and all options as data."""
+    if name.startswith("method/") and name not in list_shipped():
+        parser.error(f"--method {name.removeprefix('method/')} is no shipped configuration{suggest_shipped(name)}")
+    words = ["-c", name, *rest]
+    built = build_with_trainer([*words, *without_weights(name, rest)])
+    return built.learner, built.config
+
+
+def without_weights(name: str, rest: list[str]) -> list[str]:
+    """The option that leaves an image network's own weights out: the file has them."""
+    file = list_shipped().get(name, Path(name))
+    try:
+        encoder = yaml.safe_load(file.read_text(encoding="utf-8"))["model"]["method"]["init_args"]["encoder"]
+        asked = "weights" in encoder["init_args"]
+    except (OSError, KeyError, TypeError, yaml.YAMLError):
+        asked = False
+    given = any(word.split("=")[0] == OWN_WEIGHTS for word in rest)
+    return [OWN_WEIGHTS, "null"] if asked and not given else []
