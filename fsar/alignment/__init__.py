@@ -17,6 +17,7 @@ from fsar.alignment.direct import (
 from fsar.alignment.dtw import DTW, SoftDTW, SoftDTWDivergence
 from fsar.alignment.otam import OTAM
 from fsar.alignment.pattern_tokens import PatternTokens
+from fsar.alignment.shots import CrossTransformer, EachShot
 from fsar.alignment.transport import OptimalTransport
 
 __all__ = [
@@ -29,6 +30,8 @@ __all__ = [
     "Chamfer",
     "CosineCost",
     "CostAlignment",
+    "CrossTransformer",
+    "EachShot",
     "FrameMean",
     "FrameToFrame",
     "Hausdorff",

@@ -158,3 +158,12 @@ def test_the_plain_file_of_the_family(method: str) -> None:
     assert files == {f"{benchmark}_{shots}shot" for benchmark in FAMILY[method] for shots in (1, 5)}
     optimizer = build(["trainer", "data/ssv2_full", f"method/{method}"]).model.configure_optimizers()
     assert {group["lr"] for group in optimizer.param_groups} == {1e-4}
+
+
+@pytest.mark.parametrize("name", ["otam", "cross_transformer"])
+def test_baselines_of_hyrsms_repository(name: str) -> None:
+    channels = {"model.method.alignment.init_args.channels": 512} if name == "cross_transformer" else {}
+    cli = build(["trainer", "data/ssv2_small", f"method/{name}"], **channels)
+    assert cli.model.method.alignment.merges_shots
+    groups = cli.model.configure_optimizers().param_groups
+    assert {(group["lr"], group["weight_decay"]) for group in groups} == {(1e-4, 1e-3), (1e-4, 0.0)}

@@ -30,6 +30,7 @@ SEES_NO_ORDER = {
     "Hausdorff",
     "transport",
     "transport, unbalanced",
+    "cross-transformer",
 }
 PROPERTIES = (
     "shapes",
