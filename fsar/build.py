@@ -167,7 +167,7 @@ def parse(parser: Parser, args: Sequence[str]) -> Namespace:
         return parser.parse_args(words)
     except ArgumentError as error:
         options = {option for action in parser._actions for option in action.option_strings}
-        raise ValueError(usage.plain(str(error), words, options)) from None
+        raise ValueError(usage.simplify(str(error), words, options)) from None
 
 
 def join(learner: Learner, data: EpisodicDataModule, trainer: Mapping[str, Any] | None = None) -> None:

@@ -41,9 +41,9 @@ def script(parsers: Mapping[str, ArgumentParser]) -> str:
     parts: Mapping[str, Any] = {"method": Method, "alignment": Alignment, "encoder": FrameEncoder}
     lines = [f'{option(name)}) words="{" ".join(names(part))}" ;;' for name, part in parts.items()]
     short = {f"--model.{name}" for part in subclasses(Method) for name in inspect.signature(part).parameters}
-    options = {name: short | listed(parser) for name, parser in parsers.items()}
+    options = {name: short | list_options(parser) for name, parser in parsers.items()}
     handed_on = {option for option in options["test"] if option.startswith(("--model.", "--data."))}
-    options["predict"] = handed_on | listed(predict.options())
+    options["predict"] = handed_on | list_options(predict.options())
     return SCRIPT.format(
         subcommands=" ".join(options),
         values="\n".join(f"        {line}" for line in lines),
@@ -53,7 +53,7 @@ def script(parsers: Mapping[str, ArgumentParser]) -> str:
     )
 
 
-def listed(parser: ArgumentParser) -> set[str]:
+def list_options(parser: ArgumentParser) -> set[str]:
     """All options of a parser."""
     return {option for action in parser._actions for option in action.option_strings}
 

@@ -76,7 +76,7 @@ def refuse_nan(state: Mapping[str, Tensor], source: str) -> None:
                 bad.append(name)
     if bad:
         raise ValueError(
-            f"{source} holds NaN or infinity in {len(bad)} tensors: {listed(bad)}. A training that diverged leaves "
+            f"{source} holds NaN or infinity in {len(bad)} tensors: {list_names(bad)}. A training that diverged leaves "
             "such weights, and so does a file that was damaged or cast to too narrow a type: take another one."
         )
 
@@ -102,13 +102,13 @@ def strict_load(
         if key in state and state[key].shape != wanted[key].shape
     ]
     groups = (("missing", missing), ("unexpected", unexpected), ("of another shape", reshaped))
-    found = "; ".join(f"{len(names)} {kind}: {listed(names)}" for kind, names in groups if names)
+    found = "; ".join(f"{len(names)} {kind}: {list_names(names)}" for kind, names in groups if names)
     if found:
         raise ValueError(f"{source} does not fit {target}. Tensors {found}.\n{suggest(state)}".rstrip())
     network.load_state_dict(state)
 
 
-def listed(names: list[str], most: int = 2) -> str:
+def list_names(names: list[str], most: int = 2) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 

@@ -1,7 +1,7 @@
 """A method asked about clips: the predictor, its answers, and the bound below which a clip is none of the classes."""
 
 from fsar.alignment.maps import AlignmentMap, alignment_maps
-from fsar.inference.answer import Answer, Answers, ranked
+from fsar.inference.answer import Answer, Answers, rank_classes
 from fsar.inference.predictor import Predictor, bare, load
 from fsar.inference.threshold import Threshold, bound
 
@@ -15,5 +15,5 @@ __all__ = [
     "bare",
     "bound",
     "load",
-    "ranked",
+    "rank_classes",
 ]

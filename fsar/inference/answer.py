@@ -117,6 +117,6 @@ def as_cell(text: str) -> str:
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
-def ranked(names: Sequence[str], probabilities: Tensor) -> tuple[tuple[str, float], ...]:
+def rank_classes(names: Sequence[str], probabilities: Tensor) -> tuple[tuple[str, float], ...]:
     """Names with their ``probabilities (n)``, the likeliest first."""
     return tuple(sorted(zip(names, probabilities.tolist(), strict=True), key=lambda pair: -pair[1]))

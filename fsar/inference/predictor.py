@@ -26,7 +26,7 @@ from fsar.alignment.maps import AlignmentMap, alignment_maps
 from fsar.build import build, device_of, load_weights
 from fsar.encoders.by_name import USUAL, encoder_by_name, split_name
 from fsar.evaluation.bank import VideoBank, score_episodes
-from fsar.inference.answer import Answer, Answers, ranked
+from fsar.inference.answer import Answer, Answers, rank_classes
 from fsar.inference.threshold import KEEP, Threshold, bound, leave_out
 from fsar.methods import Prototype
 from fsar.sharing.run import open_run
@@ -73,7 +73,7 @@ class Predictor:
             ValueError: for fewer than two classes, a class without clips, a clip in two classes, or no query.
             VideoError: for a clip that cannot be read; a support clip always, a query unless it is skipped.
         """
-        names, labels, queries = tuple(support), labelled(support), as_list(queries)
+        names, labels, queries = tuple(support), label_clips(support), as_list(queries)
         if not len(queries):
             raise ValueError("there is no clip to name: give one query or more.")
         files = list(dict.fromkeys([*labels, *map(os.path.abspath, queries)]))  # support first, each file once
@@ -93,7 +93,7 @@ class Predictor:
         scores, threshold = score_episodes(bank, episode), self._threshold(bank, clips, names)
         alike = [dict(zip(names, row, strict=True)) for row in scores.few_shot[0].tolist()]
         found = zip(asked, scores.probabilities[0], alike, self._maps(bank, episode), strict=True)
-        answers = [Answer(os.fspath(q), ranked(names, p), s, threshold, maps) for q, p, s, maps in found]
+        answers = [Answer(os.fspath(q), rank_classes(names, p), s, threshold, maps) for q, p, s, maps in found]
         return Answers(answers, unreadable)
 
     def frames(self, clip: PathLike) -> np.ndarray:
@@ -169,7 +169,7 @@ def as_list(clips: PathLike | Sequence[PathLike]) -> list[PathLike]:
     return [clips] if isinstance(clips, str | os.PathLike) else list(clips)
 
 
-def labelled(support: Mapping[str, PathLike | Sequence[PathLike]]) -> dict[str, int]:
+def label_clips(support: Mapping[str, PathLike | Sequence[PathLike]]) -> dict[str, int]:
     """``{absolute path: label}`` of the support clips.
 
     Raises:
@@ -235,7 +235,7 @@ def bare(model: str = "ViT-B-16", pretrained: str | None = USUAL, device: str = 
     return Predictor(learner.to(device_of(device)), EpisodicDataModule())
 
 
-def named(
+def load_named(
     run: str | None,
     config: Sequence[str],
     encoder: str | None,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fsar.evaluation.apart import tell_apart
 from fsar.evaluation.comparison import Result, differences, paired_difference
 from fsar.reporting.classes import Share, by_class
-from fsar.reporting.runs import Run, setting
+from fsar.reporting.runs import ReportedRun, setting
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Line:
     """
 
     number: int
-    run: Run
+    run: ReportedRun
     result: Result
     difference: tuple[float, float] | None
     differs: str
@@ -61,7 +61,7 @@ class Block:
         return (difference - low) / (high - low)
 
 
-def compare(runs: Sequence[Run]) -> tuple[list[Block], list[str]]:
+def compare(runs: Sequence[ReportedRun]) -> tuple[list[Block], list[str]]:
     """A block for every list of episodes that two runs or more were tested on; when there is none, sentences why."""
     found: dict[tuple[str, str], list[tuple[int, Result]]] = {}
     for number, run in enumerate(runs):
@@ -78,7 +78,7 @@ def compare(runs: Sequence[Run]) -> tuple[list[Block], list[str]]:
     return [block(runs, some) for some in shared], []
 
 
-def block(runs: Sequence[Run], some: Sequence[tuple[int, Result]]) -> Block:
+def block(runs: Sequence[ReportedRun], some: Sequence[tuple[int, Result]]) -> Block:
     """The results with their paired differences from the first."""
     base = some[0][1]
     lines = []

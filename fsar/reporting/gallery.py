@@ -14,14 +14,14 @@ from PIL import Image
 
 from episodes.datamodule import EpisodicDataModule
 from episodes.sampler import EpisodeSampler
+from fsar.build import load_weights
 from fsar.encoders.state import hash_tensors
 from fsar.evaluation.comparison import Result
 from fsar.inference.predictor import Predictor, configure
 from fsar.reporting.cards import Card, Chosen, Match, choose
 from fsar.reporting.classes import Rows
-from fsar.reporting.runs import Run
+from fsar.reporting.runs import ReportedRun
 from fsar.sharing.run import read_checkpoint
-from fsar.training.learner import check_checkpoint
 
 SECTIONS = ("seed_everything", "model", "data")
 THUMBNAIL = 96  # pixels
@@ -32,7 +32,7 @@ class Unavailable(Exception):
     """The gallery cannot be made; the message says why, and how to get it."""
 
 
-def open_result(run: Run, result: Result, options: Sequence[str]) -> Predictor:
+def open_result(run: ReportedRun, result: Result, options: Sequence[str]) -> Predictor:
     """The method exactly as it was tested.
 
     Args:
@@ -51,23 +51,21 @@ def open_result(run: Run, result: Result, options: Sequence[str]) -> Predictor:
         again = f"If this version of fsar reads other options, test again: `fsar test --run {run.name}`."
         raise Unavailable(f"The method cannot be built again: {error} {again}") from error
     if record.get("checkpoint"):
-        load_weights(predictor, run, Path(record["checkpoint"]))
+        load_checkpoint(predictor, run, Path(record["checkpoint"]))
     if record.get("inference"):
         predictor.learner.method.inference = record["inference"]
     return predictor
 
 
-def load_weights(predictor: Predictor, run: Run, named: Path) -> None:
+def load_checkpoint(predictor: Predictor, run: ReportedRun, named: Path) -> None:
     """Load the checkpoint that a result names, from where it was or from the run's folder."""
     file = next((path for path in (named, run.folder / "checkpoints" / named.name) if path.is_file()), None)
     if file is None:
         raise Unavailable(f"The checkpoint {named} is not there any more. Put it back, or test again.")
     try:
-        checkpoint = read_checkpoint(file)
-        check_checkpoint(predictor.learner, checkpoint)
+        load_weights(predictor.learner, predictor.data, read_checkpoint(file))
     except ValueError as error:
         raise Unavailable(f"The checkpoint {file} does not serve: {error}") from error
-    predictor.learner.load_state_dict(checkpoint["state_dict"], strict=False)
 
 
 def draw_again(data: EpisodicDataModule, record: dict[str, Any], moved: str) -> EpisodeSampler:
@@ -144,7 +142,9 @@ def make_card(predictor: Predictor, sampler: EpisodeSampler, rows: Rows, chosen:
     return Card(chosen.kind, number, truth, rows.video[chosen.row], answer.ranking, frames, matches, metric)
 
 
-def make_gallery(run: Run, result: Result, rows: Rows, count: int, options: Sequence[str]) -> tuple[list[Card], str]:
+def make_gallery(
+    run: ReportedRun, result: Result, rows: Rows, count: int, options: Sequence[str]
+) -> tuple[list[Card], str]:
     """The cards, and a remark ("" when there is nothing to say).
 
     Raises:

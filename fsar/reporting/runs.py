@@ -24,7 +24,7 @@ INCIDENTAL = ("run", "ckpt_path", "verbose", "weights_only", "config")
 
 
 @dataclass(frozen=True)
-class Run:
+class ReportedRun:
     """A folder that ``fsar fit --run`` or ``fsar test --run`` wrote.
 
     Args:
@@ -56,7 +56,7 @@ class Run:
         return (str(method).rsplit(".", 1)[-1] or self.folder.name) + (f" with {metric}" if metric else "")
 
 
-def open_run(path: Path) -> Run:
+def read_run(path: Path) -> ReportedRun:
     """Read a run folder.
 
     Raises:
@@ -81,7 +81,7 @@ def open_run(path: Path) -> Run:
         raise ValueError(f"{file} is no YAML: {' '.join(str(error).split())}.") from None
     results = [read_result(file) for file in sorted(path.glob("results/*/results.json"))]
     newest = sorted(results, key=lambda result: str(result.record.get("date")), reverse=True)
-    return Run(path, config, tuple(sorted(newest, key=lambda result: prominence(result.record, config))))
+    return ReportedRun(path, config, tuple(sorted(newest, key=lambda result: prominence(result.record, config))))
 
 
 def read_result(file: Path) -> Result:

@@ -16,7 +16,7 @@ from fsar.reporting.classes import Rows, Share, by_class, confused, confusion_sh
 from fsar.reporting.curves import Curves, read_curves
 from fsar.reporting.figures import sweep_curves, training_accuracy, training_loss
 from fsar.reporting.gallery import Unavailable, make_gallery
-from fsar.reporting.runs import Run, as_configured, changes, metric_name, overrides, setting, size, sweeps
+from fsar.reporting.runs import ReportedRun, as_configured, changes, metric_name, overrides, setting, size, sweeps
 
 HASHES = ("weights_sha256", "encoder_sha256", "config_sha256")
 DATA_HASHES = ("benchmark_sha256", "split_sha256", "episodes_sha256")
@@ -85,7 +85,7 @@ class View:
 
     id: str
     short: str
-    run: Run
+    run: ReportedRun
     curves: Curves | None
     plots: list[str]
     sweeps: list[Sweep]
@@ -164,7 +164,7 @@ class View:
         return ", ".join(f"{mb:,} MB of {place} memory" for place, mb in peaks.items())
 
 
-def look(run: Run, id: str, short: str, gallery: int, options: Sequence[str]) -> View:
+def look(run: ReportedRun, id: str, short: str, gallery: int, options: Sequence[str]) -> View:
     """Read, draw and ask again whatever there is of a run."""
     curves = read_curves(run.folder)
     plots = []
@@ -201,7 +201,7 @@ def called(result: Result, config: Mapping[str, Any] | None) -> tuple[str, ...]:
     return record["method"], record["data"]["benchmark"], setting(record), changes(config, record)
 
 
-def sweep_command(run: Run, rows: Rows | None) -> str:
+def sweep_command(run: ReportedRun, rows: Rows | None) -> str:
     """A sweep that this run's data has clips and classes for, "" when it would show nothing."""
     if not run.results:
         return ""
@@ -222,7 +222,7 @@ def sweep_command(run: Run, rows: Rows | None) -> str:
     return shlex.join(words)
 
 
-def ask_again(run: Run, rows: Rows | None, count: int, options: Sequence[str]) -> tuple[list[Card], str]:
+def ask_again(run: ReportedRun, rows: Rows | None, count: int, options: Sequence[str]) -> tuple[list[Card], str]:
     """The gallery of the first result, or a sentence why there is none."""
     if not run.results:
         return [], f"Episodes are chosen from a test: `fsar test --run {run.name}` makes one."

@@ -102,12 +102,12 @@ def read_yaml(path: Path, texts: bool = False) -> Any:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
         raise ValueError(f"{path}: not YAML, line {line}: {error.problem}.") from None
-    for key, line in twice(node):
+    for key, line in find_repeats(node):
         raise ValueError(f"{path}: {key} stands there twice, again in line {line}: keep one of them.")
     return yaml.load(text, yaml.BaseLoader if texts else yaml.SafeLoader)
 
 
-def twice(node: yaml.Node | None, prefix: str = "") -> Iterator[tuple[str, int]]:
+def find_repeats(node: yaml.Node | None, prefix: str = "") -> Iterator[tuple[str, int]]:
     """Keys that a mapping holds twice, at any depth, and the line of the second."""
     if isinstance(node, yaml.MappingNode):
         seen = set()
@@ -116,10 +116,10 @@ def twice(node: yaml.Node | None, prefix: str = "") -> Iterator[tuple[str, int]]
             if name in seen:
                 yield name, key.start_mark.line + 1
             seen.add(name)
-            yield from twice(value, f"{name}.")
+            yield from find_repeats(value, f"{name}.")
 
 
-def origin(key: str, args: Sequence[str]) -> str:
+def find_origin(key: str, args: Sequence[str]) -> str:
     """``FILE: `` when a key was set by a configuration file of the command line and by no option after it."""
     plain_key = key.replace("init_args.", "")
     last = plain_key.rpartition(".")[2]

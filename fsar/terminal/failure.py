@@ -50,7 +50,7 @@ def one_message(debug: bool | None = None, program: str = "fsar") -> Iterator[No
             raise
         if "--debug" in sys.argv if debug is None else debug:
             raise
-        lines = f"{program}: {shown(said(error))}".splitlines()
+        lines = f"{program}: {shown(phrase_error(error))}".splitlines()
         first = lines if len(lines) <= LINES else [*lines[: LINES - 1], "..."]
         sys.exit("\n".join([*first, f"({users_own(error)}--debug shows where)"]))
 
@@ -83,7 +83,7 @@ def tell_interrupted(program: str) -> None:
         print(f"{program}: interrupted.", file=sys.stderr, flush=True)
 
 
-def said(error: Exception) -> str:
+def phrase_error(error: Exception) -> str:
     """What an exception says; its type stands before it unless its text is meant to be read alone."""
     if isinstance(error, OSError) and error.errno and error.filename:
         folder = Path(error.filename).parent

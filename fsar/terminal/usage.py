@@ -20,7 +20,7 @@ import jsonargparse
 import yaml
 
 from fsar.terminal.aliases import rename_classes
-from fsar.terminal.config_files import origin
+from fsar.terminal.config_files import find_origin
 
 WORDS = {
     **{"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "NoneType": "null"},
@@ -68,13 +68,13 @@ class Parser(jsonargparse.ArgumentParser):
         program = [word for word in parser.prog.split() if not word.startswith("[")]
         options = {option for action in parser._actions for option in action.option_strings}
         sys.stderr.write(
-            f"{program[0]}: {plain(str(message), sys.argv[1:], options)}\n"
+            f"{program[0]}: {simplify(str(message), sys.argv[1:], options)}\n"
             f"(`{' '.join(program)} --help` lists every option)\n"
         )
         sys.exit(2)
 
 
-def plain(message: str, args: Sequence[str] = (), options: Collection[str] = ()) -> str:
+def simplify(message: str, args: Sequence[str] = (), options: Collection[str] = ()) -> str:
     """A message of jsonargparse in a line or two.
 
     Args:
@@ -86,7 +86,7 @@ def plain(message: str, args: Sequence[str] = (), options: Collection[str] = ())
     if unknown := re.search(r"unrecognized arguments: (\S+)", text):
         return f"there is no option {unknown[1].split('=')[0]}{near_option(unknown[1], options)}"
     if unknown := re.match(r"(?:Subcommand|Group) '\S+' does not accept option '(\S+)'", text):
-        return f"{origin(unknown[1], args)}there is no option {unknown[1]}{near_option(unknown[1], options)}"
+        return f"{find_origin(unknown[1], args)}there is no option {unknown[1]}{near_option(unknown[1], options)}"
     keys, owner, rest = unnest(re.sub(PARSED, "", text))
     owner = owner or next(iter(re.findall(PARSED, text)), "")
     if unknown := re.match(r"Option '(\S+)' is not accepted", rest):
@@ -94,8 +94,8 @@ def plain(message: str, args: Sequence[str] = (), options: Collection[str] = ())
     key = re.sub(SUBCOMMAND, "", ".".join(keys))
     for pattern, say in LEAVES:
         if found := re.search(pattern, level(rest), re.DOTALL | re.MULTILINE):
-            return ("" if say is missing else origin(key, args)) + say(key, owner, found)
-    return f"{origin(key, args)}{key}: {' '.join(rest.split())}" if key else " ".join(rest.split())
+            return ("" if say is missing else find_origin(key, args)) + say(key, owner, found)
+    return f"{find_origin(key, args)}{key}: {' '.join(rest.split())}" if key else " ".join(rest.split())
 
 
 def unnest(text: str) -> tuple[list[str], str, str]:

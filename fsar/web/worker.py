@@ -170,9 +170,9 @@ def without_folders(text: str) -> str:
 
 def make_predictor(run: str | None, checkpoint: str, encoder: str | None, overrides: Sequence[str], device: str) -> Any:
     """The predictor of a run, or of a frozen CLIP ``model[:pretrained]``."""
-    from fsar.inference.predictor import named
+    from fsar.inference.predictor import load_named
 
-    predictor = named(run, (), encoder, checkpoint, overrides, device)
+    predictor = load_named(run, (), encoder, checkpoint, overrides, device)
     if predictor.learner.device.type == "cpu":
         limit_memory(MEMORY)
     return predictor

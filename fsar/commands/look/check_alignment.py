@@ -19,7 +19,7 @@ from jsonargparse import ArgumentError
 from fsar.alignment import Alignment
 from fsar.alignment.properties import PROPERTIES, Subject, check
 from fsar.terminal.failure import Options, one_message
-from fsar.terminal.usage import Parser, near_class, plain
+from fsar.terminal.usage import Parser, near_class, simplify
 from fsar.terminal.user_code import find_user_code
 
 
@@ -45,7 +45,7 @@ def build(path: str, arguments: dict[str, object]) -> Alignment:
         parsed = parser.parse_object({"metric": {"class_path": path, "init_args": arguments}})
         metric: Alignment = parser.instantiate(parsed).metric
     except (ArgumentError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} cannot be built from {arguments}: {plain(str(error))}") from error
+        raise ValueError(f"{path} cannot be built from {arguments}: {simplify(str(error))}") from error
     return metric
 
 

@@ -15,7 +15,7 @@ from episodes.splits import query_split, support_split
 from episodes.video import limits
 from fsar.inference.answer import Answer, Answers, write_csv
 from fsar.inference.known import draw_known
-from fsar.inference.predictor import named
+from fsar.inference.predictor import load_named
 from fsar.inference.threshold import KEEP
 from fsar.reporting.classes import Share
 from fsar.terminal.config_files import read_yaml
@@ -57,7 +57,9 @@ def main(args: list[str]) -> None:
         notes += repeated(support, clips)
         for note in notes:
             print(shown(note), file=sys.stderr)
-        predictor = named(own.run, own.config, own.encoder, own.checkpoint, overrides, own.device, own.trust_classes)
+        predictor = load_named(
+            own.run, own.config, own.encoder, own.checkpoint, overrides, own.device, own.trust_classes
+        )
         predictor.seconds, predictor.keep = own.seconds, own.keep
         answers = predictor.predict(support, clips, skip_unreadable=True, progress=not own.json)
         known = None if truth is None else {str(clip): name for clip, name in truth.items()}

@@ -23,7 +23,7 @@ from episodes.files import write_atomically
 from fsar import reporting
 from fsar.evaluation.provenance import versions
 from fsar.reporting.comparison import compare
-from fsar.reporting.runs import Run, metric_name, names_alone, open_run, plus_minus, setting, template
+from fsar.reporting.runs import ReportedRun, metric_name, names_alone, plus_minus, read_run, setting, template
 from fsar.reporting.view import View, look
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.user_code import find_user_code
@@ -31,7 +31,7 @@ from fsar.terminal.user_code import find_user_code
 TEMPLATES = Path(reporting.__file__).parent / "templates"
 
 
-def short_names(runs: Sequence[Run]) -> list[str]:
+def short_names(runs: Sequence[ReportedRun]) -> list[str]:
     """The last part of each folder, and as many parts before it as tell the runs apart."""
     parts = [run.folder.absolute().parts for run in runs]
     for count in range(1, max(map(len, parts)) + 1):
@@ -102,7 +102,7 @@ def main(args: list[str]) -> None:
     if len({path.resolve() for path in own.runs}) < len(own.runs):
         parser.error("a run is named twice.")
     find_user_code()
-    runs = [open_run(path) for path in own.runs]
+    runs = [read_run(path) for path in own.runs]
     named = enumerate(zip(runs, short_names(runs), strict=True), start=1)
     views = [look(run, f"r{i}", name, own.gallery, options) for i, (run, name) in named]
     page = render(views, shlex.join(["fsar", "report", *map(str, own.runs), *options]))

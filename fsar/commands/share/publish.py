@@ -48,7 +48,7 @@ FOLDERS = re.compile(
 
 
 @dataclass(frozen=True)
-class Options:
+class PublishOptions:
     """What the card says beside what the run says.
 
     Args:
@@ -64,7 +64,7 @@ class Options:
     episodes: bool = False
 
 
-def pack(run: Path, folder: Path, options: Options) -> list[str]:
+def pack(run: Path, folder: Path, options: PublishOptions) -> list[str]:
     """Write what is published of a run.
 
     Args:
@@ -243,7 +243,7 @@ def main(args: list[str]) -> None:
     address = own.to if remote else Path(own.to).resolve().name
     with tempfile.TemporaryDirectory() as scratch:
         packed = Path(scratch, "packed")
-        left_out = pack(own.run, packed, Options(address, own.license, own.code, own.episodes))
+        left_out = pack(own.run, packed, PublishOptions(address, own.license, own.code, own.episodes))
         if token:
             where = upload(packed, own.to, token, own.private)
         else:

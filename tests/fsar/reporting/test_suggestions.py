@@ -12,7 +12,7 @@ import pytest
 from fsar.commands.train import sweep
 from fsar.evaluation.comparison import Result
 from fsar.reporting.classes import Rows
-from fsar.reporting.runs import Run
+from fsar.reporting.runs import ReportedRun
 from fsar.reporting.view import feature, sweep_command
 
 
@@ -44,20 +44,22 @@ def rows(clips: int) -> Rows:
     ],
 )
 def test_a_sweep_is_suggested_that_the_data_has_clips_for(changed: dict[str, Any], clips: int, expected: str) -> None:
-    run = Run(Path("runs/a"), {}, (result(**changed),))
+    run = ReportedRun(Path("runs/a"), {}, (result(**changed),))
     found = sweep_command(run, rows(clips))
     assert found == (f"fsar sweep --run runs/a {expected}" if expected else "")
 
 
 def test_a_run_without_a_configuration_is_given_a_file_and_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = sweep_command(Run(Path("runs/a"), None, (result(),)), rows(6))
+    found = sweep_command(ReportedRun(Path("runs/a"), None, (result(),)), rows(6))
     assert found == "fsar sweep -c test.yaml --out runs/a --ways 2 --shots 1 2 5"
     asked: list[Any] = []
-    monkeypatch.setattr(sweep, "configured", lambda rest: asked.append(rest) or (_ for _ in ()).throw(ValueError("x")))
+    monkeypatch.setattr(
+        sweep, "build_with_trainer", lambda rest, program: asked.append(rest) or (_ for _ in ()).throw(ValueError("x"))
+    )
     with pytest.raises(SystemExit):
         sweep.main(shlex.split(found)[2:])
     assert asked == [["-c", "test.yaml"]]  # the rest was understood
-    assert sweep_command(Run(Path("runs/a"), None, ()), None) == ""
+    assert sweep_command(ReportedRun(Path("runs/a"), None, ()), None) == ""
 
 
 def test_of_repeated_tests_the_first_stands_for_all() -> None:

@@ -15,7 +15,7 @@ from fsar.build import build_data
 from fsar.encoders import Adapted, ClipEncoder
 from fsar.inference.predictor import configure
 from fsar.methods import ClipFSAR
-from fsar.reporting.runs import open_run
+from fsar.reporting.runs import read_run
 from fsar.sharing.published import is_trusted
 from fsar.sharing.run import read_config
 from fsar.terminal.aliases import ALIASES, rename_classes, rename_words
@@ -55,7 +55,7 @@ def test_the_trainer_of_before_the_move_is_parsed(capsys: pytest.CaptureFixture[
 
 def test_runs_and_published_configurations_are_read_so(tmp_path: Path) -> None:
     shutil.copy(OLD, tmp_path / "config.yaml")
-    for config in (read_config(tmp_path / "config.yaml"), open_run(tmp_path).config):
+    for config in (read_config(tmp_path / "config.yaml"), read_run(tmp_path).config):
         assert config is not None
         encoder = config["model"]["method"]["init_args"]["encoder"]["class_path"]
         assert encoder == "fsar.encoders.ClipEncoder"
