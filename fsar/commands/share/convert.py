@@ -25,7 +25,7 @@ from torch import Tensor
 
 from episodes.files import write_atomically
 from fsar.build import build_with_trainer
-from fsar.encoders.state import listed, refuse_nan
+from fsar.encoders.state import list_names, refuse_nan
 from fsar.sharing.run import CONFIG
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.shipped import list_shipped, suggest_shipped
@@ -108,7 +108,7 @@ def fill(learner: Learner, weights: Mapping[str, Tensor], source: str) -> dict[s
             if k in own and own[k].shape != x.shape
         ],
     }
-    if said := "; ".join(f"{len(names)} {kind}: {listed(names)}" for kind, names in problems.items() if names):
+    if said := "; ".join(f"{len(names)} {kind}: {list_names(names)}" for kind, names in problems.items() if names):
         raise ValueError(
             f"{source} does not fit {type(method).__name__} as configured. Weights {said}. Change the configuration to "
             "what was trained (encoder, number of blocks, ways, frames)."
@@ -118,8 +118,8 @@ def fill(learner: Learner, weights: Mapping[str, Tensor], source: str) -> dict[s
         off = [k for k, x in frozen.items() if not torch.allclose(x.float(), own[k].float(), atol=1e-3)]
         if off:
             raise ValueError(
-                f"{source} was trained on another frozen tower than the configuration names ({listed(off)} differ): "
-                "set --model.method.encoder.init_args.pretrained to the weights that it started from."
+                f"{source} was trained on another frozen tower than the configuration names ({list_names(off)} "
+                "differ): set --model.method.encoder.init_args.pretrained to the weights that it started from."
             )
         frozen = {}
     method.load_state_dict({**own, **weights})
