@@ -19,8 +19,9 @@ from typing import Any
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.user_code import find_user_code
 from fsar.web.hosts import is_loopback
+from fsar.web.questions import ClipQuestions, make_predictor
 from fsar.web.uploads import Held, Limits
-from fsar.web.worker import Reader, Worker, make_predictor
+from fsar.web.worker import Worker
 
 DESCRIPTION = """A page on this machine: name classes, drop one to five clips of each and one more clip, and see which
 class it is taken for, how sure the method is, and which frames were matched. The classes need not have been trained on.
@@ -79,7 +80,7 @@ def serve(own: argparse.Namespace, overrides: list[str]) -> None:
         make = partial(make_predictor, own.run, own.checkpoint, own.encoder, overrides, own.device)
         worker = Worker(make, Path(name), own.debug)
         try:
-            app = start(own, Reader(worker, limits), Held(Path(name)))
+            app = start(own, ClipQuestions(worker, limits), Held(Path(name)))
             try:
                 worker.ready()
             except RuntimeError as error:
@@ -90,7 +91,7 @@ def serve(own: argparse.Namespace, overrides: list[str]) -> None:
             worker.close()
 
 
-def start(own: argparse.Namespace, reader: Reader, held: Held) -> Any:
+def start(own: argparse.Namespace, questions: ClipQuestions, held: Held) -> Any:
     """The page, being served: no link to share, no telemetry, nothing that it does not need."""
     from starlette.middleware import Middleware
 
@@ -104,8 +105,8 @@ def start(own: argparse.Namespace, reader: Reader, held: Held) -> Any:
             "files. There is no password.",
             file=sys.stderr,
         )
-    guard = Middleware(Guard, held=held, limits=reader.limits, only_local=here)
-    page = build(reader, held, describe(own), CLEAN_SECONDS)
+    guard = Middleware(Guard, held=held, limits=questions.limits, only_local=here)
+    page = build(questions, held, describe(own), CLEAN_SECONDS)
     port_is_free(own.host, own.port)
     page.launch(
         server_name=own.host,
@@ -119,7 +120,7 @@ def start(own: argparse.Namespace, reader: Reader, held: Held) -> Any:
         ssr_mode=False,
         run_history=False,
         footer_links=[],
-        max_file_size=int(reader.limits.megabytes * 2**20),
+        max_file_size=int(questions.limits.megabytes * 2**20),
         state_session_capacity=50,
         app_kwargs={"middleware": [guard]},
         theme=theme(),

@@ -12,8 +12,8 @@ import gradio as gr
 from PIL import Image
 
 from episodes.listing import VIDEO_SUFFIXES
+from fsar.web.questions import ClipQuestions, ShownAnswer
 from fsar.web.uploads import Held, Refused, check_file, collect
-from fsar.web.worker import Found, Reader
 
 ROWS = 3  # classes that are shown at first
 CSS = """
@@ -59,17 +59,17 @@ def theme() -> Any:
     return gr.themes.Default(primary_hue="blue", neutral_hue="slate", font=fonts, font_mono=("monospace",))
 
 
-def build(reader: Reader, held: Held, method: str, clean: tuple[int, int]) -> gr.Blocks:
+def build(questions: ClipQuestions, held: Held, method: str, clean: tuple[int, int]) -> gr.Blocks:
     """The page.
 
     Args:
-        reader: answers.
+        questions: answers them.
         held: is told which uploads stand in which box.
         method: its name, as it is shown.
         clean: every how many seconds uploads are looked through, and the age in seconds at which they are deleted.
     """
-    limits, kinds = reader.limits, sorted(VIDEO_SUFFIXES)
-    desk = Desk(reader, held)
+    limits, kinds = questions.limits, sorted(VIDEO_SUFFIXES)
+    desk = Desk(questions, held)
     names, clips, rows = [], [], []
     with gr.Blocks(title="fsar: name a clip by a few others", analytics_enabled=False, delete_cache=clean) as page:
         gr.Markdown(
@@ -120,12 +120,12 @@ class Desk:
     """What happens when something on the page is used.
 
     Args:
-        reader: answers.
+        questions: answers them.
         held: the uploads.
     """
 
-    def __init__(self, reader: Reader, held: Held) -> None:
-        self.reader, self.held = reader, held
+    def __init__(self, questions: ClipQuestions, held: Held) -> None:
+        self.questions, self.held = questions, held
 
     def keeper(self, box: str) -> Any:
         """The listener that is told what stands in a box now, and says at once of a file that it is no video."""
@@ -135,7 +135,7 @@ class Desk:
             self.held.put(str(request.session_hash), box, listed)
             for file in listed:
                 try:
-                    check_file(file, self.reader.limits)
+                    check_file(file, self.questions.limits)
                 except Refused as error:
                     gr.Warning(str(error))
 
@@ -143,7 +143,7 @@ class Desk:
 
     def one_more(self, shown: int) -> list[Any]:
         """One class more than the ``shown`` ones, while there are any."""
-        most = self.reader.limits.classes
+        most = self.questions.limits.classes
         return [shown + 1, *(gr.update(visible=i <= shown) for i in range(most)), gr.update(visible=shown + 1 < most)]
 
     def close(self, request: gr.Request) -> None:
@@ -152,12 +152,12 @@ class Desk:
 
     def answer(self, *values: Any) -> tuple[Any, ...]:
         """From the names, the clips of every class and the query: the answer with the map of its first class."""
-        rows = self.reader.limits.classes
+        rows = self.questions.limits.classes
         try:
             clips = [self.held.paths(files) for files in values[rows:]]
             query = next(iter(clips.pop()), None)
-            support = collect(values[:rows], clips, query, self.reader.limits)
-            found = self.reader.answer(support, str(query))
+            support = collect(values[:rows], clips, query, self.questions.limits)
+            found = self.questions.answer(support, str(query))
         except Refused as error:
             return None, error_html(str(error)), gr.update(visible=False), ""
         if not found["maps"]:
@@ -166,12 +166,12 @@ class Desk:
         choice = gr.update(choices=names, value=names[0], visible=True)
         return found, verdict_html(found, str(query)), choice, self.pictures(found, names[0])
 
-    def pictures(self, found: Found | None, name: str) -> str:
+    def pictures(self, found: ShownAnswer | None, name: str) -> str:
         """How the query was matched with a class."""
         if found is None or name not in found["maps"]:
             return no_map_html()
         try:
-            return maps_html(self.reader.pictures(found, name), found["matched"][name], name)
+            return maps_html(self.questions.pictures(found, name), found["matched"][name], name)
         except Refused as error:
             return error_html(str(error))
 
@@ -187,7 +187,7 @@ def asked_html(frame: Any, query: str) -> str:
     )
 
 
-def verdict_html(found: Found, query: str) -> str:
+def verdict_html(found: ShownAnswer, query: str) -> str:
     """Of which clip, who won, how sure, and whether it is like any of them."""
     asked = asked_html(found["query"][len(found["query"]) // 2], query)
     best, probability = found["ranking"][0]

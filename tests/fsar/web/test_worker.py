@@ -6,6 +6,7 @@ import importlib
 import struct
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,15 +17,16 @@ import pytest
 from episodes.shapes.source import write_video
 from episodes.video import VideoError
 from fsar.inference import predictor
-from fsar.web import worker as worker_module
+from fsar.web import questions
+from fsar.web.questions import ClipQuestions, check_header, read_clip
 from fsar.web.uploads import Limits, Refused
-from fsar.web.worker import Reader, Worker, check_header, read
+from fsar.web.worker import Worker
 
 FAKE = """
 import os, time
 from pathlib import Path
 from episodes.video import VideoError
-from fsar.web.worker import limit_memory
+from fsar.web.questions import limit_memory
 
 class Fake:
     def frames(self, path):
@@ -78,7 +80,9 @@ def test_a_slow_clip_is_given_up_and_the_next_question_is_answered(worker: Worke
     worker.ready()
     before = worker._process
     with pytest.raises(Refused, match=r"Reading slow.mp4 was given up after 0\.3 seconds: give a shorter clip"):
-        Reader(worker, Limits(seconds=0.3)).answer({"a": ["/up/fine.mp4"], "b": ["/up/slow.mp4"]}, "/up/fine.mp4")
+        ClipQuestions(worker, Limits(seconds=0.3)).answer(
+            {"a": ["/up/fine.mp4"], "b": ["/up/slow.mp4"]}, "/up/fine.mp4"
+        )
     assert worker.ask(fake.echo, "hello", seconds=20) == "Fake says hello"
     assert worker._process.pid != before.pid
     assert not before.is_alive()  # the one that hung is gone
@@ -100,7 +104,7 @@ def test_a_slow_clip_is_given_up_and_the_next_question_is_answered(worker: Worke
 def test_whatever_goes_wrong_is_one_message(worker: Worker, fake: Any, clip: str, message: str) -> None:
     for shown, asked in ((clip, "fine"), ("fine", clip)):
         with pytest.raises(Refused, match=message):
-            Reader(worker, Limits()).answer({"a": [f"/up/{shown}.mp4"]}, f"/up/{asked}.mp4")
+            ClipQuestions(worker, Limits()).answer({"a": [f"/up/{shown}.mp4"]}, f"/up/{asked}.mp4")
     assert worker.ask(fake.echo, "hello", seconds=20) == "Fake says hello"
 
 
@@ -125,11 +129,11 @@ def test_the_method_is_the_one_that_was_named_and_its_memory_on_a_cpu_is_limited
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(predictor, "named", lambda *args: asked.append(args) or fsar_tiny())
-    monkeypatch.setattr(worker_module, "limit_memory", asked.append)
-    worker_module.make_predictor("runs/mine", "last", None, ["--model.alignment", "DTW"], "cpu")
+    monkeypatch.setattr(predictor, "load_named", lambda *args: asked.append(args) or fsar_tiny())
+    monkeypatch.setattr(questions, "limit_memory", asked.append)
+    questions.make_predictor("runs/mine", "last", None, ["--model.alignment", "DTW"], "cpu")
     named = ("runs/mine", (), None, "last", ["--model.alignment", "DTW"], "cpu")
-    assert asked == [named, worker_module.MEMORY]
+    assert asked == [named, questions.MEMORY]
 
 
 def test_what_the_page_shows_is_what_the_predictor_says(tmp_path: Path) -> None:
@@ -137,7 +141,7 @@ def test_what_the_page_shows_is_what_the_predictor_says(tmp_path: Path) -> None:
     for number, file in enumerate(files):
         write_video(Path(file), np.random.default_rng(number).integers(0, 255, (8, 64, 64, 3), np.uint8))
     tiny, support, query = fsar_tiny(), {"a": files[:2], "b": files[2:3]}, files[3]
-    found, (expected,) = worker_module.answer(tiny, support, query), tiny.predict(support, [query])
+    found, (expected,) = questions.answer_query(tiny, support, query), tiny.predict(support, [query])
     assert found["ranking"] == expected.ranking
     assert (found["similarity"], found["note"]) == (expected.similarity, expected.note)
     assert (found["unlike_all"], found["explanation"]) == (expected.unlike_all, expected.threshold.explain())
@@ -154,7 +158,7 @@ def test_a_name_of_any_length_is_taken_where_the_method_reads_no_text(tmp_path: 
     for number, file in enumerate(files):
         write_video(Path(file), np.random.default_rng(number).integers(0, 255, (8, 64, 64, 3), np.uint8))
     long = "turning a page of a very long book " * 12
-    found = worker_module.answer(fsar_tiny(), {long: files[:1], "b": files[1:2]}, files[2])
+    found = questions.answer_query(fsar_tiny(), {long: files[:1], "b": files[1:2]}, files[2])
     assert {name for name, _ in found["ranking"]} == {long, "b"}
 
 
@@ -168,12 +172,14 @@ def test_a_name_of_any_length_is_taken_where_the_method_reads_no_text(tmp_path: 
     ],
 )
 def test_where_files_lie_is_not_told(said: str, shown: str) -> None:
-    assert worker_module.without_folders(said) == shown
+    assert questions.without_folders(said) == shown
 
 
 def test_the_first_picture_is_that_of_the_costs() -> None:
     frames, one, other = np.zeros((2, 8, 8, 3), np.uint8), np.eye(2), np.ones((2, 2)) / 2
-    pairs = [worker_module.pictures(None, frames, frames, cost, path) for cost in (one, other) for path in (one, other)]
+    pairs = [
+        questions.draw_pictures(None, frames, frames, cost, path) for cost in (one, other) for path in (one, other)
+    ]
     costs, paths = zip(*pairs, strict=True)
     assert costs[0] == costs[1] != costs[2] == costs[3]
     assert paths[0] == paths[2] != paths[1] == paths[3]
@@ -196,9 +202,9 @@ def test_frames_too_large_or_too_many_are_refused_by_the_header(tmp_path: Path) 
         check_header(str(path), Limits(pixels=64 * 96 - 1))
     decoded: list[str] = []
     with pytest.raises(VideoError, match="more than 11 frames"):
-        read(SimpleNamespace(frames=decoded.append), str(path), Limits(frames=11))
+        read_clip(SimpleNamespace(frames=decoded.append), str(path), Limits(frames=11))
     assert decoded == []  # the header comes first
-    read(SimpleNamespace(frames=decoded.append), str(path), Limits())
+    read_clip(SimpleNamespace(frames=decoded.append), str(path), Limits())
     assert decoded == [str(path)]
 
 
