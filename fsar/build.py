@@ -42,7 +42,7 @@ ALONE: dict[str, Any] = {**QUIET, "precision": "32-true", "use_distributed_sampl
 """Of a trainer outside fit, validate and test: it keeps nothing, and every process sees to its own share."""
 
 
-class Parser(usage.Parser, LightningArgumentParser):
+class Parser(usage.PlainParser, LightningArgumentParser):
     """Lightning's parser, with errors in a line or two."""
 
     unread: tuple[str, ...] = ()
@@ -68,12 +68,12 @@ def build(args: Sequence[str], device: str = "auto") -> tuple[Learner, EpisodicD
     """
     place = device_of(device)
     parser = make_parser(None, ("model", "data"))
-    config = parse(parser, args)
+    config = parse_options(parser, args)
     seed = 0 if isinstance(config.seed_everything, bool) else config.seed_everything
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # weights that are random on purpose come out as in the fit
         parts = parser.instantiate(config)
-    join(parts.model, parts.data)
+    join_parts(parts.model, parts.data)
     if config.ckpt_path:
         load_weights(parts.model, parts.data, read_checkpoint(Path(config.ckpt_path)))
     return parts.model.to(place), parts.data
@@ -91,12 +91,12 @@ def build_with_trainer(args: Sequence[str], program: str | None = None) -> Built
     """
     find_user_code()
     parser = make_parser(program)
-    config = parse(parser, args)
+    config = parse_options(parser, args)
     if config.seed_everything is not False:
         given = None if config.seed_everything is True else config.seed_everything
         config.seed_everything = seed_everything(given, workers=True)
     parts = parser.instantiate(config)
-    join(parts.model, parts.data, parts.trainer)
+    join_parts(parts.model, parts.data, parts.trainer)
     trainer = make_trainer(lambda: Trainer(**{**parts.trainer, **ALONE}))
     if config.ckpt_path:
         load_weights(parts.model, parts.data, read_checkpoint(Path(config.ckpt_path)))
@@ -116,7 +116,7 @@ def build_data(args: Sequence[str], program: str | None = None) -> EpisodicDataM
     """
     find_user_code()
     parser = make_parser(program, ("data",))
-    data: EpisodicDataModule = parser.instantiate(parse(parser, args)).data
+    data: EpisodicDataModule = parser.instantiate(parse_options(parser, args)).data
     return data
 
 
@@ -124,7 +124,7 @@ def make_parser(program: str | None, sections: Collection[str] = tuple(SECTIONS)
     """A parser of these sections, to which a command may add options; the others may stand in files and are not read.
 
     Args:
-        program: of this name, which ends at a wrong option; without it :func:`parse` raises.
+        program: of this name, which ends at a wrong option; without it :func:`parse_options` raises.
         sections: of ``trainer``, ``model``, ``data``.
         kwargs: of the parser, such as its description.
     """
@@ -151,7 +151,7 @@ def add_sections(parser: LightningArgumentParser, sections: Collection[str] = tu
     parser.add_argument("--run", type=str | None, default=None, help="The run folder: configuration, logs, results.")
 
 
-def parse(parser: Parser, args: Sequence[str]) -> Namespace:
+def parse_options(parser: Parser, args: Sequence[str]) -> Namespace:
     """What a command line says, shorthands spelt out.
 
     Raises:
@@ -170,7 +170,7 @@ def parse(parser: Parser, args: Sequence[str]) -> Namespace:
         raise ValueError(usage.simplify(str(error), words, options)) from None
 
 
-def join(learner: Learner, data: EpisodicDataModule, trainer: Mapping[str, Any] | None = None) -> None:
+def join_parts(learner: Learner, data: EpisodicDataModule, trainer: Mapping[str, Any] | None = None) -> None:
     """Bring method and data together, before any video is read.
 
     Args:

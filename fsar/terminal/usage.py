@@ -51,7 +51,7 @@ def load_renamed(text: str) -> Any:
 jsonargparse.set_loader("yaml", load_renamed, (yaml.YAMLError,))
 
 
-class Parser(jsonargparse.ArgumentParser):
+class PlainParser(jsonargparse.ArgumentParser):
     """Says what is wrong in a line or two, and what was probably meant."""
 
     def parse_args(self, args: Sequence[str] | None = None, **kwargs: Any) -> Any:  # type: ignore[override]

@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from fsar.build import build, build_data, build_with_trainer, make_parser, parse
+from fsar.build import build, build_data, build_with_trainer, make_parser, parse_options
 from fsar.commands.data import episodes, extract
 from fsar.commands.train import baselines, sweep
 
@@ -89,5 +89,13 @@ def test_of_files_the_other_sections_are_not_read_but_on_the_command_line_they_a
 def test_a_command_adds_its_own_options() -> None:
     parser = make_parser(None, ["data"])
     parser.add_argument("--steps", type=int, default=0)
-    found = parse(parser, ["-c", "data/shapes_motion", "--steps", "4"])
+    found = parse_options(parser, ["-c", "data/shapes_motion", "--steps", "4"])
     assert (found.steps, found.data.benchmark.class_path) == (4, "episodes.shapes.Shapes")
+
+
+def test_no_command_reads_these_options_by_a_parser_of_its_own() -> None:
+    root = Path(__file__).parents[2]
+    for path in sorted([*(root / "fsar").rglob("*.py"), *(root / "tools").glob("*.py")]):
+        source = path.read_text(encoding="utf-8")
+        assert "add_lightning_class_args(" not in source or path.name == "build.py", path
+        assert "add_class_arguments(" not in source or path.name == "check_alignment.py", path  # of a metric alone

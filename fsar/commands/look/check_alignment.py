@@ -19,7 +19,7 @@ from jsonargparse import ArgumentError
 from fsar.alignment import Alignment
 from fsar.alignment.properties import PROPERTIES, Subject, check
 from fsar.terminal.failure import Options, one_message
-from fsar.terminal.usage import Parser, near_class, simplify
+from fsar.terminal.usage import PlainParser, near_class, simplify
 from fsar.terminal.user_code import find_user_code
 
 
@@ -39,7 +39,7 @@ def build(path: str, arguments: dict[str, object]) -> Alignment:
         ) from error
     if not (isinstance(found, type) and issubclass(found, Alignment)):
         raise ValueError(f"{path} is no subclass of fsar.alignment.Alignment.")
-    parser = Parser(exit_on_error=False)
+    parser = PlainParser(exit_on_error=False)
     parser.add_argument("--metric", type=Alignment)
     try:
         parsed = parser.parse_object({"metric": {"class_path": path, "init_args": arguments}})

@@ -32,7 +32,7 @@ from episodes.files import write_atomically
 from episodes.sampler import EpisodeSampler
 from episodes.splits import Split
 from fsar.alignment import OTAM, FrameMean
-from fsar.build import make_parser, parse
+from fsar.build import make_parser, parse_options
 from fsar.encoders import FrameEncoder
 from fsar.evaluation.bank import VideoBank, feature_key, score_episodes
 from fsar.evaluation.tables import Right, curve, table
@@ -282,7 +282,7 @@ def main(args: list[str]) -> None:
     parser.add_argument("--methods", type=str, nargs="+", default=None, help="names of those to score; all by default")
     parser.add_argument("--seed", type=int, default=0, help="of the weights that are learned")
     parser.add_argument("--out", type=Path | None, default=None, help="JSON of all accuracies by episode")
-    found: Any = parse(parser, args)
+    found: Any = parse_options(parser, args)
     parts: Any = parser.instantiate(found)
     torch.manual_seed(found.seed)
     if torch.cuda.is_available():

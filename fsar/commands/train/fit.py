@@ -25,7 +25,7 @@ from episodes.benchmarks import seen_classes
 from episodes.datamodule import EpisodicDataModule
 from episodes.files import write_atomically
 from episodes.locks import WITHOUT_LOCKS, held_alone
-from fsar.build import Parser, add_sections, expand, join, make_trainer
+from fsar.build import Parser, add_sections, expand, join_parts, make_trainer
 from fsar.commands.completion import script
 from fsar.commands.train.run_folder import SaveConfig, claim, loggers, remove_empty
 from fsar.evaluation.metrics import Accuracy
@@ -125,7 +125,7 @@ class CLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer of parts that fit, with logs and checkpoints in the run folder."""
-        join(self.model, self.datamodule, self._get(self.config_init, "trainer"))
+        join_parts(self.model, self.datamodule, self._get(self.config_init, "trainer"))
         inherited = os.environ.get(RUN_VARIABLE) if "LOCAL_RANK" in os.environ else None
         folder = self._get(self.config, "run") or inherited or time.strftime(RUNS)
         os.environ[RUN_VARIABLE] = self.config[self.subcommand]["run"] = folder

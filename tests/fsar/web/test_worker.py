@@ -6,7 +6,6 @@ import importlib
 import struct
 import sys
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
