@@ -54,7 +54,8 @@ def shot_groups(support: Tensor, labels: Tensor, ways: int) -> Tensor:
             f"this metric compares all shots of a class at once and needs as many for each: {labels.shape[-1]} support "
             f"clips do not divide evenly over {ways} classes. Give every class the same number of clips."
         )
-    return take_clips(support, order).unflatten(labels.dim() - 1, (ways, shots))
+    sorted_already = bool((labels == expected).all())
+    return (support if sorted_already else take_clips(support, order)).unflatten(labels.dim() - 1, (ways, shots))
 
 
 def take_clips(clips: Tensor, index: Tensor) -> Tensor:

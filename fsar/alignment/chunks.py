@@ -15,9 +15,9 @@ Compare = Callable[[Clips, Clips], Clips]
 """Queries ``(... q *)`` and supports ``(... s *)`` to named results ``(... q *)``."""
 
 
-def chunk_size(device: torch.device) -> int:
-    """Queries at a time where nothing else is asked for: few enough for the cache of a CPU."""
-    return 16 if device.type == "cpu" else 256
+def chunk_size(asked: int | None, device: torch.device, on_cpu: int) -> int:
+    """Queries at a time: as asked for, else as many as fit the cache of a CPU, and 256 elsewhere."""
+    return asked if asked is not None else on_cpu if device.type == "cpu" else 256
 
 
 def spread(clips: Clips, axes: int, lead: torch.Size) -> Clips:

@@ -33,9 +33,9 @@ class TRX(Alignment):
         cardinalities: frames in a tuple, one attention for each.
         width: D, channels of keys and values.
         dropout: on the frames with their positions, while training.
-        queries_per_chunk: queries, of all episodes together, that are compared at a time; by default 16 on a CPU and
+        queries_per_chunk: queries, of all episodes together, that are compared at a time; by default 8 on a CPU and
             256 elsewhere. With M tuples of a clip a chunk makes tensors of ``queries_per_chunk · n · M`` times k M
-            (twice) and D (three times) numbers: about 64 MB for 16 queries, 5 ways, 1 shot, 8 frames and D = 1152.
+            (twice) and D (twice) numbers: about 22 MB for 8 queries, 5 ways, 1 shot, 8 frames and D = 1152.
 
     Raises:
         ValueError: for no cardinality, or one below 1.
@@ -128,7 +128,7 @@ class TRX(Alignment):
         """
         own, others = query["keys0"], support["keys0"]
         lead = torch.broadcast_shapes(own.shape[:-3], others.shape[:-4])
-        size = chunk_size(own.device) if self.queries_per_chunk is None else self.queries_per_chunk
+        size = chunk_size(self.queries_per_chunk, own.device, on_cpu=8)
         with full_precision(own):
             queries = spread({**query, **(query_real or {})}, own.dim() - 3, lead)
             supports = spread({**support, **(support_real or {})}, others.dim() - 4, lead)
@@ -168,7 +168,9 @@ def match_tuples(
     if support_real is not None:
         scores = scores.masked_fill(~support_real[..., None, :], FORBIDDEN)
     gathered = (scores.softmax(-1) @ s_values).unflatten(-2, q_keys.shape[-3:-1])  # (... n q m D)
-    distance = (q_values.unsqueeze(-4) - gathered).square().sum(-1).movedim(-3, -2)  # (... q n m)
+    distance = (
+        torch.linalg.vector_norm(q_values.unsqueeze(-4) - gathered, dim=-1).square().movedim(-3, -2)
+    )  # (... q n m)
     if query_real is None:
         return -distance.mean(-1)
     return -(distance * query_real[..., None, :]).sum(-1) / query_real.sum(-1)[..., None]

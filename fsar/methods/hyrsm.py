@@ -40,8 +40,8 @@ class HyRSM(RelationMethod):
         position_scale: A; as released 2,048 for Kinetics-100 and EPIC-Kitchens, 10 elsewhere.
         position_weight: B; as released 0.01 for Kinetics-100, 0.05 for EPIC-Kitchens, 1 elsewhere.
         heads: of both attentions.
-        queries_per_chunk: queries, of all episodes together, that are compared at a time; by default 16 on a CPU and
-            256 elsewhere. A chunk makes about three tensors of ``queries_per_chunk · s · t · d`` numbers: 16 MB for 16
+        queries_per_chunk: queries, of all episodes together, that are compared at a time; by default 32 on a CPU and
+            256 elsewhere. A chunk makes about three tensors of ``queries_per_chunk · s · t · d`` numbers: 31 MB for 32
             queries, 5 supports, 8 frames and 2,048 channels.
         separate_passes: encode support and query clips in two passes while training, as released; it matters to
             encoders with BatchNorm.

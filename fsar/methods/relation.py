@@ -34,7 +34,7 @@ class RelationMethod(Method):
         position_scale: A.
         position_weight: B.
         heads: of the attentions.
-        queries_per_chunk: queries, of all episodes together, that are compared at a time; by default 16 on a CPU and
+        queries_per_chunk: queries, of all episodes together, that are compared at a time; by default 32 on a CPU and
             256 elsewhere. A chunk makes about three tensors of ``queries_per_chunk · s · t · d`` numbers.
         separate_passes: encode support and query clips in two passes while training.
 
@@ -92,7 +92,7 @@ class RelationMethod(Method):
     def matched(self, query: Parts, prototypes: Parts, episode: Episode) -> Parts:
         """What :meth:`compare` says of every query, with similarities ``(... q n)`` to the classes."""
         labels = episode.support_labels
-        size = chunk_size(labels.device) if self.queries_per_chunk is None else self.queries_per_chunk
+        size = chunk_size(self.queries_per_chunk, labels.device, on_cpu=32)
         found = over_queries(self.compare, query, prototypes, labels.dim() - 1, size)
         if self.merge == "after":
             found["similarity"] = shot_mean(found["similarity"].mT, labels, episode.ways).mT
