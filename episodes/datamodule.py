@@ -114,7 +114,7 @@ class EpisodicDataModule(LoaderOptions, ClipOptions, TaskOptions, LightningDataM
         module: Any = self.trainer and self.trainer.lightning_module
         if module is None:
             raise ValueError("data.features belong to one encoder, which a Trainer's module must name; found none.")
-        return open_store(Path(self.features), clips, module.feature_key())
+        return open_store(Path(self.features), clips, module.feature_key(), module.contents())
 
     def train_dataloader(self) -> EpisodeLoader:
         """Batches of training episodes of pixels, numbered by epoch."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,7 +13,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor, distributed
 from torch.utils.data import DataLoader, Dataset
 
-from episodes.episode import Episode, VideoBatch
+from episodes.clips import Clips, Streams, combined
+from episodes.episode import Episode, IndexEpisode, VideoBatch
 from episodes.frames import FrameSampler
 from episodes.sampler import EpisodeSampler, StridedSampler, hash_words
 from episodes.splits import Split
@@ -33,11 +33,11 @@ class ClipSource(Protocol):
 
     split: Split
 
-    def clip(self, video: int, *key: int) -> Tensor:
-        """Clip ``(*clip)`` of a video; ``key`` picks the random view, the same key gives the same view."""
+    def clip(self, video: int, *key: int) -> Clips:
+        """The clip of a video; ``key`` picks the random view, the same key gives the same view."""
 
 
-class ClipDataset(Dataset[tuple[int, Tensor]]):
+class ClipDataset(Dataset[tuple[int, Streams]]):
     """Clips of a split's videos as pixels. Item ``i`` is ``(i, clip)``: what an evaluation encodes once.
 
     All randomness comes from generators seeded by (seed, video, key), so neither the number of workers nor the order
@@ -70,11 +70,11 @@ class ClipDataset(Dataset[tuple[int, Tensor]]):
     def __len__(self) -> int:
         return len(self.split)
 
-    def __getitem__(self, video: int) -> tuple[int, Tensor]:
+    def __getitem__(self, video: int) -> tuple[int, Streams]:
         return video, self.clip(video)
 
-    def clip(self, video: int, *key: int) -> Tensor:
-        """uint8 ``(t c h w)``; without a key the one view that evaluation uses."""
+    def clip(self, video: int, *key: int) -> Streams:
+        """``frames (t c h w)``, uint8; without a key the one view that evaluation uses."""
         frame_seed, pixel_seed = map(int, hash_words(self.seed, video, *key, [0, 1]))
         generator = np.random.default_rng(frame_seed)
 
@@ -85,7 +85,8 @@ class ClipDataset(Dataset[tuple[int, Tensor]]):
             return part.start + self.sampler(len(part), self.frames, generator, fps)
 
         pixels = torch.from_numpy(read_clip(self.split.path(video), choose, self.reader))
-        return self.transform(rearrange(pixels, "t h w c -> t c h w"), torch.Generator().manual_seed(pixel_seed))
+        dice = torch.Generator().manual_seed(pixel_seed)
+        return Streams(frames=self.transform(rearrange(pixels, "t h w c -> t c h w"), dice))
 
 
 def leave_out_broken(
@@ -128,11 +129,11 @@ def leave_out_broken(
     return split.without(left_out), left_out
 
 
-def index_episodes(sampler: EpisodeSampler, numbers: ArrayLike) -> Episode:
+def index_episodes(sampler: EpisodeSampler, numbers: ArrayLike) -> IndexEpisode:
     """Episodes with these ``numbers (e)`` whose clips are video indices: support ``(e s)``, query ``(e q)``."""
     number = torch.as_tensor(np.asarray(numbers, dtype=np.int64))
     classes, support, query = map(torch.from_numpy, sampler.episodes(number.numpy()))
-    return Episode(
+    return IndexEpisode(
         support=support,
         query=query,
         support_labels=torch.from_numpy(sampler.support_labels).expand(support.shape),
@@ -143,11 +144,11 @@ def index_episodes(sampler: EpisodeSampler, numbers: ArrayLike) -> Episode:
     )
 
 
-def collate_videos(split: Split, items: Sequence[tuple[int, Tensor]]) -> VideoBatch:
+def collate_videos(split: Split, items: Sequence[tuple[int, Clips]]) -> VideoBatch:
     """Items ``(index, clip)`` of a :class:`ClipDataset` as one batch."""
     videos = torch.tensor([video for video, _ in items])
     classes = torch.tensor([split.labels[video] for video, _ in items])
-    return VideoBatch(videos, torch.stack([clip for _, clip in items]), classes, split.class_names)
+    return VideoBatch(videos, combined(torch.stack, [clip for _, clip in items]), classes, split.class_names)
 
 
 def needed_videos(sampler: EpisodeSampler, count: int) -> list[int]:
@@ -157,7 +158,7 @@ def needed_videos(sampler: EpisodeSampler, count: int) -> list[int]:
 
 
 class EpisodeDataset(Dataset[Episode]):
-    """Item ``i`` is episode number ``i`` with its clips: support ``(s *clip)``, query ``(q *clip)``.
+    """Item ``i`` is episode number ``i`` with its clips: ``s`` of the support, ``q`` queries.
 
     Every clip is a view of its own, drawn with the key (episode number, place in the episode).
     """
@@ -168,9 +169,9 @@ class EpisodeDataset(Dataset[Episode]):
     def __getitem__(self, number: int) -> Episode:
         episode = index_episodes(self.sampler, [number]).map(lambda x: x[0])
         videos = torch.cat([episode.support, episode.query]).tolist()
-        clips = torch.stack([self.source.clip(video, number, place) for place, video in enumerate(videos)])
-        shots = len(episode.support)
-        return replace(episode, support=clips[:shots], query=clips[shots:])
+        clips = combined(torch.stack, [self.source.clip(video, number, i) for i, video in enumerate(videos)])
+        support, query = clips.split_at(len(episode.support), 0)
+        return Episode(**{**vars(episode), "support": support, "query": query})
 
 
 class IndexEpisodes:
@@ -193,7 +194,7 @@ class IndexEpisodes:
     def __len__(self) -> int:
         return -(-len(self.numbers) // self.batch)
 
-    def __iter__(self) -> Iterator[Episode]:
+    def __iter__(self) -> Iterator[IndexEpisode]:
         for start in range(0, len(self.numbers), self.batch):
             yield index_episodes(self.episode_sampler, self.numbers[start : start + self.batch])
 

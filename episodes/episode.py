@@ -1,26 +1,61 @@
-"""The one type that the data side and the model side share."""
+"""What the data side and the model side share: episodes of clips, episodes of video numbers, and batches of videos."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
+from episodes.clips import Clips, as_clips, combined
+
+T = TypeVar("T", bound="Task")
+V = TypeVar("V", bound="_Held")
+
+
+class _Held:
+    """A dataclass of tensors and clips."""
+
+    def each(self: V, function: Callable[[Tensor], Tensor]) -> dict[str, Any]:
+        """The fields, with ``function`` applied to every tensor of them."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        return {
+            name: function(value)
+            if isinstance(value, Tensor)
+            else value.map(function)
+            if isinstance(value, Clips)
+            else value
+            for name, value in values.items()
+        }
+
+    def to(self: V, device: torch.device | str, non_blocking: bool = False) -> V:
+        """The same on ``device``. Lightning calls this."""
+        return self._moved(lambda x: x.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self: V) -> V:
+        """The same in page-locked memory. The data loader calls this."""
+        return self._moved(Tensor.pin_memory)
+
+    def _moved(self: V, move: Callable[[Tensor], Tensor]) -> V:
+        """The same values elsewhere; not checked again, because reading them would wait for an accelerator."""
+        moved = copy.copy(self)
+        for name, value in self.each(move).items():
+            object.__setattr__(moved, name, value)
+        return moved
+
 
 @dataclass(frozen=True, eq=False)
-class Episode:
-    """An N-way K-shot task, or a batch of them along any leading axes ``...``.
+class Task(_Held):
+    """The labels and classes of an N-way K-shot episode, or of a batch of them along any leading axes ``...``.
 
-    What stands behind the clip axis is open: pixels ``(t c h w)``, tokens ``(t p w)`` or features ``(t d)`` from a
-    feature store, or nothing at all when ``support`` and ``query`` are the numbers of videos in a split.
+    It is all that scoring reads of an episode; :class:`Episode` and :class:`IndexEpisode` say what the clips are.
 
     Args:
-        support: ``(... s *clip)``, the labelled clips; ``s`` is ``n k`` when every class has ``k`` of them.
-        query: ``(... q *clip)``, the clips to name.
+        support: the labelled clips; there are ``s``, which is ``n k`` when every class has ``k`` of them.
+        query: the ``q`` clips to name.
         support_labels: ``(... s)`` int64 in ``0..n-1``; every class of the episode has at least one support clip.
         query_labels: ``(... q)`` int64 in ``0..n-1``.
         classes: ``(... n)`` int64, the split-wide class id of each label: ``classes[..., label]``.
@@ -31,8 +66,8 @@ class Episode:
         ValueError: when shapes, dtypes or labels contradict each other; the message says what was found.
     """
 
-    support: Tensor
-    query: Tensor
+    support: Any
+    query: Any
     support_labels: Tensor
     query_labels: Tensor
     classes: Tensor
@@ -41,20 +76,18 @@ class Episode:
 
     def __post_init__(self) -> None:
         batch = self.classes.shape[:-1]
-        for role, clips, labels in (
-            ("support", self.support, self.support_labels),
-            ("query", self.query, self.query_labels),
-        ):
+        for role, labels in (("support", self.support_labels), ("query", self.query_labels)):
             if labels.shape[:-1] != batch or labels.dim() != len(batch) + 1:
                 raise ValueError(
                     f"Episode.{role}_labels has shape {tuple(labels.shape)}, but classes {tuple(self.classes.shape)} "
                     f"asks for {tuple(batch)} followed by one axis of clips."
                 )
-            if clips.shape[: labels.dim()] != labels.shape:
-                raise ValueError(
-                    f"Episode.{role} has shape {tuple(clips.shape)}, which must begin with the shape of its labels "
-                    f"{tuple(labels.shape)}."
-                )
+            for name, shape in self.shapes(role).items():
+                if shape[: labels.dim()] != labels.shape:
+                    raise ValueError(
+                        f"Episode.{role}{name} has shape {tuple(shape)}, which must begin with the shape of its labels "
+                        f"{tuple(labels.shape)}."
+                    )
             if labels.dtype != torch.int64:
                 raise ValueError(f"Episode.{role}_labels must be int64, found {labels.dtype}.")
             if labels.numel() and (int(labels.min()) < 0 or int(labels.max()) >= self.ways):
@@ -62,11 +95,6 @@ class Episode:
                     f"Episode.{role}_labels must lie in 0..{self.ways - 1} (it has {self.ways} classes), "
                     f"found {int(labels.min())}..{int(labels.max())}."
                 )
-        if self.support.shape[self.support_labels.dim() :] != self.query.shape[self.query_labels.dim() :]:
-            raise ValueError(
-                f"support clips have shape {tuple(self.support.shape[self.support_labels.dim() :])} and query clips "
-                f"{tuple(self.query.shape[self.query_labels.dim() :])}; they must agree."
-            )
         counts = torch.zeros(self.classes.shape, dtype=torch.int64, device=self.classes.device)
         counts.scatter_add_(-1, self.support_labels, torch.ones_like(self.support_labels))
         if bool((counts == 0).any()):
@@ -78,6 +106,10 @@ class Episode:
             )
         if self.number.shape != batch:
             raise ValueError(f"Episode.number has shape {tuple(self.number.shape)}, expected {tuple(batch)}.")
+
+    def shapes(self, role: str) -> dict[str, torch.Size]:
+        """Shape of each tensor of the ``support`` or ``query`` clips, by what it is called behind the role."""
+        raise NotImplementedError(f"{type(self).__name__} must define shapes(role).")
 
     @property
     def ways(self) -> int:
@@ -104,65 +136,84 @@ class Episode:
         """``(... s+q)`` label of every clip, supports first."""
         return torch.cat([self.support_labels, self.query_labels], dim=-1)
 
-    def map(self, function: Callable[[Tensor], Tensor]) -> Episode:
+    def map(self: T, function: Callable[[Tensor], Tensor]) -> T:
         """The same episode with ``function`` applied to every tensor (``lambda x: x[None]``); checked again."""
-        tensors: dict[str, Any] = {k: function(value) for k, value in vars(self).items() if isinstance(value, Tensor)}
-        return replace(self, **tensors)
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> Episode:
-        """The same episode on ``device``. Lightning calls this."""
-        return self._moved(lambda x: x.to(device, non_blocking=non_blocking))
-
-    def pin_memory(self) -> Episode:
-        """The same episode in page-locked memory. The data loader calls this."""
-        return self._moved(Tensor.pin_memory)
-
-    def _moved(self, move: Callable[[Tensor], Tensor]) -> Episode:
-        """The same values elsewhere; not checked again, because reading them would wait for an accelerator."""
-        episode = copy.copy(self)
-        for name, value in vars(self).items():
-            if isinstance(value, Tensor):
-                object.__setattr__(episode, name, move(value))
-        return episode
+        return type(self)(**self.each(function))
 
     @classmethod
-    def stack(cls, episodes: Sequence[Episode]) -> Episode:
+    def stack(cls: type[T], episodes: Sequence[T]) -> T:
         """Episodes of equal shapes from one split -> one batch with a new first axis ``e``."""
         first = episodes[0]
         if any(e.class_names != first.class_names for e in episodes):
             raise ValueError("Episode.stack: the episodes come from different splits (their class_names differ).")
-        names = [name for name, value in vars(first).items() if isinstance(value, Tensor)]
-        tensors: dict[str, Any] = {name: torch.stack([getattr(e, name) for e in episodes]) for name in names}
-        return replace(first, **tensors)
+        made: dict[str, Any] = {}
+        for name, value in vars(first).items():
+            if not isinstance(value, tuple):
+                values = [getattr(e, name) for e in episodes]
+                made[name] = combined(torch.stack, values) if isinstance(value, Clips) else torch.stack(values)
+        return replace(first, **made)
 
     def __repr__(self) -> str:
-        shapes = ", ".join(f"{k}={tuple(v.shape)}" for k, v in vars(self).items() if isinstance(v, Tensor))
-        return f"Episode({shapes}, {len(self.class_names)} class names)"
+        shown = {k: tuple(v.shape) if isinstance(v, Tensor) else v for k, v in vars(self).items() if k != "class_names"}
+        facts = ", ".join(f"{k}={v}" for k, v in shown.items())
+        return f"{type(self).__name__}({facts}, {len(self.class_names)} class names)"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Episode(Task):
+    """A task with its clips: ``support`` and ``query`` are :class:`~episodes.clips.Streams`, such as
+    ``frames (... s t c h w)``, or what an encoder gave for them, such as ``frames (... s t d)``. A bare tensor is taken
+    for their ``frames``: pixels when it is uint8, features when it is floating point.
+
+    The other fields are those of :class:`Task`.
+
+    Raises:
+        ValueError: also when support and query clips are not of one kind, names and shapes.
+    """
+
+    support: Clips
+    query: Clips
+
+    def __post_init__(self) -> None:
+        for role in ("support", "query"):
+            object.__setattr__(self, role, as_clips(getattr(self, role), f"Episode.{role}"))
+        super().__post_init__()
+        axes = self.classes.dim()
+        found = [(type(clips).__name__, clips.trailing(axes)) for clips in (self.support, self.query)]
+        if found[0] != found[1]:
+            told = [f"{kind} with {', '.join(f'{n} {s}' for n, s in shapes.items())}" for kind, shapes in found]
+            raise ValueError(f"support clips are {told[0]} and query clips {told[1]}; they must agree.")
+
+    def shapes(self, role: str) -> dict[str, torch.Size]:
+        return {f"[{name!r}]": value.shape for name, value in getattr(self, role).items()}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class IndexEpisode(Task):
+    """A task whose clips are numbers of videos in a split: ``support (... s)`` and ``query (... q)``, int64."""
+
+    support: Tensor
+    query: Tensor
+
+    def shapes(self, role: str) -> dict[str, torch.Size]:
+        return {"": getattr(self, role).shape}
 
 
 @dataclass(frozen=True, eq=False)
-class VideoBatch:
+class VideoBatch(_Held):
     """Some videos of a split, each once: what an evaluation encodes before it scores any episode.
 
     Args:
         videos: ``(b)`` int64 numbers of the videos in their split, which index episodes refer to.
-        clips: ``(b t c h w)`` pixels, or ``(b t p w)`` tokens or ``(b t d)`` features from a feature store.
+        clips: of the ``b`` videos, as in :class:`Episode`.
         classes: ``(b)`` int64 split-wide class ids.
         class_names: the ``C`` names of the split.
     """
 
     videos: Tensor
-    clips: Tensor
+    clips: Clips
     classes: Tensor
     class_names: tuple[str, ...]
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> VideoBatch:
-        """The same batch on ``device``. Lightning calls this."""
-        videos, clips, classes = (
-            x.to(device, non_blocking=non_blocking) for x in (self.videos, self.clips, self.classes)
-        )
-        return VideoBatch(videos, clips, classes, self.class_names)
-
-    def pin_memory(self) -> VideoBatch:
-        """The same batch in page-locked memory. The data loader calls this."""
-        return VideoBatch(self.videos.pin_memory(), self.clips.pin_memory(), self.classes, self.class_names)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "clips", as_clips(self.clips, "VideoBatch.clips"))

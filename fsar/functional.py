@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from episodes.episode import Episode
+from episodes.episode import Task
 
 
 def cosine(x: Tensor, y: Tensor, epsilon: float = 0.0) -> Tensor:
@@ -25,7 +25,7 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return nn.functional.cross_entropy(logits.flatten(0, -2).float(), labels.flatten())
 
 
-def over_classes(classifier: nn.Linear, pooled: Tensor, episode: Episode) -> Tensor:
+def over_classes(classifier: nn.Linear, pooled: Tensor, episode: Task) -> Tensor:
     """Logits ``(... C)`` of clips ``(... d)`` over the classes of the training split.
 
     Outputs beyond them stay out of the loss, so that one configuration serves training splits of several sizes.

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 
 import torch
 from torch import Tensor, nn
 
-from episodes.episode import Episode
+from episodes.clips import Clips, Features, LowerHalf, Streams, combined
+from episodes.episode import Episode, Task
 from fsar.alignment.base import Alignment
 from fsar.encoders.frame import FrameEncoder
 from fsar.functional import cross_entropy
@@ -51,6 +53,10 @@ class Method(nn.Module):
         encoder: turns frames into features; its ``text`` tower, when it has one, turns class names into features.
     """
 
+    needs: tuple[str, ...] = ("frames",)
+    """Names of the features that it reads, see :meth:`fsar.encoders.FrameEncoder.features`. One that depends on an
+    option is set before ``super().__init__``, which looks whether the encoder gives them."""
+
     text_conditioned: bool = False
     """True when the encoding of a support clip depends on the name of its class; evaluation then encodes each video
     twice, once in each role."""
@@ -69,6 +75,8 @@ class Method(nn.Module):
 
     def __init__(self, encoder: FrameEncoder) -> None:
         super().__init__()
+        if self.needs != Method.needs:  # every encoder gives frames
+            encoder.check_needs(self.needs, type(self).__name__)
         if self.uses_text and encoder.text is None:
             raise ValueError(
                 f"{type(self).__name__} reads class names, but the encoder {type(encoder).__name__} has no text "
@@ -76,37 +84,41 @@ class Method(nn.Module):
             )
         self.encoder = encoder
 
-    def encode(self, clips: Tensor, text: Tensor | None = None) -> Tensor:
-        """Frame features of clips ``(... t c h w)`` -> ``(... t d)``.
+    def encode(self, clips: Streams, text: Tensor | None = None) -> Features:
+        """What the method :attr:`needs` of clips, such as ``frames (... t d)``.
 
         Args:
-            clips: uint8, or float in [0, 1].
+            clips: ``frames (... t c h w)``, uint8, or float in [0, 1].
             text: ``(... d)`` class text of each clip; handed over for support clips when ``text_conditioned``.
         """
-        return self.encoder(clips) if text is None else self.encoder(clips, text)
+        return self.encoder.features(clips, self.needs, text)
 
-    def frame_features(self, clips: Tensor, axes: int, text: Tensor | None = None) -> Tensor:
-        """Frame features ``(... t d)`` of what an episode or a batch of videos holds, which its axes tell.
+    def features_of(self, clips: Clips, text: Tensor | None = None) -> Features:
+        """Features of what an episode or a batch of videos holds.
 
-        Pixels ``(t c h w)`` are encoded. Tokens ``(t p w)`` are what the frozen half of the encoder gave; the trained
-        half goes on from there. Features ``(t d)`` were encoded before.
+        Streams are encoded. From what the frozen half of the encoder gave the trained half goes on. Features were
+        encoded before.
 
         Args:
-            clips: with ``axes`` leading axes.
-            axes: the last of them counts the clips.
+            clips: of any kind.
             text: as in :meth:`encode`.
 
         Raises:
             ValueError: when what was stored cannot serve this method.
         """
-        kind = clips.dim() - axes
-        if kind >= 4:
+        if isinstance(clips, Streams):
             return self.encode(clips, text)
-        if type(self).encode is Method.encode and kind == 3:
-            return self.encoder.above(clips, text)
-        if self.text_conditioned or kind == 3:
+        if isinstance(clips, LowerHalf) and type(self).encode is Method.encode:
+            return self.encoder.above(clips, self.needs, text)
+        if self.text_conditioned or not isinstance(clips, Features):
             raise ValueError(self.store_refusal)
-        return clips.float()
+        if lacking := [name for name in self.needs if name not in clips]:
+            raise ValueError(
+                f"{type(self).__name__} reads {' and '.join(self.needs)}, but what was stored are "
+                f"{' and '.join(clips)}, not {' and '.join(lacking)}. `fsar extract` with this method's configuration "
+                "stores what it reads; or leave out data.features and work from pixels."
+            )
+        return clips.map(Tensor.float)
 
     @property
     def store_refusal(self) -> str:
@@ -133,15 +145,15 @@ class Method(nn.Module):
         weight = next(chain(self.parameters(), self.buffers()), None)
         return torch.empty(len(names), 0, device=None if weight is None else weight.device)
 
-    def query_parts(self, features: Tensor) -> Parts:
-        """What scoring needs of a query video, from its own features ``(... t d)`` alone."""
-        return {"frames": features}
+    def query_parts(self, features: Features) -> Parts:
+        """What scoring needs of a query video, from its own features alone, such as ``frames (... t d)``."""
+        return {"frames": features["frames"]}
 
-    def support_parts(self, features: Tensor, text: Tensor) -> Parts:
-        """What scoring needs of a support video, from its features ``(... t d)`` and its class's text ``(... d)``."""
-        return {"frames": features}
+    def support_parts(self, features: Features, text: Tensor) -> Parts:
+        """What scoring needs of a support video, from its features and its class's text ``(... d)``."""
+        return {"frames": features["frames"]}
 
-    def compared(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> tuple[Tensor, Tensor] | None:
+    def compared(self, support: Parts, query: Parts, episode: Task, text: Tensor) -> tuple[Tensor, Tensor] | None:
         """The frames that an alignment compares; None for a method that aligns no frames, see :class:`AlignedMethod`.
 
         Takes what :meth:`score` takes.
@@ -151,7 +163,7 @@ class Method(nn.Module):
         """
         return None
 
-    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> Scores:
+    def score(self, support: Parts, query: Parts, episode: Task, text: Tensor) -> Scores:
         """Scores of every query of the episode (or of each episode in a batch).
 
         Args:
@@ -166,7 +178,7 @@ class Method(nn.Module):
         """What an error calls the method."""
         return type(self).__name__
 
-    def checked(self, scores: Scores, episode: Episode) -> Scores:
+    def checked(self, scores: Scores, episode: Task) -> Scores:
         """The scores, once their shape is right and, in evaluation, none is NaN.
 
         Raises:
@@ -185,7 +197,7 @@ class Method(nn.Module):
             )
         return scores
 
-    def loss(self, scores: Scores, episode: Episode) -> dict[str, Tensor]:
+    def loss(self, scores: Scores, episode: Task) -> dict[str, Tensor]:
         """Named scalar losses, averaged over episodes; the one called ``loss`` is minimised."""
         few_shot = cross_entropy(scores.few_shot, episode.query_labels)
         return {"loss": few_shot}
@@ -194,20 +206,20 @@ class Method(nn.Module):
         """Scores of episodes of pixels ``(... s t c h w)``, or of what a store kept of them.
 
         Args:
-            episode: clips of one or many episodes, see :meth:`frame_features`.
+            episode: clips of one or many episodes, see :meth:`features_of`.
             text: ``(C d)``, to use instead of the encoder's features of ``episode.class_names``.
         """
         if text is None:
             text = self.class_text(episode.class_names)
         support_text = text[episode.support_classes]
         shots = episode.support_labels.shape[-1]
-        axes = episode.support_labels.dim()
+        axis = episode.support_labels.dim() - 1
         if self.text_conditioned or self.separate_passes:
-            support = self.frame_features(episode.support, axes, support_text if self.text_conditioned else None)
-            query = self.frame_features(episode.query, axes)
+            support = self.features_of(episode.support, support_text if self.text_conditioned else None)
+            query = self.features_of(episode.query)
         else:
-            clips = torch.cat([episode.support, episode.query], axes - 1)
-            support, query = self.frame_features(clips, axes).tensor_split([shots], dim=axes - 1)
+            clips = combined(partial(torch.cat, dim=axis), [episode.support, episode.query])
+            support, query = self.features_of(clips).split_at(shots, axis)
         scores = self.score(self.support_parts(support, support_text), self.query_parts(query), episode, text)
         return self.checked(scores, episode)
 
@@ -231,17 +243,17 @@ class AlignedMethod(Method):
     def describe(self) -> str:
         return f"{type(self).__name__} with {type(self.alignment).__name__}"
 
-    def compared(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> tuple[Tensor, Tensor]:
+    def compared(self, support: Parts, query: Parts, episode: Task, text: Tensor) -> tuple[Tensor, Tensor]:
         """Frames of the queries ``(... q t d)`` and of the class prototypes ``(... n t d)``; ``(... n k t d)`` for an
         alignment that merges shots itself."""
         merge_shots = shot_groups if self.alignment.merges_shots else shot_mean
         return query["frames"], merge_shots(support["frames"], episode.support_labels, episode.ways)
 
-    def match(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> Tensor:
+    def match(self, support: Parts, query: Parts, episode: Task, text: Tensor) -> Tensor:
         """Similarity ``(... q n)`` of the frames that :meth:`compared` gives."""
         similarity: Tensor = self.alignment(*self.compared(support, query, episode, text))
         return similarity
 
-    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> Scores:
+    def score(self, support: Parts, query: Parts, episode: Task, text: Tensor) -> Scores:
         logits = self.match(support, query, episode, text)
         return Scores(logits, logits)

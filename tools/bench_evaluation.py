@@ -23,6 +23,7 @@ import torch
 from bench_alignment import double_loop_both
 from torch import Tensor, nn
 
+from episodes.clips import Features
 from episodes.dataset import index_episodes
 from episodes.episode import Episode, VideoBatch
 from episodes.sampler import EpisodeSampler
@@ -93,7 +94,7 @@ class Bench:
         """The pass over all videos."""
         bank = VideoBank(self.ours)
         for videos in torch.arange(self.setting.videos).split(64):
-            bank.add(VideoBatch(videos, self.features[videos], self.classes[videos], self.names))
+            bank.add(VideoBatch(videos, Features(frames=self.features[videos]), self.classes[videos], self.names))
         bank.close()
         return bank
 
@@ -110,8 +111,8 @@ class Bench:
         for number in range(episodes):
             index = index_episodes(self.sampler, [number])
             episode = Episode(
-                self.features[index.support[0]],
-                self.features[index.query[0]],
+                Features(frames=self.features[index.support[0]]),
+                Features(frames=self.features[index.query[0]]),
                 index.support_labels[0],
                 index.query_labels[0],
                 index.classes[0],

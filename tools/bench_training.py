@@ -29,8 +29,9 @@ import torch
 from ledger import Ledger
 from torch import Tensor
 
+from episodes.clips import Features, Streams, combined
 from episodes.dataset import ClipDataset
-from episodes.episode import Episode
+from episodes.episode import IndexEpisode, Task
 from episodes.features import FeatureWriter, StoredClips
 from episodes.frames import SegmentRandom
 from episodes.splits import Split
@@ -41,7 +42,7 @@ from fsar.encoders import ClipEncoder, FrameEncoder
 from fsar.encoders.adapted import Adapted
 from fsar.encoders.architecture import architecture, config_of
 from fsar.encoders.beside import Beside
-from fsar.evaluation.bank import feature_key, to_store
+from fsar.evaluation.bank import contents, feature_key, to_store
 from fsar.method import Method
 from fsar.methods import D2ST, TSFSAR, ClipFSAR, MAClip, Prototype
 from fsar.terminal.failure import Options, one_message
@@ -114,7 +115,7 @@ def clock(device: str) -> float:
     return time.perf_counter()
 
 
-def measure(method: Method, source: ClipDataset | StoredClips, episode: Episode, counted: bool) -> Measured:
+def measure(method: Method, source: ClipDataset | StoredClips, episode: Task, counted: bool) -> Measured:
     """One training pass over some clips; the head sees a whole episode's features, however few clips were encoded.
 
     Args:
@@ -125,29 +126,29 @@ def measure(method: Method, source: ClipDataset | StoredClips, episode: Episode,
     """
     device = next(method.parameters()).device
     begin = clock(device.type)
-    clips = torch.stack([source.clip(video, 0) for video in range(len(source))]).to(device)
-    text = torch.randn(len(clips), method_channels(method), device=device) if method.text_conditioned else None
-    ledger = Ledger([clips, *method.parameters(), *method.buffers()])
+    clips = combined(torch.stack, [source.clip(video, 0) for video in range(len(source))]).to(device)
+    text = torch.randn(len(source), method_channels(method), device=device) if method.text_conditioned else None
+    ledger = Ledger([*clips.values(), *method.parameters(), *method.buffers()])
     with ledger if counted else nullcontext():
         start = clock(device.type)
-        features = method.frame_features(clips, 1, text)
+        features = method.features_of(clips, text)
         encoded = clock(device.type)
         kept = ledger.now
-        if features.requires_grad:
-            features.backward(torch.ones_like(features))
+        if slopes := [x for x in features.values() if x.requires_grad]:
+            torch.autograd.backward(slopes, [torch.ones_like(x) for x in slopes])
         end = clock(device.type)
-    head = 0.0 if counted else time_head(method, features.detach(), episode)
+    head = 0.0 if counted else time_head(method, features.map(Tensor.detach), episode)
     method.zero_grad(set_to_none=True)
     return Measured(start - begin, encoded - start, head, end - encoded, kept, ledger.peak)
 
 
-def time_head(method: Method, features: Tensor, episode: Episode) -> float:
+def time_head(method: Method, features: Features, episode: Task) -> float:
     """Seconds of all that follows the encoder, forward and backward, for a whole episode."""
-    device = features.device.type
-    count = len(episode.support) + len(episode.query)
-    filled = features.repeat(-(-count // len(features)), 1, 1)[:count].clone().requires_grad_()
-    support, query = filled.split([len(episode.support), len(episode.query)])
-    text = torch.randn(len(episode.class_names), method_channels(method), device=features.device)
+    place = features["frames"].device
+    device, clips = place.type, len(features["frames"])
+    filled = features.map(lambda x: x[torch.arange(episode.clip_labels.numel()) % clips].clone().requires_grad_())
+    support, query = filled.split_at(len(episode.support), 0)
+    text = torch.randn(len(episode.class_names), method_channels(method), device=place)
     start = clock(device)
     words = text[episode.support_classes]
     scores = method.score(method.support_parts(support, words), method.query_parts(query), episode, text)
@@ -158,15 +159,15 @@ def time_head(method: Method, features: Tensor, episode: Episode) -> float:
 def method_channels(method: Method) -> int:
     """Channels of the class text."""
     encoder: FrameEncoder = method.encoder
-    return int(getattr(encoder, "clip_channels", encoder.channels))
+    return int(getattr(encoder, "tower_channels", encoder.channels))
 
 
-def index_episode(device: str) -> Episode:
+def index_episode(device: str) -> IndexEpisode:
     """5 ways, 1 shot, 5 queries; its clips are mere numbers."""
     labels = torch.arange(5)
-    return Episode(
-        torch.zeros(5),
-        torch.zeros(25),
+    return IndexEpisode(
+        torch.arange(5),
+        torch.arange(25),
         labels,
         labels.repeat_interleave(5),
         labels,
@@ -195,11 +196,14 @@ def write_videos(folder: Path, count: int) -> Split:
 def store(method: Method, clips: ClipDataset, root: Path) -> StoredClips:
     """Extracts the clips as fsar extract does, in 16 bits; what is there already stays."""
     exact = next(method.encoder.visual.parameters()).dtype == torch.bfloat16
-    writer = FeatureWriter(root, clips, feature_key(method, training=True), 1, "bfloat16" if exact else "float16")
+    writer = FeatureWriter(
+        root, clips, feature_key(method, training=True), 1, "bfloat16" if exact else "float16", contents(method)
+    )
     device = next(method.parameters()).device
     for chunk in writer.pending():
         pixels = writer.read(chunk).to(device)
-        writer.write(chunk, torch.cat([writer.rounded(to_store(method, clip)) for clip in pixels.split(1)]))
+        clips_in = [Streams(frames=frames) for frames in pixels["frames"].split(1)]
+        writer.write(chunk, combined(torch.cat, [writer.rounded(to_store(method, some)) for some in clips_in]))
     return StoredClips(writer.finish(), clips.split)
 
 

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from episodes.clips import Features
 from episodes.dataset import ClipDataset, ClipLoader, collate_videos
 from episodes.episode import VideoBatch
 from episodes.features.identity import identify
@@ -50,9 +51,11 @@ class FeatureCache:
         root: of all entries.
         clips: how clips are made.
         encoder: what turns them into features, and on what.
+        names: of the features.
     """
 
-    def __init__(self, root: Path, clips: ClipDataset, encoder: Key) -> None:
+    def __init__(self, root: Path, clips: ClipDataset, encoder: Key, names: Sequence[str] = ("frames",)) -> None:
+        self.names = names
         about = {**store_key(clips, encoder), "videos": None}
         self.clips = clips
         self.folder = root / hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:24]
@@ -69,32 +72,33 @@ class FeatureCache:
             self.files[video] = self.folder / f"{name}.npy"
         return self.files[video]
 
-    def find(self, video: int) -> Tensor | None:
-        """Features ``(t d)``, or None; an entry that is damaged is taken away, and said."""
+    def find(self, video: int) -> Features | None:
+        """Features such as ``frames (t d)``, or None; an entry that is damaged is taken away, and said."""
         file = self.file(video)
         if file is None or not file.is_file():
             return None
         try:
-            rows = read_part(file)
-            if rows is None or rows.ndim != 2 or len(rows) != self.clips.frames or rows.dtype != "float32":
+            arrays = read_part(file, len(self.names))
+            if arrays is None or any(rows.dtype != "float32" for rows in arrays):
                 say(f"{file} in the cache is damaged: {self.clips.split.paths[video]} is encoded again")
                 file.unlink(missing_ok=True)
                 return None
             os.utime(file)  # used, so not the next to go
         except OSError:  # another process has just made room
             return None
-        return torch.from_numpy(rows)
+        return Features({name: torch.from_numpy(rows) for name, rows in zip(self.names, arrays, strict=True)})
 
-    def keep(self, videos: Tensor, features: Tensor) -> None:
-        """Keep features ``(b t d)`` of videos ``(b)`` that are float32, as they are; what cannot be written costs
-        nothing but this."""
-        if not self.writes or features.dim() != 3 or features.dtype != torch.float32:
+    def keep(self, videos: Tensor, features: Features) -> None:
+        """Keep features of videos ``(b)``, such as ``frames (b t d)``, that are float32, as they are; what cannot be
+        written costs nothing but this."""
+        if not self.writes or any(features[name].dtype != torch.float32 for name in self.names):
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            for video, rows in zip(videos.tolist(), features.detach().cpu(), strict=True):
-                if (file := self.file(video)) is not None and bool(rows.isfinite().all()):
-                    write_part(file, rows.numpy())
+            kept = [features[name].detach().cpu() for name in self.names]
+            for video, *arrays in zip(videos.tolist(), *kept, strict=True):
+                if (file := self.file(video)) is not None and all(bool(rows.isfinite().all()) for rows in arrays):
+                    write_part(file, [rows.numpy() for rows in arrays])
         except OSError as error:
             self.writes = False
             warnings.warn(f"features are not kept for the next evaluation: {error}", stacklevel=2)
@@ -104,7 +108,7 @@ class Videos:
     """Batches of videos: those whose features are known, then the others as pixels.
 
     Args:
-        known: ``{video: features (t d)}``.
+        known: ``{video: features}``.
         split: of all videos.
         size: of a batch.
         others: reads what is not known; None when all is.
@@ -112,7 +116,7 @@ class Videos:
     """
 
     def __init__(
-        self, known: dict[int, Tensor], split: Any, size: int, others: ClipLoader | None, cache: FeatureCache
+        self, known: dict[int, Features], split: Any, size: int, others: ClipLoader | None, cache: FeatureCache
     ) -> None:
         self.known, self.split, self.size, self.others, self.cache = list(known.items()), split, size, others, cache
 
@@ -145,7 +149,7 @@ def with_cache(data: Any, name: str, videos: Sequence[int]) -> Iterable[VideoBat
     if clips.sampler.random or getattr(clips.transform, "random", True):
         return data.video_loader(name, videos)
     try:
-        cache = FeatureCache(root, clips, key)
+        cache = FeatureCache(root, clips, key, trainer.lightning_module.contents().names)
     except ValueError:  # a sampler or transform that plain values do not describe
         return data.video_loader(name, videos)
     if trainer.is_global_zero:

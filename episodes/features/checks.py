@@ -17,7 +17,9 @@ from episodes.features.identity import Identity, difference
 from episodes.features.precision import Precision
 from episodes.splits import Split
 
-FEATURES, META, SUMS = "features.npy", "meta.json", "checksums.json"
+META, SUMS, PARTS = "meta.json", "checksums.json", "parts"
+FIRST = ("features",)
+"""Names of the arrays in a store of the first format, which had one, whatever it held."""
 OLD_CHUNK = 16
 """Videos under one sha256 in the stores that were made before every feature had a checksum of its own."""
 KINDS: dict[Precision, str] = {"float32": "<f4", "float16": "<f2", "bfloat16": "<u2"}
@@ -41,14 +43,25 @@ def damaged(file: Path, what: str) -> ValueError:
     return ValueError(f"the feature store {file.parent} is damaged: {file.name} {what}. {way_out(file.parent)}")
 
 
-def sum_of(rows: NDArray[np.generic]) -> int:
-    """crc32 of an array's bytes."""
-    return zlib.crc32(np.ascontiguousarray(rows).data)
+def sum_of(rows: NDArray[np.generic], so_far: int = 0) -> int:
+    """crc32 of an array's bytes, of others before it too when theirs is handed over."""
+    return zlib.crc32(np.ascontiguousarray(rows).data, so_far)
 
 
-def facts_of(dtype: str, shape: tuple[int, ...], sums: list[list[int]], meta: bytes) -> dict[str, Any]:
-    """What ``checksums.json`` holds, of features ``(v m t *)`` and the contents of ``meta.json``."""
-    return {"dtype": dtype, "shape": shape, "meta": hashlib.sha256(meta).hexdigest(), "crc32": sums}
+def file_of(folder: Path, name: str) -> Path:
+    """Where the array of that name is."""
+    return folder / f"{name.replace(' ', '_')}.npy"
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether a store can be opened: whether all of its arrays are there, or none is being made."""
+    if not any(folder.glob("*.npy")):
+        return False
+    try:
+        names = read_json(folder / META).get("names", FIRST)
+        return not (folder / PARTS).is_dir() or all(file_of(folder, name).is_file() for name in names)
+    except (ValueError, AttributeError, TypeError):
+        return True
 
 
 def read_json(file: Path) -> Any:
@@ -65,16 +78,17 @@ def read_json(file: Path) -> Any:
         raise damaged(file, f"is no JSON ({error})") from error
 
 
-def open_features(folder: Path) -> NDArray[np.generic]:
-    """The features ``(v m t *)``, memory-mapped.
+def open_features(file: Path) -> NDArray[np.generic]:
+    """The features ``(v m t *)`` of one name, memory-mapped.
 
     Raises:
         ValueError: when the file is no whole .npy file.
     """
-    file = folder / FEATURES
     try:
         features: Any = np.load(file, mmap_mode="r")
         size = features.offset + features.nbytes
+    except FileNotFoundError as error:
+        raise damaged(file, "is missing") from error
     except (*NO_ARRAY, AttributeError) as error:
         raise damaged(file, f"is no array that can be mapped ({error})") from error
     if (found := file.stat().st_size) != size:
@@ -82,49 +96,59 @@ def open_features(folder: Path) -> NDArray[np.generic]:
     return features
 
 
-def check_files(folder: Path) -> tuple[dict[str, Any], NDArray[np.uint32] | None]:
+Arrays = dict[str, NDArray[Any]]
+
+
+def check_files(folder: Path) -> tuple[dict[str, Any], Arrays, Arrays | None]:
     """Compare the files of a store with one another.
 
     Returns:
-        What ``meta.json`` says; and the checksums ``(v m)``, None in a store that was made before there were such.
+        What ``meta.json`` says; the arrays by name, memory-mapped; and for each the checksums ``(v m)``, None in a
+        store that was made before there were such.
 
     Raises:
         ValueError: when they do not fit; it names the file.
     """
-    meta, sums, features = read_json(folder / META), read_json(folder / SUMS), open_features(folder)
+    meta, sums = read_json(folder / META), read_json(folder / SUMS)
     try:
-        dtype, frames = KINDS[meta["dtype"]], meta["key"]["frames"]
-        begins, sizes = (len(meta["paths"]), meta["views"], frames), len(meta["sizes"])
-    except (KeyError, TypeError) as error:
+        dtype, names = KINDS[meta["dtype"]], [str(name) for name in meta.get("names", FIRST)]
+        begins, sizes = (len(meta["paths"]), meta["views"]), len(meta["sizes"])
+    except (KeyError, TypeError, AttributeError) as error:
         raise damaged(folder / META, f"lacks {error} or tells it wrongly") from error
-    found = f"{features.dtype.str} {features.shape}"
-    if features.dtype.str != dtype or features.shape[:3] != begins or not features.flags.c_contiguous:
-        raise damaged(folder / FEATURES, f"holds {found}, but by {META} it begins {dtype} {begins}")
+    arrays: Arrays = {name: open_features(file_of(folder, name)) for name in names}
+    for name, array in arrays.items():
+        if array.dtype.str != dtype or array.shape[:2] != begins or not array.flags.c_contiguous:
+            found = f"{array.dtype.str} {array.shape}"
+            raise damaged(file_of(folder, name), f"holds {found}, but by {META} it begins {dtype} {begins}")
     if sizes != len(meta["paths"]):
         raise damaged(folder / META, f"names {len(meta['paths'])} videos and the sizes of {sizes}")
     if isinstance(sums, list):
-        check_old(folder, meta, sums, features)
-        return meta, None
+        check_old(folder, meta, sums, arrays)
+        return meta, arrays, None
     try:
-        stored = f"{sums['dtype']} {tuple(sums['shape'])}"
-        table, about = np.array(sums["crc32"], np.uint32), sums["meta"]
+        facts = sums["arrays"] if "names" in meta else {FIRST[0]: sums}
+        stored = {name: f"{facts[name]['dtype']} {tuple(facts[name]['shape'])}" for name in names}
+        tables: Arrays = {name: np.array(facts[name]["crc32"], np.uint32) for name in names}
+        about = sums["meta"]
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise damaged(folder / SUMS, f"lacks checksums ({error})") from error
-    if stored != found:
-        raise damaged(folder / FEATURES, f"holds {found}, but by {SUMS} {stored}")
-    if table.shape != features.shape[:2]:
-        raise damaged(folder / SUMS, f"holds {table.shape} checksums instead of {features.shape[:2]}")
+    for name, array in arrays.items():
+        if stored[name] != (found := f"{array.dtype.str} {array.shape}"):
+            raise damaged(file_of(folder, name), f"holds {found}, but by {SUMS} {stored[name]}")
+        if tables[name].shape != array.shape[:2]:
+            raise damaged(folder / SUMS, f"holds {tables[name].shape} checksums instead of {array.shape[:2]}")
     if hashlib.sha256((folder / META).read_bytes()).hexdigest() != about:
         raise damaged(folder / META, "is not what was written")
-    return meta, table
+    return meta, arrays, tables
 
 
-def check_old(folder: Path, meta: dict[str, Any], sums: list[str], features: NDArray[np.generic]) -> None:
+def check_old(folder: Path, meta: dict[str, Any], sums: list[str], arrays: Arrays) -> None:
     """Read all of a store that has a sha256 for every 16 videos, and warn that this is done at every opening.
 
     Raises:
         ValueError: when they do not fit.
     """
+    ((name, features),) = arrays.items()
     chunks = [features[start : start + OLD_CHUNK] for start in range(0, len(features), OLD_CHUNK)]
     if len(chunks) != len(sums):
         raise damaged(folder / SUMS, f"holds {len(sums)} checksums instead of {len(chunks)}")
@@ -133,7 +157,7 @@ def check_old(folder: Path, meta: dict[str, Any], sums: list[str], features: NDA
             named = f"{number * OLD_CHUNK} to {number * OLD_CHUNK + len(rows) - 1}"
             first = meta["paths"][number * OLD_CHUNK]
             raise damaged(
-                folder / FEATURES, f"does not hold what was written of videos {named} ({first} and following)"
+                file_of(folder, name), f"does not hold what was written of videos {named} ({first} and following)"
             )
     warnings.warn(
         f"{folder} was made before every feature had a checksum and every video a hash: all of it was read to check "

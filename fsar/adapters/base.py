@@ -79,10 +79,13 @@ class StageAdapter(Adapter):
 
 
 class SideNetwork(nn.Module):
-    """A network beside a frozen tower; ``layers`` are the states it reads, as in ``FrameEncoder.tokens``."""
+    """A network beside a frozen tower; ``layers`` are the states it reads, as in ``FrameEncoder.features``."""
 
     layers: tuple[int, ...]
     channels: int
+
+    gives: tuple[str, ...] = ("frames",)
+    """Names of what :meth:`features` gives, all of ``channels`` channels."""
 
     frames: int | None = None
     """``t`` when the network was made for one number of frames."""
@@ -98,6 +101,10 @@ class SideNetwork(nn.Module):
             ``(b t d)``, ``d`` being ``channels``.
         """
         raise NotImplementedError(f"{type(self).__name__} must define forward(states, blocks).")
+
+    def features(self, states: tuple[Tensor, ...], blocks: nn.ModuleList | nn.Sequential) -> dict[str, Tensor]:
+        """``frames (b t d)``, as :meth:`forward` gives them, and whatever else is in :attr:`gives`."""
+        return {"frames": self(states, blocks)}
 
 
 class Side:

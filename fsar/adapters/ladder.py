@@ -62,7 +62,9 @@ class Ladder(Side):
 
 
 class LadderNetwork(SideNetwork):
-    """What :class:`Ladder` puts beside the tower."""
+    """What :class:`Ladder` puts beside the tower: the class token of every frame, and its patches."""
+
+    gives = ("frames", "patches")
 
     def __init__(self, tower: Tower, width: int, heads: int, temporal: Sequence[int]) -> None:
         super().__init__()
@@ -76,6 +78,11 @@ class LadderNetwork(SideNetwork):
     def forward(self, states: tuple[Tensor, ...], blocks: nn.ModuleList | nn.Sequential) -> Tensor:
         """The class token of every frame, see :meth:`fsar.adapters.base.SideNetwork.forward`."""
         return self.tokens(states)[:, :, 0]
+
+    def features(self, states: tuple[Tensor, ...], blocks: nn.ModuleList | nn.Sequential) -> dict[str, Tensor]:
+        """``frames (b t e)`` and ``patches (b t p e)``."""
+        tokens = self.tokens(states)
+        return {"frames": tokens[:, :, 0], "patches": tokens[:, :, 1:]}
 
     def tokens(self, states: tuple[Tensor, ...]) -> Tensor:
         """All tokens, class token first: ``(b t 1+p e)`` from one ``(b t 1+p D)`` per layer."""

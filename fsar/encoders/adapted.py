@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from fsar.adapters.base import Adapter, Clip, FramePositions, Part, StageAdapter, Tower
-from fsar.encoders.frame import FrameEncoder, FrameTokens
+from fsar.encoders.frame import FrameEncoder, Tensors
 
 
 class Context:
@@ -146,69 +146,36 @@ class Adapted(FrameEncoder):
         self.reads_text = adapter.reads_text
         self.frames_at_once = encoder.frames_per_chunk
 
-    def forward(self, clips: Tensor, text: Tensor | None = None) -> Tensor:
-        """Features of every frame, see :meth:`fsar.encoders.FrameEncoder.forward`.
-
-        Args:
-            clips: ``(... t c h w)``.
-            text: ``(... d)`` class text of each clip, for an adapter that reads it; leave it out for a query.
-        """
-        if self.kept_layers:
-            return self.above(self.below(clips), text)
-        return self._of_clips(self._whole_clips(super().forward, clips, 3, text))
-
-    def tokens(self, clips: Tensor, layers: Sequence[int] = (-1,), text: Tensor | None = None) -> FrameTokens:
-        """Features and tokens of every frame, see :meth:`fsar.encoders.FrameEncoder.tokens`."""
-        found = []
-        for piece, clip in self._split(clips, 3, text):
-            with self.context.of(clip):
-                found.append(super().tokens(piece, layers))
-        lead = clips.shape[:-3]
-        states = tuple(
-            torch.cat(state).reshape(*lead, *state[0].shape[2:])
-            for state in zip(*(f.layers for f in found), strict=True)
-        )
-        return FrameTokens(torch.cat([f.features for f in found]).reshape(*lead, -1), states)
-
     def normalise(self, frames: Tensor) -> Tensor:
         """See :meth:`fsar.encoders.FrameEncoder.normalise`; in the order of colours that the encoder had."""
         return super().normalise(frames.flip(-3) if self.flipped else frames)
 
     @property
     def kept_layers(self) -> tuple[int, ...]:
-        """See :attr:`fsar.encoders.FrameEncoder.kept_layers`; an adapted block always belongs to the upper half."""
+        """See :attr:`fsar.encoders.FrameEncoder.kept_layers`; an adapted block always belongs to the upper half, so
+        what is kept, 0.30 MB a frame of ViT-B/16 in 16 bits, is the same for every adapter and every class text."""
         return tuple(min(layer, self.first) for layer in super().kept_layers) if self.first else ()
 
-    def below(self, clips: Tensor) -> Tensor:
-        """The blocks that have no adapter, see :meth:`FrameEncoder.below`: ``(... t 1+p D)``, 0.30 MB a frame of
-        ViT-B/16 in 16 bits. The same for every adapter, and for every class text."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and clips.requires_grad):
-            return self._whole_clips(super().below, clips, 3)
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """See :attr:`fsar.encoders.FrameEncoder.gives`; one vector a clip has no patches beside it."""
+        return tuple(name for name in super().gives if name != "patches" or self.output == "frames")
 
-    def above(self, states: Tensor, text: Tensor | None = None) -> Tensor:
-        """The adapted blocks and what follows, see :meth:`fsar.encoders.FrameEncoder.above`; ``text`` as in
-        :meth:`forward`."""
-        return self._of_clips(self._whole_clips(super().above, states, 2, text))
-
-    def _of_clips(self, features: Tensor) -> Tensor:
-        """``(... t d)`` as asked for: with ``output="video"`` all frames have the clip's, and one is kept."""
-        return features[..., :1, :] if self.output == "video" else features
-
-    def _whole_clips(
-        self, encode: Callable[[Tensor], Tensor], clips: Tensor, axes: int, text: Tensor | None = None
-    ) -> Tensor:
-        """``encode`` of clips ``(... t *)`` with ``axes`` axes behind the frames, the blocks knowing whose they are."""
-        found = []
+    def _pass(
+        self, encode: Callable[[Tensor], Tensors], clips: Tensor, axes: int, text: Tensor | None = None
+    ) -> Tensors:
+        """See :meth:`FrameEncoder._pass`; clips stay whole, and the blocks know whose frames they are."""
+        pieces = []
         for piece, clip in self._split(clips, axes, text):
             with self.context.of(clip):
-                found.append(encode(piece))
-        return torch.cat(found).reshape(*clips.shape[:-axes], *found[0].shape[2:])
+                pieces.append(super()._pass(encode, piece, axes))
+        found = {name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]}
+        if self.output == "video" and "frames" in found:
+            found["frames"] = found["frames"][:, :1]  # all frames have the clip's
+        return {name: value.reshape(*clips.shape[: -axes - 1], *value.shape[1:]) for name, value in found.items()}
 
     def _split(self, clips: Tensor, axes: int, text: Tensor | None) -> list[tuple[Tensor, Clip]]:
         """Whole clips ``(b t *)``, all together when a graph is needed and few at a time when not."""
-        if clips.dim() <= axes:
-            self._frames(clips)  # says what is wrong
-        self._check_text(text)
         t, flat = clips.shape[-axes - 1], clips.flatten(0, -axes - 2) if clips.dim() > axes + 1 else clips[None]
         words = None if text is None else text.reshape(len(flat), -1)
         graph = torch.is_grad_enabled() and (clips.requires_grad or not self.frozen)

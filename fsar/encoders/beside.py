@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor
 
+from episodes.clips import Features, LowerHalf
 from fsar.adapters.base import Side
 from fsar.encoders.adapted import vit_of
 from fsar.encoders.frame import FrameEncoder
@@ -13,17 +17,18 @@ from fsar.encoders.state import sha256_of
 class Beside(FrameEncoder):
     """The features of a network beside a frozen tower; no gradient ever enters the tower.
 
-    They do not lie in the space of CLIP's text, so there is no text tower.
+    They do not lie in the space of CLIP's text, so there is no text tower unless it is asked for.
 
     Args:
         encoder: an open_clip ViT; it is frozen and taken over.
         side: the network that reads its layers.
+        keep_text: keep the text tower beside ``tower``, the frozen tower's own features, which do share its space.
 
     Raises:
         ValueError: a tower that is no open_clip ViT, or one that is to be trained.
     """
 
-    def __init__(self, encoder: FrameEncoder, side: Side) -> None:
+    def __init__(self, encoder: FrameEncoder, side: Side, keep_text: bool = False) -> None:
         visual, tower = vit_of(encoder, type(side).__name__)
         if not encoder.frozen:
             raise ValueError(f"Beside: the tower stays frozen; give the encoder tune='frozen' ({encoder.identity}).")
@@ -34,11 +39,13 @@ class Beside(FrameEncoder):
             image_size=encoder.image_size,
             mean=encoder.mean,
             std=encoder.std,
+            text=encoder.text if keep_text else None,
             frames_per_chunk=encoder.frames_per_chunk,
             identity=f"{encoder.identity} + {type(side).__name__} {sorted(vars(side).items())}",
             framing=encoder.framing,
         )
         self.side = network
+        self.tower_channels = encoder.channels
         self.lower_identity = encoder.lower_identity
 
     @property
@@ -51,21 +58,29 @@ class Beside(FrameEncoder):
         """The layers that the network reads; the whole tower is the frozen half."""
         return self.side.layers
 
-    def above(self, states: Tensor, text: Tensor | None = None) -> Tensor:
-        """The network's features ``(... t d)``, ``t`` being 1 where it gives one vector a clip.
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """What the network gives, and ``tower (... t d)``: the frozen tower's own frames, where it reads the last
+        layer."""
+        return (*self.side.gives, *(["tower"] if self.kept_layers[-1] == len(self.blocks) else []))
 
-        Args:
-            states: ``(... t l·p w)``, the layers side by side, as :meth:`fsar.encoders.FrameEncoder.below` gives them.
-            text: left out, since the network reads none.
-        """
+    @property
+    def widths(self) -> dict[str, int]:
+        """Of the network, and of the tower."""
+        return {**dict.fromkeys(self.side.gives, self.channels), "tower": self.tower_channels}
+
+    def above(self, lower: LowerHalf, needs: Sequence[str] = ("frames",), text: Tensor | None = None) -> Features:
+        """What the network gives, ``t`` being 1 where it gives one vector a clip, from the layers that it reads, in any
+        precision. It reads no text."""
         self._check_text(text)
-        layers = self.layers(states)
-        features = self.side(tuple(x.reshape(-1, *x.shape[-3:]) for x in layers), self.blocks)
-        return features.reshape(*states.shape[:-3], *features.shape[1:])
-
-    def layers(self, states: Tensor) -> tuple[Tensor, ...]:
-        """``(... t l·p w)`` in any precision to one ``(... t p w)`` float32 per layer."""
-        return states.float().chunk(len(self.kept_layers), dim=-2)
+        layers = [lower[f"layer {layer}"].float() for layer in self.kept_layers]
+        found = self.side.features(tuple(x.reshape(-1, *x.shape[-3:]) for x in layers), self.blocks)
+        lead = layers[0].shape[:-3]
+        features = Features({n: x.reshape(*lead, *x.shape[1:]).float() for n, x in found.items() if n in needs})
+        if "tower" in needs:
+            with torch.no_grad():
+                features["tower"] = super().above(LowerHalf({f"layer {self.kept_layers[-1]}": layers[-1]}))["frames"]
+        return features
 
     def fingerprint(self, trained: bool = False) -> str:
         """Of the tower, as of any encoder; with ``trained`` of the network beside it too."""

@@ -4,29 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import Any, Literal, NamedTuple
+from functools import cached_property
+from math import isqrt
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from episodes.clips import Features, LowerHalf, Streams
 from episodes.framing import Framing
 from fsar.encoders.halves import first_trained, lower_half, lower_weights, upper_half
+from fsar.encoders.seen import LAYER, has_patches, layers_among, patches_of, watched
 from fsar.encoders.state import sha256_of
 from fsar.encoders.text_tower import TextEncoder
-from fsar.encoders.tower import as_tokens, blocks_of, keep_frozen_in_eval, recorded, set_tuning, trained_tensors
+from fsar.encoders.tower import blocks_of, has_blocks, keep_frozen_in_eval, set_tuning, trained_tensors
 
 Tune = Literal["frozen", "full"] | int
-
-
-class FrameTokens(NamedTuple):
-    """Frame features and, per layer asked for, the tokens they were made of."""
-
-    features: Tensor  # (... t d)
-    layers: tuple[Tensor, ...]  # each (... t p w): class token first where the tower has one
+Tensors = dict[str, Tensor]
 
 
 class FrameEncoder(nn.Module):
-    """Clips ``(... t c h w)`` -> frame features ``(... t d)`` through a network that sees one frame at a time.
+    """Clips -> named features through a network that sees one frame at a time: ``frames (... t d)`` always, and what is
+    asked for of :attr:`gives`.
 
     Frozen or trained is read off the weights, so an adapter put into :attr:`blocks` makes the tower build a graph
     with nothing to be told. Modules without a trained weight stay in evaluation mode (BatchNorm keeps its
@@ -127,8 +126,41 @@ class FrameEncoder(nn.Module):
             )
         return self.text
 
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """The names that :meth:`features` can be asked for; ``layers`` stands for every ``layer i`` too."""
+        patches, layers = has_patches(self.visual), has_blocks(self.visual)
+        return ("frames", *(["patches"] if patches else []), *(["layers"] if layers else []))
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of the ``patches``, which stand row by row."""
+        return (isqrt(self._patches[0]),) * 2
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Channels of ``frames`` and, where it has them, of ``patches``."""
+        return {"frames": self.channels, **({"patches": self._patches[1]} if "patches" in self.gives else {})}
+
+    def check_needs(self, needs: Sequence[str], reader: str) -> None:
+        """Refuse a reader of features that this encoder does not give.
+
+        Raises:
+            ValueError: names both, and the way out.
+        """
+        lacking = [n for n in needs if n not in self.gives and not (LAYER.fullmatch(n) and "layers" in self.gives)]
+        if lacking:
+            raise ValueError(
+                f"{reader} reads {' and '.join(needs)}, but {type(self).__name__} ({self.identity}) gives "
+                f"{' and '.join(self.gives)}, not {' and '.join(lacking)}. Use another encoder, such as "
+                "fsar.encoders.ClipEncoder with ViT-B-16 or RN50, or a method that reads frames alone."
+            )
+        count = len(self.blocks) if layers_among(needs) else 0
+        if wrong := [n for n in needs if (found := LAYER.fullmatch(n)) and not -1 - count <= int(found[1]) <= count]:
+            raise ValueError(f"{', '.join(wrong)}: the tower has {count} blocks, so layers are 0..{count} or -1.")
+
     def forward(self, clips: Tensor, text: Tensor | None = None) -> Tensor:
-        """Features of every frame.
+        """The ``frames`` alone of pixels.
 
         Args:
             clips: ``(... t c h w)``, uint8 in 0..255 or floating point in 0..1, RGB.
@@ -140,16 +172,33 @@ class FrameEncoder(nn.Module):
         Raises:
             ValueError: frames of another size, number of channels or range; a text that nothing would read.
         """
+        return self.features(Streams(frames=clips), text=text)["frames"]
+
+    def features(self, clips: Streams, needs: Sequence[str] = ("frames",), text: Tensor | None = None) -> Features:
+        """What is needed of every frame, in one pass.
+
+        Args:
+            clips: with ``frames`` as in :meth:`forward`, and so is ``text``.
+            needs: names of :attr:`gives`: ``patches (... t p w)`` are the last map or patch tokens, after the closing
+                norm and before the projection, see :attr:`grid`; ``layer i (... t p w)`` is what block ``i`` (from 1)
+                gives before any closing norm, 0 what enters the first and -1 the last, class token first where the
+                tower has one; ``layers (... t l p w)`` are all of these.
+
+        Returns:
+            Float32 ``frames (... t d)``, and the others that are needed.
+
+        Raises:
+            ValueError: as in :meth:`forward`, and for a name that the encoder does not give.
+        """
+        self.check_needs(needs, "what is asked for")
         self._check_text(text)
-        if self.kept_layers:
-            return self.above(self.below(clips), text)
-        frames = self._frames(clips)
-        (features,) = self._in_chunks(lambda x: (self._encode(x),), frames)
-        return features.unflatten(0, clips.shape[:-3])
+        if self.kept_layers and not layers_among(needs):
+            return self.above(self.below(clips), needs, text)
+        return Features(self._pass(lambda x: self._encode(x, needs), self._checked(clips), 3, text))
 
     @property
     def kept_layers(self) -> tuple[int, ...]:
-        """The layers, numbered as in :meth:`tokens`, at which the encoder falls into a frozen and a trained half.
+        """The layers, numbered as in :meth:`features`, at which the encoder falls into a frozen and a trained half.
 
         None for a frozen tower, whose features can be kept as they are; none either when nothing of it is frozen, or
         when it is no ViT of open_clip.
@@ -157,61 +206,33 @@ class FrameEncoder(nn.Module):
         first = first_trained(self.visual)
         return (first,) if first else ()
 
-    def below(self, clips: Tensor) -> Tensor:
+    def below(self, clips: Streams) -> LowerHalf:
         """The frozen half: what no training changes and no class name, so that a feature store can keep it.
 
         Args:
-            clips: as in :meth:`forward`, which is :meth:`above` after this.
+            clips: as in :meth:`features`, which is :meth:`above` after this.
 
         Returns:
-            Tokens ``(... t l·p w)`` of the :attr:`kept_layers` side by side, in the precision of the weights.
+            ``layer i (... t p w)`` for each of :attr:`kept_layers`, in the precision of the weights.
 
         Raises:
             ValueError: as in :meth:`forward`, and for an encoder that has no halves.
         """
-        layers = self._halved()
-        with torch.set_grad_enabled(torch.is_grad_enabled() and clips.requires_grad):
-            frames = self._frames(clips)
-            (states,) = self._in_chunks(lambda x: (lower_half(self.visual, self._pixels(x), layers),), frames)
-            return states.unflatten(0, clips.shape[:-3])
+        layers, frames = self._halved(), self._checked(clips)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and frames.requires_grad):
+            return LowerHalf(self._pass(lambda x: lower_half(self.visual, self._pixels(x), layers), frames, 3))
 
-    def above(self, states: Tensor, text: Tensor | None = None) -> Tensor:
-        """The trained half: features ``(... t d)`` from what :meth:`below` gave, in any precision."""
+    def above(self, lower: LowerHalf, needs: Sequence[str] = ("frames",), text: Tensor | None = None) -> Features:
+        """The trained half: features from what :meth:`below` gave, in any precision."""
         self._check_text(text)
         first, tower = self._halved()[-1], next(self.visual.parameters()).dtype
-        (features,) = self._in_chunks(
-            lambda x: (upper_half(self.visual, x.to(tower), first).float(),), states.flatten(0, -3)
-        )
-        return features.unflatten(0, states.shape[:-2])
 
-    def tokens(self, clips: Tensor, layers: Sequence[int] = (-1,), text: Tensor | None = None) -> FrameTokens:
-        """Features and tokens of every frame, in one pass.
+        def encode(x: Tensor) -> Tensors:
+            frames, last = upper_half(self.visual, x.to(tower), first)
+            patches = {"patches": patches_of(self.visual, last).float()} if "patches" in needs else {}
+            return {"frames": frames.float(), **patches}
 
-        Args:
-            clips: as in :meth:`forward`, and so is ``text``.
-            layers: 0 is what enters the first block, ``i`` what block ``i`` (from 1) gives, -1 the last block.
-
-        Returns:
-            Features ``(... t d)`` and, per layer, float32 ``(... t p w)`` before any closing norm: the class token
-            first where the tower has one, then the patches row by row.
-
-        Raises:
-            ValueError: as in :meth:`forward`, and a layer that the tower does not have.
-        """
-        self._check_text(text)
-        count = len(self.blocks)
-        wanted = [layer + count + 1 if layer < 0 else layer for layer in layers]
-        if any(not 0 <= layer <= count for layer in wanted):
-            raise ValueError(f"layers={list(layers)}: the tower has {count} blocks, so layers are 0..{count} or -1.")
-
-        def encode(frames: Tensor) -> tuple[Tensor, ...]:
-            with recorded(self.blocks) as states:
-                features = self._encode(frames)
-            return (features, *(as_tokens(states[layer]).float() for layer in wanted))
-
-        features, *tokens = self._in_chunks(encode, self._frames(clips))
-        lead = clips.shape[:-3]
-        return FrameTokens(features.unflatten(0, lead), tuple(token.unflatten(0, lead) for token in tokens))
+        return Features(self._pass(encode, lower[f"layer {first}"], 2, text))
 
     def fingerprint(self, trained: bool = False) -> str:
         """SHA-256 in hex of what defines the features: identity, pixel statistics, weights and their precision.
@@ -258,11 +279,32 @@ class FrameEncoder(nn.Module):
         weight = next(self.visual.parameters(), frames.new_empty(0, dtype=torch.float32))
         return self.normalise(frames).to(weight.dtype)
 
-    def _encode(self, frames: Tensor) -> Tensor:
-        features: Tensor = self.visual(self._pixels(frames)).float()
-        return features
+    def _encode(self, frames: Tensor, needs: Sequence[str]) -> Tensors:
+        with watched(self.visual, needs) as found:
+            return {"frames": self.visual(self._pixels(frames)).float(), **found()}
 
-    def _in_chunks(self, encode: Callable[[Tensor], tuple[Tensor, ...]], frames: Tensor) -> tuple[Tensor, ...]:
+    def _pass(
+        self, encode: Callable[[Tensor], Tensors], clips: Tensor, axes: int, text: Tensor | None = None
+    ) -> Tensors:
+        """``encode`` of the frames ``(b *)`` of clips ``(... t *)`` with ``axes`` axes behind the frames."""
+        found = self._in_chunks(encode, clips.flatten(0, -axes - 1))
+        return {name: value.unflatten(0, clips.shape[:-axes]) for name, value in found.items()}
+
+    @cached_property
+    def _patches(self) -> tuple[int, ...]:
+        """Number and channels of the patches, those of black frames."""
+        self.check_needs(["patches"], "grid")
+        training, side = self.training, self.image_size
+        self.eval()
+        with torch.no_grad():
+            black = torch.zeros(8, 3, side, side, dtype=torch.uint8, device=self._mean.device)
+            shape = self.features(Streams(frames=black), ["patches"])["patches"].shape
+        self.train(training)
+        if isqrt(shape[-2]) ** 2 != shape[-2]:
+            raise ValueError(f"{self.identity} gives {shape[-2]} patches, which are no square.")
+        return tuple(shape[-2:])
+
+    def _in_chunks(self, encode: Callable[[Tensor], Tensors], frames: Tensor) -> Tensors:
         """``encode`` with a graph in one piece, without one in chunks."""
         needs_graph = torch.is_grad_enabled() and (frames.requires_grad or not self.frozen)
         device = frames.device.type
@@ -271,12 +313,12 @@ class FrameEncoder(nn.Module):
         autocast = torch.is_autocast_enabled(device) and not plain
         with torch.set_grad_enabled(needs_graph), torch.autocast(device, enabled=autocast):
             size = self.frames_per_chunk or (16 if device == "cpu" else 256)
-            parts = [frames] if needs_graph else frames.split(size)
-            return tuple(torch.cat(pieces) for pieces in zip(*map(encode, parts), strict=True))
+            parts = [encode(part) for part in ([frames] if needs_graph else frames.split(size))]
+            return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
-    def _frames(self, clips: Tensor) -> Tensor:
-        """``(... t c h w)`` checked and flattened to ``(b c h w)``."""
-        side = self.image_size
+    def _checked(self, streams: Streams) -> Tensor:
+        """The frames ``(... t c h w)``, once they are such as the encoder takes."""
+        clips, side = streams["frames"], self.image_size
         if clips.dim() < 4 or clips.shape[-3] != 3:
             raise ValueError(f"Clips must be (... t c h w) with 3 colour channels, found shape {tuple(clips.shape)}.")
         if tuple(clips.shape[-2:]) != (side, side):
@@ -293,4 +335,4 @@ class FrameEncoder(nn.Module):
                 )
         elif clips.dtype != torch.uint8:
             raise ValueError(f"Clips must be uint8 or floating point, found {clips.dtype}.")
-        return clips.flatten(0, -4)
+        return clips

@@ -30,28 +30,29 @@ def first_trained(visual: nn.Module) -> int:
     return min([int(name.split(".")[2]) for name in trained if name.startswith(_BLOCK)], default=count)
 
 
-def lower_half(visual: Any, frames: Tensor, layers: Sequence[int]) -> Tensor:
-    """Tokens of some layers of an open_clip ViT side by side, ``(b c h w)`` to ``(b l·p w)``.
+def lower_half(visual: Any, frames: Tensor, layers: Sequence[int]) -> dict[str, Tensor]:
+    """Tokens of some layers of an open_clip ViT, ``(b c h w)`` to ``layer i (b p w)``.
 
     Nothing above the last of them is computed. 0 is what enters the first block, ``i`` what block ``i`` (from 1) gives.
     """
     x = visual._embeds(frames)
-    found = {0: x}
+    found = {"layer 0": x}
     for number, block in enumerate(visual.transformer.resblocks[: max(layers)], 1):
         x = block(x)
         if number in layers:
-            found[number] = x
-    return torch.cat([found[layer] for layer in layers], dim=1)
+            found[f"layer {number}"] = x
+    return {f"layer {layer}": found[f"layer {layer}"] for layer in layers}
 
 
-def upper_half(visual: Any, x: Tensor, first: int) -> Tensor:
-    """Features ``(b d)`` from the tokens ``(b p w)`` that enter block ``first`` of an open_clip ViT, counted from 0."""
+def upper_half(visual: Any, x: Tensor, first: int) -> tuple[Tensor, Tensor]:
+    """Features ``(b d)`` from the tokens ``(b p w)`` that enter block ``first`` of an open_clip ViT, counted from 0;
+    and the tokens that the last block gives."""
     for block in visual.transformer.resblocks[first:]:
         again = visual.transformer.grad_checkpointing and torch.is_grad_enabled()
         x = checkpoint(block, x, use_reentrant=False) if again else block(x)
     pooled, _ = visual._pool(x)
     features: Tensor = pooled if visual.proj is None else pooled @ visual.proj
-    return features
+    return features, x
 
 
 def lower_weights(visual: nn.Module, last: int) -> Iterator[tuple[str, Tensor]]:

@@ -28,6 +28,14 @@ def blocks_of(visual: nn.Module) -> nn.ModuleList | nn.Sequential:
     raise ValueError(f"{type(visual).__name__} has no sequence of blocks that we know; use tune 'frozen' or 'full'.")
 
 
+def has_blocks(visual: nn.Module) -> bool:
+    """Whether :func:`blocks_of` knows the tower."""
+    try:
+        return bool(blocks_of(visual))
+    except ValueError:
+        return False
+
+
 @contextmanager
 def recorded(blocks: nn.ModuleList | nn.Sequential) -> Iterator[list[Tensor]]:
     """What enters the first block and what every block gives, in order, for one pass."""

@@ -17,10 +17,12 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn.functional import embedding_bag, normalize
 
-from episodes.episode import Episode, VideoBatch
+from episodes.clips import Clips, Contents, Features, LowerHalf, Streams
+from episodes.episode import IndexEpisode, VideoBatch
+from fsar.encoders.seen import layers_among
 from fsar.method import Method, Parts, Scores
 
-Keep = Callable[[Tensor, Tensor], None]
+Keep = Callable[[Tensor, Features], None]
 GROUP_BYTES = 3 * 2**23
 """Largest tensor of features that a CPU looks up at a time. Blocks of 32 MB and more come from the operating system and
 are cleared anew at every allocation, which makes scoring twice as slow."""
@@ -33,7 +35,7 @@ class VideoBank:
         method: asked for the parts of each video.
         keep_on: where the parts are kept; ``None`` for the method's device as long as a quarter of its memory is
             free, else the host's memory.
-        keep: gets numbers ``(b)`` and features ``(b t d)`` of videos that were encoded from pixels, as for a cache.
+        keep: gets numbers ``(b)`` and features of videos that were encoded from pixels, as for a cache.
         floor: also compare the videos with their classes' names, for :meth:`zero_shot`. Without it names are read by
             methods that need them alone, and may be of any length for the others.
     """
@@ -60,11 +62,11 @@ class VideoBank:
             self.text = self.method.class_text(batch.class_names)
         text = self.text[batch.classes]
         clips, both = batch.clips, self.method.text_conditioned
-        features = self.method.frame_features(clips, 1)
-        support_features = self.method.frame_features(clips, 1, text) if both else features
-        self.forwards += 0 if clips.dim() == 3 else len(clips) * (1 + both)  # (b t d) was encoded before
-        place = self.keep_on or _roomy_device(features)
-        if self.keep is not None and clips.dim() == 5:
+        features = self.method.features_of(clips)
+        support_features = self.method.features_of(clips, text) if both else features
+        self.forwards += 0 if isinstance(clips, Features) else len(batch.videos) * (1 + both)
+        place = self.keep_on or _roomy_device(features["frames"])
+        if self.keep is not None and isinstance(clips, Streams):
             self.keep(batch.videos, features)
         self._videos.append(batch.videos.to(place))
         cosines = text_cosines(self.method, features, batch.class_names) if self.floor else None
@@ -125,13 +127,13 @@ class VideoBank:
         shapes = {name: (*rows.shape[:-1], *x.shape[1:]) for name, x in self._bank["support"].items()}
         return {name: value.reshape(shapes[name]).to(device, non_blocking=True) for name, value in found.items()}
 
-    def compared(self, episodes: Episode) -> tuple[Tensor, Tensor] | None:
+    def compared(self, episodes: IndexEpisode) -> tuple[Tensor, Tensor] | None:
         """The frames that the method's alignment compares, see :meth:`fsar.method.Method.compared`."""
         device = episodes.classes.device
         support, query = (self.look_up(role, getattr(episodes, role), device) for role in ("support", "query"))
         return self.method.compared(support, query, episodes, self.text)
 
-    def zero_shot(self, episodes: Episode) -> Tensor | None:
+    def zero_shot(self, episodes: IndexEpisode) -> Tensor | None:
         """Cosines ``(e q n)`` of the queries with the class texts alone: the floor beside every result.
 
         None when the encoder has no text tower, or its features do not lie in the space of its text.
@@ -142,7 +144,7 @@ class VideoBank:
         classes = episodes.classes.to(found.device)[:, None].expand(*episodes.query.shape, -1)
         return found.gather(-1, classes).to(episodes.classes.device)
 
-    def group_size(self, episodes: Episode) -> int:
+    def group_size(self, episodes: IndexEpisode) -> int:
         """How many of the episodes a CPU scores at a time."""
         support = episodes.ways if self.averages_shots else episodes.support.shape[-1]
         clips = {"support": support, "query": episodes.query.shape[-1]}
@@ -151,7 +153,7 @@ class VideoBank:
 
 
 @torch.no_grad()
-def score_episodes(bank: VideoBank, episodes: Episode) -> Scores:
+def score_episodes(bank: VideoBank, episodes: IndexEpisode) -> Scores:
     """Scores of a batch of episodes whose ``support (e s)`` and ``query (e q)`` are video numbers in the bank."""
     if not bank.closed:
         bank.close()
@@ -163,11 +165,11 @@ def score_episodes(bank: VideoBank, episodes: Episode) -> Scores:
     return Scores(torch.cat([g.logits for g in groups]), torch.cat([g.few_shot for g in groups]))
 
 
-def _some(episodes: Episode, start: int, count: int) -> Episode:
+def _some(episodes: IndexEpisode, start: int, count: int) -> IndexEpisode:
     return episodes.map(lambda x: x[start : start + count])
 
 
-def _score(bank: VideoBank, episodes: Episode) -> Scores:
+def _score(bank: VideoBank, episodes: IndexEpisode) -> Scores:
     device, ways = episodes.classes.device, episodes.ways
     query = bank.look_up("query", episodes.query, device)
     shots, rest = divmod(episodes.support.shape[-1], ways)
@@ -181,27 +183,35 @@ def _score(bank: VideoBank, episodes: Episode) -> Scores:
     return bank.method.checked(bank.method.score(support, query, episodes, bank.text), episodes)
 
 
-def text_cosines(method: Method, features: Tensor, names: Sequence[str]) -> Tensor | None:
-    """``(b C)`` cosines of the mean frames of ``features (b t d)`` with class texts, or None without."""
-    encoder = method.encoder
+def text_cosines(method: Method, features: Features, names: Sequence[str]) -> Tensor | None:
+    """``(b C)`` cosines of the mean frames of ``b`` videos with class texts, or None without."""
+    encoder, frames = method.encoder, features.get("tower", features["frames"])
     if encoder.text is None:
         return None
     text = encoder.text(names)
-    if text.shape[-1] != features.shape[-1]:
+    if text.shape[-1] != frames.shape[-1]:
         return None
-    return normalize(features.mean(-2), dim=-1) @ normalize(text.to(features.device), dim=-1).mT
+    return normalize(frames.mean(-2), dim=-1) @ normalize(text.to(frames.device), dim=-1).mT
 
 
 def halved(method: Method) -> bool:
     """Whether a store keeps what the frozen half of the encoder gives, instead of whole features."""
-    return bool(method.encoder.kept_layers) and type(method).encode is Method.encode
+    own = type(method).encode is not Method.encode or layers_among(method.needs)
+    return bool(method.encoder.kept_layers) and not own
 
 
 @torch.no_grad()
-def to_store(method: Method, clips: Tensor) -> Tensor:
-    """What a store keeps of clips ``(... t c h w)``, under :func:`feature_key`: tokens ``(... t p w)`` of the encoder's
-    frozen half, or features ``(... t d)`` when it has no halves."""
+def to_store(method: Method, clips: Streams) -> Clips:
+    """What a store keeps of clips, under :func:`feature_key`: what the encoder's frozen half gives, or the features
+    that the method needs when it has no halves."""
     return method.encoder.below(clips) if halved(method) else method.encode(clips)
+
+
+def contents(method: Method) -> Contents:
+    """Kind and names of what :func:`to_store` gives."""
+    if halved(method):
+        return Contents(LowerHalf, tuple(f"layer {layer}" for layer in method.encoder.kept_layers))
+    return Contents(Features, method.needs)
 
 
 def feature_key(method: Method, training: bool = False) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import torch.distributed as dist
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-from episodes.episode import Episode
+from episodes.episode import Episode, IndexEpisode
 from episodes.files import write_atomically
 from fsar.encoders.state import hash_tensors
 from fsar.evaluation.cells import to_cell
@@ -33,17 +33,17 @@ class Predictions:
         self._batches: list[dict[str, np.ndarray]] = []
         self.class_names: tuple[str, ...] = ()
 
-    def add(self, episodes: Episode, logits: Tensor) -> None:
+    def add(self, episodes: Episode | IndexEpisode, logits: Tensor) -> None:
         """Keep ``logits (e q n)`` of a batch of episodes, or ``(q n)`` of one."""
         if episodes.number.dim() == 0:
             episodes, logits = episodes.map(lambda x: x[None]), logits[None]
         self.class_names = episodes.class_names
-        index = episodes.query.dim() == 2  # (e q): the queries are video numbers
+        videos = episodes.query if isinstance(episodes, IndexEpisode) else torch.full_like(episodes.query_labels, -1)
         tensors = {
             "number": episodes.number,
             "classes": episodes.classes,
             "truth": episodes.query_labels,
-            "video": episodes.query if index else torch.full_like(episodes.query_labels, -1),
+            "video": videos,
             "scores": logits.float(),
         }
         self._batches.append({name: value.detach().cpu().numpy() for name, value in tensors.items()})

@@ -16,8 +16,9 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from episodes.clips import Streams, combined
 from episodes.datamodule import EpisodicDataModule
-from episodes.episode import Episode, VideoBatch
+from episodes.episode import IndexEpisode, VideoBatch
 from episodes.splits import Split
 from episodes.video import VideoError, time_limit
 from episodes.video.packed import is_packed
@@ -100,7 +101,7 @@ class Predictor:
         """The frames that the method sees of a clip, uint8 ``(t h w c)``."""
         source = self.data.clips(Split("predict", ("",), (os.path.abspath(clip),), (0,), Path()))
         with time_limit(self.seconds):
-            pixels = source.clip(0)
+            pixels = source.clip(0)["frames"]
         return pixels.movedim(-3, -1).numpy()
 
     def _encode(
@@ -114,7 +115,7 @@ class Predictor:
         console = Console(stderr=True)
         hidden = not (progress and console.is_terminal)
         for videos in track(batches, "clips", console=console, transient=True, disable=hidden):
-            clips = {}
+            clips: dict[int, Streams] = {}
             for video in videos.tolist():
                 try:
                     with time_limit(self.seconds):
@@ -123,17 +124,18 @@ class Predictor:
                     causes[split.paths[video]] = error
             if clips:
                 kept = torch.tensor(list(clips))
-                batch = VideoBatch(kept, torch.stack(list(clips.values())), classes[kept], split.class_names)
+                batch = VideoBatch(kept, combined(torch.stack, list(clips.values())), classes[kept], split.class_names)
                 bank.add(batch.to(device))
         return bank, causes
 
-    def _episode(self, support: Tensor, labels: Tensor, query: Tensor, names: tuple[str, ...]) -> Episode:
+    def _episode(self, support: Tensor, labels: Tensor, query: Tensor, names: tuple[str, ...]) -> IndexEpisode:
         """A batch of episodes from video numbers ``support (s) or (e s)`` and ``query (q) or (e q)``."""
         if support.dim() == 1:
             support, labels, query = support[None], labels[None], query[None]
         e = len(support)
         classes, number = torch.arange(len(names)).expand(e, -1), torch.arange(e)
-        return Episode(support, query, labels, torch.zeros_like(query), classes, names, number).to(self.learner.device)
+        named = IndexEpisode(support, query, labels, torch.zeros_like(query), classes, names, number)
+        return named.to(self.learner.device)
 
     def _threshold(self, bank: VideoBank, labels: Tensor, names: tuple[str, ...]) -> Threshold:
         """Calibrated on the support clips, whose classes are ``labels (s)``; see :mod:`fsar.inference.threshold`."""
@@ -154,7 +156,7 @@ class Predictor:
         left_out = len(next(iter(genuine.values())))
         return Threshold(dict(zip(names, bounds, strict=True)), self.keep, left_out, refused, len(labels))
 
-    def _maps(self, bank: VideoBank, episode: Episode) -> list[dict[str, AlignmentMap]]:
+    def _maps(self, bank: VideoBank, episode: IndexEpisode) -> list[dict[str, AlignmentMap]]:
         """For each query its alignment with each class, by name; nothing for a method that matches no frames."""
         compared = bank.compared(episode)
         if compared is None:

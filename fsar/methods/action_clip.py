@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from episodes.episode import Episode
+from episodes.clips import Clips, Features, as_clips
+from episodes.episode import Episode, Task
 from fsar.encoders.frame import FrameEncoder
 from fsar.functional import cross_entropy, log_mean
 from fsar.method import Method, Parts, Scores
@@ -74,13 +75,13 @@ class ActionCLIP(Method):
             return self.no_text(names)
         return normalize(self.texts.features(self.encoder.require_text(), names).features, dim=-1)
 
-    def query_parts(self, features: Tensor) -> Parts:
-        return {"video": normalize(self.head(features).mean(-2), dim=-1)}
+    def query_parts(self, features: Features) -> Parts:
+        return {"video": normalize(self.head(features["frames"]).mean(-2), dim=-1)}
 
-    def support_parts(self, features: Tensor, text: Tensor) -> Parts:
+    def support_parts(self, features: Features, text: Tensor) -> Parts:
         return self.query_parts(features)
 
-    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> Scores:
+    def score(self, support: Parts, query: Parts, episode: Task, text: Tensor) -> Scores:
         prototypes = normalize(shot_mean(support["video"], episode.support_labels, episode.ways), dim=-1)
         by_support = self.scale * query["video"] @ prototypes.mT  # (... q n)
         if self.training:
@@ -93,7 +94,7 @@ class ActionCLIP(Method):
         mixed = self.text_exponent * by_text + (1 - self.text_exponent) * by_support.log_softmax(-1)
         return Scores(mixed, mixed)
 
-    def score_training(self, support: Parts, query: Parts, episode: Episode, by_support: Tensor) -> Scores:
+    def score_training(self, support: Parts, query: Parts, episode: Task, by_support: Tensor) -> Scores:
         """``class_logits (... s+q s+q)``: all clips, supports first, against the sentence that each of them drew."""
         videos = torch.cat([support["video"], query["video"]], dim=-2)
         sentences = normalize(self.drawn_text(episode.clip_classes, episode), dim=-1)
@@ -104,14 +105,14 @@ class ActionCLIP(Method):
             few_shot = shot_mean(logits[..., shots:, :shots].mT, episode.support_labels, episode.ways).mT
         return Scores(few_shot, few_shot, logits)
 
-    def drawn_text(self, classes: Tensor, episode: Episode) -> Tensor:
+    def drawn_text(self, classes: Tensor, episode: Task) -> Tensor:
         """One random sentence about each clip's class, ``(... v)`` to ``(... v d)``; drawn by the episode's number."""
         generator = torch.Generator().manual_seed(int(episode.number.flatten()[0]))
         names = [episode.class_names[c] for c in classes.flatten().tolist()]
         drawn = self.texts.sample(names, {"template": 1.0}, generator)
         return self.encoder.require_text().encode(drawn).to(classes.device).unflatten(0, classes.shape)
 
-    def loss(self, scores: Scores, episode: Episode) -> dict[str, Tensor]:
+    def loss(self, scores: Scores, episode: Task) -> dict[str, Tensor]:
         few_shot = cross_entropy(scores.few_shot, episode.query_labels)
         if scores.class_logits is None:
             return {"loss": few_shot}
@@ -132,39 +133,41 @@ class ActionCLIP(Method):
         return log_mean(logits, -3)
 
     @torch.no_grad()
-    def classify(self, clips: Tensor, names: Sequence[str]) -> Tensor:
+    def classify(self, clips: Clips | Tensor, names: Sequence[str]) -> Tensor:
         """Any clips against any classes by their texts: zero-shot, or as trained on these classes.
 
         Args:
-            clips: ``(v t c h w)`` pixels, or what a store kept of them.
+            clips: of ``v`` videos, ``frames (v t c h w)``, or what a store kept of them; as in an episode.
             names: of the ``C`` classes.
 
         Returns:
             ``(v C)`` probabilities.
         """
-        features = self.frame_features(clips, 1)
+        features = self.features_of(as_clips(clips, "clips"))
+        video = self.query_parts(features)["video"]
         text = self.texts.features(self.encoder.require_text(), names).features
-        return self.by_text(self.query_parts(features)["video"], normalize(text, dim=-1).to(features.device)).exp()
+        return self.by_text(video, normalize(text, dim=-1).to(video.device)).exp()
 
 
-def labelled_batch(clips: Tensor, labels: Tensor, class_names: Sequence[str], number: int = 0) -> Episode:
+def labelled_batch(clips: Clips | Tensor, labels: Tensor, class_names: Sequence[str], number: int = 0) -> Episode:
     """A batch of an ordinary labelled set as an episode, for the paper's supervised and all-class training.
 
     The first clip of each class in the batch becomes its support; ActionCLIP's loss treats all clips alike.
 
     Args:
-        clips: ``(b t c h w)`` or ``(b t d)``.
+        clips: of ``b`` videos, as in an episode.
         labels: ``(b)`` class ids.
         class_names: the ``C`` names of the set.
         number: of the batch; it decides the sentences that are drawn.
     """
+    clips = as_clips(clips, "clips")
     present, inverse = labels.unique(return_inverse=True)
     position = torch.arange(len(labels), device=labels.device)
     first = torch.full_like(present, len(labels)).scatter_reduce(0, inverse, position, "amin")
     rest = position[~torch.isin(position, first)]
     return Episode(
-        support=clips[first],
-        query=clips[rest],
+        support=clips.at(first),
+        query=clips.at(rest),
         support_labels=inverse[first],
         query_labels=inverse[rest],
         classes=present,

@@ -24,7 +24,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from episodes.episode import Episode
+from episodes.clips import Features
+from episodes.episode import Task
 from fsar.alignment.base import Alignment
 from fsar.encoders.frame import FrameEncoder
 from fsar.functional import cosine, cross_entropy
@@ -89,25 +90,26 @@ class ClipFSAR(AlignedMethod):
         self.published_fusion = published_fusion
         self.separate_passes = separate_passes
 
-    def query_parts(self, features: Tensor) -> Parts:
-        return {"frames": self.temporal(features), "pooled": features.mean(-2)}
+    def query_parts(self, features: Features) -> Parts:
+        frames = features["frames"]
+        return {"frames": self.temporal(frames), "pooled": frames.mean(-2)}
 
-    def support_parts(self, features: Tensor, text: Tensor) -> Parts:
-        frames = self.modulate(features, text) if self.merge == "after" else features
-        return {"frames": frames, "pooled": features.mean(-2)}
+    def support_parts(self, features: Features, text: Tensor) -> Parts:
+        frames = features["frames"]
+        return {"frames": self.modulate(frames, text) if self.merge == "after" else frames, "pooled": frames.mean(-2)}
 
     def modulate(self, features: Tensor, text: Tensor) -> Tensor:
         """``F([f; e])[:t]``: features ``(... t d)`` and text ``(... d)`` -> ``(... t d)``; the text token is last."""
         tokens = torch.cat([features, text.unsqueeze(-2).to(features.dtype)], dim=-2)
         return self.temporal(tokens)[..., :-1, :]
 
-    def compared(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> tuple[Tensor, Tensor]:
+    def compared(self, support: Parts, query: Parts, episode: Task, text: Tensor) -> tuple[Tensor, Tensor]:
         frames, prototypes = super().compared(support, query, episode, text)
         if self.merge == "before":
             prototypes = self.modulate(prototypes, text[episode.classes])
         return frames, prototypes
 
-    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> Scores:
+    def score(self, support: Parts, query: Parts, episode: Task, text: Tensor) -> Scores:
         few_shot = self.match(support, query, episode, text)  # (... q n)
         if self.training:
             pooled = torch.cat([support["pooled"], query["pooled"]], dim=-2)  # (... s+q d), raw features
@@ -126,7 +128,7 @@ class ClipFSAR(AlignedMethod):
         vision = (1 + few_shot / unit).log_softmax(-1)
         return self.text_exponent * text + (1 - self.text_exponent) * vision
 
-    def loss(self, scores: Scores, episode: Episode) -> dict[str, Tensor]:
+    def loss(self, scores: Scores, episode: Task) -> dict[str, Tensor]:
         few_shot = cross_entropy(scores.few_shot, episode.query_labels)
         if scores.class_logits is None:
             return {"loss": few_shot}

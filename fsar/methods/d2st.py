@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from episodes.episode import Episode
+from episodes.clips import Features
+from episodes.episode import Task
 from fsar.alignment.base import Alignment
 from fsar.encoders.frame import FrameEncoder
 from fsar.functional import cross_entropy, over_classes
@@ -40,20 +41,21 @@ class D2ST(AlignedMethod):
         self.class_weight = class_weight
         self.classifier = nn.Linear(encoder.channels, train_classes) if class_weight else None
 
-    def query_parts(self, features: Tensor) -> Parts:
-        return {"frames": features, "pooled": features.mean(-2)} if self.training else {"frames": features}
+    def query_parts(self, features: Features) -> Parts:
+        frames = features["frames"]
+        return {"frames": frames, "pooled": frames.mean(-2)} if self.training else {"frames": frames}
 
-    def support_parts(self, features: Tensor, text: Tensor) -> Parts:
+    def support_parts(self, features: Features, text: Tensor) -> Parts:
         return self.query_parts(features)
 
-    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> Scores:
+    def score(self, support: Parts, query: Parts, episode: Task, text: Tensor) -> Scores:
         scores = super().score(support, query, episode, text)
         if self.training and self.classifier is not None:
             pooled = torch.cat([support["pooled"], query["pooled"]], dim=-2)
             scores.class_logits = over_classes(self.classifier, pooled, episode)
         return scores
 
-    def loss(self, scores: Scores, episode: Episode) -> dict[str, Tensor]:
+    def loss(self, scores: Scores, episode: Task) -> dict[str, Tensor]:
         few_shot = cross_entropy(scores.few_shot, episode.query_labels)
         if scores.class_logits is None:
             return {"loss": few_shot}

@@ -16,7 +16,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from episodes.episode import Episode
+from episodes.clips import Features
+from episodes.episode import Task
 from fsar.alignment.base import Alignment
 from fsar.encoders.frame import FrameEncoder
 from fsar.functional import cosine, cross_entropy, log_mixture
@@ -53,13 +54,13 @@ class MAClip(AlignedMethod):
         self.text_share = text_weight if text_share is None else text_share
         self.temperature = temperature
 
-    def query_parts(self, features: Tensor) -> Parts:
-        return {"frames": self.tpcm(features), "pooled": features.mean(-2)}
+    def query_parts(self, features: Features) -> Parts:
+        return {"frames": self.tpcm(features["frames"]), "pooled": features["frames"].mean(-2)}
 
-    def support_parts(self, features: Tensor, text: Tensor) -> Parts:
-        return {"frames": self.tpcm(features, text), "pooled": features.mean(-2)}
+    def support_parts(self, features: Features, text: Tensor) -> Parts:
+        return {"frames": self.tpcm(features["frames"], text), "pooled": features["frames"].mean(-2)}
 
-    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> Scores:
+    def score(self, support: Parts, query: Parts, episode: Task, text: Tensor) -> Scores:
         few_shot = self.match(support, query, episode, text)  # (... q n)
         class_text = text[episode.classes]  # (... n d)
         if self.training:
@@ -68,7 +69,7 @@ class MAClip(AlignedMethod):
         by_text = self.temperature * cosine(query["pooled"], class_text)
         return Scores(log_mixture(by_text, few_shot, self.text_share), few_shot)
 
-    def loss(self, scores: Scores, episode: Episode) -> dict[str, Tensor]:
+    def loss(self, scores: Scores, episode: Task) -> dict[str, Tensor]:
         """``class_logits`` are over the ``n`` classes of the episode here, in training."""
         few_shot = cross_entropy(scores.few_shot, episode.query_labels)
         if scores.class_logits is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from episodes.clips import Features
 from fsar.alignment.base import Alignment
 from fsar.encoders.frame import FrameEncoder
 from fsar.method import AlignedMethod, Parts
@@ -30,8 +31,8 @@ class Prototype(AlignedMethod):
         super().__init__(encoder, alignment)
         self.temporal = nn.Identity() if temporal is None else temporal
 
-    def query_parts(self, features: Tensor) -> Parts:
-        return {"frames": self.temporal(features)}
+    def query_parts(self, features: Features) -> Parts:
+        return {"frames": self.temporal(features["frames"])}
 
-    def support_parts(self, features: Tensor, text: Tensor) -> Parts:
-        return {"frames": self.temporal(features)}
+    def support_parts(self, features: Features, text: Tensor) -> Parts:
+        return {"frames": self.temporal(features["frames"])}

@@ -23,8 +23,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from episodes.episode import Episode
-from fsar.adapters.ladder import Ladder, LadderNetwork, start_attention
+from episodes.clips import Features
+from episodes.episode import Task
+from fsar.adapters.ladder import Ladder, start_attention
 from fsar.alignment.base import Alignment
 from fsar.alignment.covariance import AlphaDistance, alpha_covariance
 from fsar.encoders.beside import Beside
@@ -68,6 +69,8 @@ class TSFSAR(AlignedMethod):
             validation classes.
     """
 
+    needs = ("frames", "patches", "tower")
+
     def __init__(
         self,
         encoder: FrameEncoder,
@@ -88,10 +91,10 @@ class TSFSAR(AlignedMethod):
         fusion: tuple[float, float, float] = (0.4, 0.2, 0.4),
     ) -> None:
         side = Ladder() if side is None else side
-        beside = DescriptorEncoder(encoder, side, alpha)
-        width, channels = beside.width, beside.clip_channels
+        beside = Beside(encoder, side, keep_text=True)
+        width, channels = beside.widths["frames"], beside.widths["tower"]
         super().__init__(beside, AlphaDistance(width, frames) if alignment is None else alignment)
-        self.sizes = [width * (width + 1) // 2, width, channels]
+        self.alpha = alpha
         self.texts = texts
         self.up = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, channels, bias=False))
         self.clip_norm = nn.LayerNorm(channels)
@@ -100,7 +103,7 @@ class TSFSAR(AlignedMethod):
             attention = self.clip_attention
             start_attention(attention.in_proj_weight, attention.in_proj_bias, attention.out_proj, beside.blocks[-1])
         self.class_dropout = nn.Dropout(class_dropout)
-        self.classifier = nn.Linear(self.sizes[0], train_classes, bias=False)
+        self.classifier = nn.Linear(width * (width + 1) // 2, train_classes, bias=False)
         self.class_weight = class_weight
         self.side_weight = side_weight
         self.guidance_weight = guidance_weight
@@ -115,22 +118,21 @@ class TSFSAR(AlignedMethod):
         text = self.encoder.require_text()
         return normalize(text(names), dim=-1) if self.texts is None else self.texts.features(text, names).mean()
 
-    def query_parts(self, features: Tensor) -> Parts:
-        """Descriptors and class tokens of the frames; the pooled features of both text branches."""
-        _, z, clip = features.split(self.sizes, dim=-1)
-        return {
-            "frames": self.select_frames(features),
-            "side": self.up(z).mean(-2),
-            "clip": self.over_frames(clip).mean(-2),
-        }
+    def query_parts(self, features: Features) -> Parts:
+        """Descriptors of the frames, in training their mean too; the pooled features of both text branches."""
+        side, clip = self.up(features["frames"]), self.over_frames(features["tower"])
+        return {**self.described(features), "side": side.mean(-2), "clip": clip.mean(-2)}
 
-    def support_parts(self, features: Tensor, text: Tensor) -> Parts:
-        return self.query_parts(features) if self.training else {"frames": self.select_frames(features)}
+    def support_parts(self, features: Features, text: Tensor) -> Parts:
+        return self.query_parts(features) if self.training else self.described(features)
 
-    def select_frames(self, features: Tensor) -> Tensor:
-        """Of the features, what the alignment reads: descriptors, and with them the class tokens for the paper's."""
-        descriptor, z, _ = self.sizes
-        return features[..., : descriptor + z if isinstance(self.alignment, AlphaDistance) else descriptor]
+    def described(self, features: Features) -> Parts:
+        """The ``frames`` that the alignment reads: descriptors, for the paper's with the class tokens beside them; in
+        training the mean descriptor of the ``video`` as well."""
+        z = features["frames"]
+        v = alpha_covariance(z, features["patches"], self.alpha)
+        frames = torch.cat([v, z], dim=-1) if isinstance(self.alignment, AlphaDistance) else v
+        return {"frames": frames, "video": v.mean(-2)} if self.training else {"frames": frames}
 
     def over_frames(self, clip: Tensor) -> Tensor:
         """CLIP's frame features that know each other, ``(... t d)`` to the same."""
@@ -139,15 +141,12 @@ class TSFSAR(AlignedMethod):
         mixed = self.clip_attention(normed, normed, normed, need_weights=False)[0].reshape(clip.shape)
         return (2 - self.text_residual) * clip + self.text_residual * mixed
 
-    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> Scores:
+    def score(self, support: Parts, query: Parts, episode: Task, text: Tensor) -> Scores:
         metric = self.match(support, query, episode, text)  # (... q n)
         if self.training:
-            clips = {
-                name: torch.cat([support[name], query[name]], dim=query[name].dim() - 2) for name in ("side", "clip")
-            }
-            videos = [x["frames"][..., : self.sizes[0]].mean(-2) for x in (support, query)]
-            by_class = over_classes(self.classifier, self.class_dropout(torch.cat(videos, dim=-2)), episode)
-            side, clip = (self.by_text(x, text) for x in clips.values())
+            video, side, clip = (torch.cat([support[n], query[n]], dim=-2) for n in ("video", "side", "clip"))
+            by_class = over_classes(self.classifier, self.class_dropout(video), episode)
+            side, clip = (self.by_text(x, text) for x in (side, clip))
             return TSScores(metric, metric, by_class, side_text=side, clip_text=clip)
         branches = [metric, *(self.by_text(query[name], text[episode.classes]) for name in ("clip", "side"))]
         fused = [f * x.log_softmax(-1) for f, x in zip(self.fusion, branches, strict=True)]
@@ -158,7 +157,7 @@ class TSFSAR(AlignedMethod):
         """``γ cos`` of clips ``(... q d)`` with unit texts ``(... n d)``, ``(... q n)``."""
         return self.text_scale * normalize(clips, dim=-1) @ text.mT
 
-    def loss(self, scores: Scores, episode: Episode) -> dict[str, Tensor]:
+    def loss(self, scores: Scores, episode: Task) -> dict[str, Tensor]:
         metric = cross_entropy(scores.few_shot, episode.query_labels)
         if not isinstance(scores, TSScores) or scores.class_logits is None:
             return {"loss": metric}
@@ -176,35 +175,3 @@ class TSFSAR(AlignedMethod):
         teacher = teacher.detach() if self.detach_teacher else teacher
         log_p, log_q = ((x / self.guidance_temperature).log_softmax(-1) for x in (teacher, student))
         return self.guidance_temperature**2 * (log_p.exp() * (log_p - log_q)).sum(-1).mean()
-
-
-class DescriptorEncoder(Beside):
-    """Frame features ``[v; z; f]``: descriptor and class token of the side network, and CLIP's own feature.
-
-    Args:
-        encoder: an image-text encoder with a frozen ViT.
-        side: the network beside it.
-        alpha: see :func:`fsar.alignment.alpha_covariance`.
-    """
-
-    def __init__(self, encoder: FrameEncoder, side: Ladder, alpha: float) -> None:
-        super().__init__(encoder, side)
-        self.text = encoder.text
-        self.alpha = alpha
-        self.width, self.clip_channels = self.channels, encoder.channels
-        self.channels = self.width * (self.width + 1) // 2 + self.width + self.clip_channels
-
-    def above(self, states: Tensor, text: Tensor | None = None) -> Tensor:
-        """Tokens of all layers ``(... t l·p w)`` to ``(... t d)``; no text is read."""
-        self._check_text(text)
-        layers = self.layers(states)
-        network: LadderNetwork = self.side  # type: ignore[assignment]
-        tokens = network.tokens(tuple(x.reshape(-1, *x.shape[-3:]) for x in layers))
-        tokens = tokens.reshape(*states.shape[:-2], *tokens.shape[2:]).float()
-        z, patches = tokens[..., 0, :], tokens[..., 1:, :]
-        return torch.cat([alpha_covariance(z, patches, self.alpha), z, self.pooled(layers[-1])], dim=-1)
-
-    @torch.no_grad()
-    def pooled(self, last: Tensor) -> Tensor:
-        """CLIP's own features ``(... t d)`` from the tokens ``(... t p w)`` of its last layer."""
-        return FrameEncoder.above(self, last)

@@ -12,13 +12,14 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from episodes.episode import Episode, VideoBatch
+from episodes.clips import Contents
+from episodes.episode import Episode, IndexEpisode, VideoBatch
 from episodes.framing import Framing
 from fsar.encoders.adapted import Adapted
 from fsar.encoders.beside import Beside
 from fsar.encoders.cost import added_cost
 from fsar.encoders.state import hash_tensors
-from fsar.evaluation.bank import VideoBank, feature_key, halved, score_episodes
+from fsar.evaluation.bank import VideoBank, contents, feature_key, halved, score_episodes
 from fsar.evaluation.metrics import EpisodeAccuracy
 from fsar.evaluation.provenance import Phases
 from fsar.evaluation.results import Predictions, summarise
@@ -102,7 +103,7 @@ class Learner(LightningModule):
     def on_validation_epoch_start(self) -> None:
         self._start()
 
-    def validation_step(self, batch: VideoBatch | Episode, batch_idx: int, dataloader_idx: int = 0) -> None:
+    def validation_step(self, batch: VideoBatch | IndexEpisode, batch_idx: int, dataloader_idx: int = 0) -> None:
         self._evaluate(batch)
 
     def on_validation_epoch_end(self) -> None:
@@ -111,7 +112,7 @@ class Learner(LightningModule):
     def on_test_epoch_start(self) -> None:
         self._start()
 
-    def test_step(self, batch: VideoBatch | Episode, batch_idx: int, dataloader_idx: int = 0) -> None:
+    def test_step(self, batch: VideoBatch | IndexEpisode, batch_idx: int, dataloader_idx: int = 0) -> None:
         self._evaluate(batch)
 
     def on_test_epoch_end(self) -> None:
@@ -120,7 +121,7 @@ class Learner(LightningModule):
     def _start(self) -> None:
         self.bank, self.predictions, self.phases = None, Predictions(), Phases()
 
-    def _evaluate(self, batch: VideoBatch | Episode) -> None:
+    def _evaluate(self, batch: VideoBatch | IndexEpisode) -> None:
         """Keep the parts of a batch of videos, or score a batch of episodes on what was kept."""
         if isinstance(batch, VideoBatch):
             with self.phases.measure("encode", self.device):
@@ -162,6 +163,10 @@ class Learner(LightningModule):
         """What turns clips into features; a store of features made by anything else is refused."""
         return feature_key(self.method, training=self.trainer.training)
 
+    def contents(self) -> Contents:
+        """What is stored of a clip."""
+        return contents(self.method)
+
     def cache_key(self) -> dict[str, Any] | None:
         """What turns clips into features in ``test`` and ``validate``; None where a cache of them cannot serve: they
         are not of the clip alone, or what is trained changes them."""
@@ -169,6 +174,8 @@ class Learner(LightningModule):
         if self.trainer.state.fn not in ("test", "validate") or not method.encoder.frozen or halved(method):
             return None
         computed = {"precision": str(self.trainer.precision), "device": self.device.type, "torch": torch.__version__}
+        if tuple(method.needs) != Method.needs:
+            computed["needs"] = " ".join(method.needs)
         return None if method.text_conditioned else {**feature_key(method), **computed}
 
     def configure_optimizers(self) -> Any:

@@ -170,7 +170,7 @@ def draw_alignment(learner: Learner, bank: VideoBank, data: EpisodicDataModule, 
     if not found or not all(split.path(video).exists() for video in videos):
         return None
     source = data.clips(split)
-    seen, shown = (source.clip(video).movedim(-3, -1).numpy() for video in videos)
+    seen, shown = (source.clip(video)["frames"].movedim(-3, -1).numpy() for video in videos)
     if found[0].cost.shape != (len(seen), len(shown)):
         return None  # what is compared is not one vector for each frame
     names = [split.class_names[c] for c in episode.classes[0].tolist()]

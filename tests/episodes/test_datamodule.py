@@ -14,7 +14,7 @@ from torch import Tensor
 
 from episodes import dataset
 from episodes.datamodule import EpisodicDataModule
-from episodes.episode import Episode
+from episodes.episode import Episode, IndexEpisode
 from episodes.splits import Folder
 from episodes.video import VideoError
 
@@ -77,7 +77,7 @@ class Recorder(LightningModule):
         return self.layer(torch.ones(1)).sum()
 
     def validation_step(self, batch: Any, index: int, dataloader_idx: int = 0) -> None:
-        numbers = batch.number if isinstance(batch, Episode) else batch.videos
+        numbers = batch.number if isinstance(batch, IndexEpisode) else batch.videos
         self.evaluated.append((dataloader_idx, numbers.tolist()))
 
     test_step = validation_step
@@ -91,9 +91,9 @@ def test_a_training_batch_is_pixels_with_a_leading_axis(root: Path) -> None:
     module.setup("fit")
     batches = list(module.train_dataloader())
     assert [batch.number.tolist() for batch in batches] == [[0, 1, 2], [3, 4, 5]]
-    assert batches[0].support.shape == (3, 4, 2, 3, 8, 8)
-    assert batches[0].query.shape == (3, 4, 2, 3, 8, 8)
-    assert batches[0].support.dtype == torch.uint8
+    assert batches[0].support["frames"].shape == (3, 4, 2, 3, 8, 8)
+    assert batches[0].query["frames"].shape == (3, 4, 2, 3, 8, 8)
+    assert batches[0].support["frames"].dtype == torch.uint8
     assert batches[0].class_names == ("class 0", "class 1", "class 2")
 
 
@@ -110,9 +110,9 @@ def test_evaluation_gives_needed_videos_then_index_episodes(root: Path, stage: s
     given = torch.cat([batch.videos for batch in videos])
     assert given.tolist() == needed.tolist()
     first = next(iter(videos))
-    assert first.clips.shape == (4, 2, 3, 8, 8)
+    assert first.clips["frames"].shape == (4, 2, 3, 8, 8)
     assert first.class_names == module.splits["val" if stage == "validate" else "test"].class_names
-    shades = first.clips[:, 0, 0, 0, 0] - (60 if stage == "validate" else 120)  # class * 20 + clip, as drawn
+    shades = first.clips["frames"][:, 0, 0, 0, 0] - (60 if stage == "validate" else 120)  # class * 20 + clip, as drawn
     assert torch.equal(shades // 20, first.classes)
     assert torch.equal(shades % 20, first.videos % 5)
 

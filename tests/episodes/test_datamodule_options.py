@@ -30,7 +30,7 @@ def test_yaml_names_every_part(root: Path, tmp_path: Path) -> None:
     assert module.splits["test"].paths == ("class_6/clip0", "class_6/clip1", "class_7/clip0", "class_7/clip1")
     assert module.test_sampler.short == "loop"
     assert isinstance(module.test_transform, ClipTransform)
-    assert next(iter(module.test_dataloader()[0])).clips.shape[1:] == (8, 3, 6, 6)
+    assert next(iter(module.test_dataloader()[0])).clips["frames"].shape[1:] == (8, 3, 6, 6)
 
 
 def test_help_explains_every_argument() -> None:

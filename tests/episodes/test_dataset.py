@@ -73,7 +73,8 @@ class Unread:
 
 
 def test_a_clip_is_read_where_the_sampler_says(split: Split) -> None:
-    video, clip = clips(split, sampler=SegmentCentre())[7]
+    video, streams = clips(split, sampler=SegmentCentre())[7]
+    clip = streams["frames"]
     assert video == 7
     assert clip.shape == (4, 3, 6, 8)
     assert clip.dtype == torch.uint8
@@ -82,13 +83,13 @@ def test_a_clip_is_read_where_the_sampler_says(split: Split) -> None:
 
 
 def test_a_view_depends_on_seed_video_and_key_alone(split: Split) -> None:
-    first = clips(split).clip(3, 10, 2)
+    first = clips(split).clip(3, 10, 2)["frames"]
     clips(split).clip(5)
     torch.rand(3)
-    assert torch.equal(clips(split).clip(3, 10, 2), first)
+    assert torch.equal(clips(split).clip(3, 10, 2)["frames"], first)
     views = [clips(split).clip(3, *key) for key in [(), (10,), (10, 3), (11, 2), (10, 2, 0)]]
     views.append(clips(split, seed=1).clip(3, 10, 2))
-    assert not any(torch.equal(view, first) for view in views)
+    assert not any(torch.equal(view["frames"], first) for view in views)
 
 
 def test_the_sampler_s_complaint_names_the_file(split: Split) -> None:
@@ -100,12 +101,12 @@ def test_an_episode_holds_the_drawn_clips_and_a_view_for_each(split: Split) -> N
     sampler = EpisodeSampler(split.labels, 2, 2, 1, class_names=split.class_names)
     episode = EpisodeDataset(clips(split), sampler)[5]
     classes, support, query = sampler.episodes([5])
-    assert video_of(episode.support).tolist() == support[0].tolist()
-    assert video_of(episode.query).tolist() == query[0].tolist()
+    assert video_of(episode.support["frames"]).tolist() == support[0].tolist()
+    assert video_of(episode.query["frames"]).tolist() == query[0].tolist()
     assert episode.classes.tolist() == classes[0].tolist()
     assert episode.class_names == split.class_names
     assert int(episode.number) == 5
-    blue = torch.cat([episode.support, episode.query])[:, 0, 2, 0, 0]
+    blue = torch.cat([episode.support["frames"], episode.query["frames"]])[:, 0, 2, 0, 0]
     assert len(set(blue.tolist())) == 6  # six clips, six draws
 
 
@@ -155,9 +156,9 @@ def test_workers_change_nothing(split: Split) -> None:
         alone.sampler.set_epoch(epoch)
         helped.sampler.set_epoch(epoch)
         for a, b in zip(alone, helped, strict=True):
-            assert a.support.shape == (2, 2, 4, 3, 6, 8)
-            assert torch.equal(a.support, b.support)
-            assert torch.equal(a.query, b.query)
+            assert a.support["frames"].shape == (2, 2, 4, 3, 6, 8)
+            assert torch.equal(a.support["frames"], b.support["frames"])
+            assert torch.equal(a.query["frames"], b.query["frames"])
             assert torch.equal(a.number, b.number)
 
 

@@ -31,14 +31,20 @@ def test_any_leading_axes_and_any_clips(batch: tuple[int, ...], clip: tuple[int,
     assert made.ways == 3
     assert torch.equal(made.support_classes, torch.tensor([7, 1, 1, 4]).expand(*batch, 4))
     assert torch.equal(made.query_classes, torch.tensor([4, 7]).expand(*batch, 2))
-    assert f"support={(*batch, 4, *clip)}" in repr(made)
+    assert f"support=Features(frames={(*batch, 4, *clip)})" in repr(made)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"support": torch.zeros(5, 8, 4)}, r"support has shape \(5, 8, 4\), which must begin with .* \(4,\)"),
-        ({"query": torch.zeros(2, 9, 4)}, r"support clips have shape \(8, 4\) and query clips \(9, 4\)"),
+        (
+            {"support": torch.zeros(5, 8, 4)},
+            r"support\['frames'\] has shape \(5, 8, 4\), which must begin with .* \(4,\)",
+        ),
+        (
+            {"query": torch.zeros(2, 9, 4)},
+            r"support clips are Features with frames \(8, 4\) and .* frames \(9, 4\)",
+        ),
         (
             {"query_labels": torch.zeros(1, 2, dtype=torch.int64)},
             r"query_labels has shape \(1, 2\), but classes \(3,\)",
@@ -59,10 +65,10 @@ def test_contradictions_are_named(changes: dict[str, Any], message: str) -> None
 def test_stack_and_map_undo_each_other() -> None:
     first, second = episode(), episode()
     both = Episode.stack([first, second])
-    assert both.support.shape == (2, 4, 8, 4)
+    assert both.support["frames"].shape == (2, 4, 8, 4)
     assert both.number.tolist() == [5, 5]
     again = both.map(lambda x: x[1])
-    assert torch.equal(again.query, second.query)
+    assert torch.equal(again.query["frames"], second.query["frames"])
     assert torch.equal(again.classes, second.classes)
 
 

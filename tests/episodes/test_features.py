@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from episodes.clips import Contents, Features, LowerHalf, Streams
 from episodes.dataset import ClipDataset, EpisodeDataset
 from episodes.features import FeatureStore, FeatureWriter, open_store, store_key
 from episodes.features.checks import sum_of
@@ -57,9 +58,9 @@ class Plain:
         return clip
 
 
-def encode(clips: Tensor) -> Tensor:
-    """``(... t c h w) -> (... t 3)``: a stand-in for an encoder."""
-    return clips.float().mean((-1, -2)) / 7
+def encode(clips: Streams) -> Features:
+    """``frames (... t 3)``: a stand-in for an encoder."""
+    return Features(frames=clips["frames"].float().mean((-1, -2)) / 7)
 
 
 def fill(root: Path, clips: ClipDataset, **options: Any) -> FeatureStore:
@@ -71,39 +72,43 @@ def fill(root: Path, clips: ClipDataset, **options: Any) -> FeatureStore:
 
 def test_float32_comes_back_exactly_and_16_bits_rounded(tmp_path: Path, split: Split) -> None:
     clips = pixels(split)
-    expected = torch.stack([encode(clips.clip(video)) for video in range(VIDEOS)])
+    expected = torch.stack([encode(clips.clip(video))["frames"] for video in range(VIDEOS)])
     for dtype, tolerance in (("float32", 0.0), ("float16", 2**-11), ("bfloat16", 2**-8)):
         fill(tmp_path / dtype, clips, dtype=dtype).verify()
         stored = open_store(tmp_path / dtype, clips, ENCODER)
-        found = torch.stack([stored.clip(video) for video in range(VIDEOS)])
+        found = torch.stack([stored.clip(video)["frames"] for video in range(VIDEOS)])
         assert found.dtype == getattr(torch, dtype)
         assert torch.equal(found, expected.to(found.dtype))
         torch.testing.assert_close(found.float(), expected, rtol=tolerance, atol=0)
-        assert torch.equal(stored.store.take([3, 1]), found[[3, 1]])
+        assert torch.equal(stored.store.take([3, 1])["frames"], found[[3, 1]])
         assert stored[3][0] == 3
         assert len(stored) == VIDEOS
 
 
 def test_the_file_is_plain_numpy(tmp_path: Path, split: Split) -> None:
     store = fill(tmp_path, pixels(split))
-    assert np.load(store.folder / "features.npy").shape == (VIDEOS, 1, 2, 3)
-    assert {path.name for path in store.folder.iterdir()} == {"features.npy", "checksums.json", "meta.json"}
+    assert np.load(store.folder / "frames.npy").shape == (VIDEOS, 1, 2, 3)
+    assert {path.name for path in store.folder.iterdir()} == {"frames.npy", "checksums.json", "meta.json"}
 
 
 def test_tokens_are_stored_as_features_are_and_bfloat16_keeps_its_range(tmp_path: Path, split: Split) -> None:
     clips = pixels(split)
-    tokens = torch.randn(VIDEOS, 1, 2, 5, 3).bfloat16() * 1e30
-    writer = FeatureWriter(tmp_path, clips, ENCODER, dtype="bfloat16")
+    tokens = LowerHalf({f"layer {i}": torch.randn(VIDEOS, 1, 2, 5, 3).bfloat16() * 1e30 for i in (0, 2)})
+    kept = Contents(LowerHalf, tuple(tokens))
+    writer = FeatureWriter(tmp_path, clips, ENCODER, dtype="bfloat16", contents=kept)
     for chunk in writer.pending():
-        writer.write(chunk, tokens[list(writer.videos(chunk))])
+        writer.write(chunk, tokens.at(torch.tensor(writer.videos(chunk))))
     store = writer.finish()
     store.verify()
-    assert torch.equal(open_store(tmp_path, clips, ENCODER).clip(17), tokens[17, 0])
-    bits = np.load(store.folder / "features.npy")
+    clip = open_store(tmp_path, clips, ENCODER, kept).clip(17)
+    assert isinstance(clip, LowerHalf)
+    assert all(torch.equal(clip[name], tokens[name][17, 0]) for name in tokens)
+    assert list(open_store(tmp_path, clips, ENCODER, Contents(LowerHalf, ("layer 2",))).clip(17)) == ["layer 2"]
+    bits = np.load(store.folder / "layer_2.npy")
     bits[2, 0, 0, 0, 0] = 0x7F80  # infinity
-    np.save(store.folder / "features.npy", bits)
+    np.save(store.folder / "layer_2.npy", bits)
     sums = json.loads((store.folder / "checksums.json").read_text())
-    sums["crc32"][2] = [sum_of(bits[2, 0])]
+    sums["arrays"]["layer 2"]["crc32"][2] = [sum_of(bits[2, 0])]
     (store.folder / "checksums.json").write_text(json.dumps(sums))
     for read in (FeatureStore.verify, lambda store: store.take([1, 2])):
         with pytest.raises(ValueError, match=r"holds NaN or infinity among the features of 02 \(video 2, view 0\)"):
@@ -126,7 +131,7 @@ def test_an_interrupted_extraction_goes_on(tmp_path: Path, split: Split) -> None
     store = second.finish()
     store.verify()
     whole = fill(tmp_path / "whole", clips)
-    assert (store.folder / "features.npy").read_bytes() == (whole.folder / "features.npy").read_bytes()
+    assert (store.folder / "frames.npy").read_bytes() == (whole.folder / "frames.npy").read_bytes()
 
 
 def test_of_two_writers_the_first_counts(tmp_path: Path, split: Split) -> None:
@@ -135,11 +140,11 @@ def test_of_two_writers_the_first_counts(tmp_path: Path, split: Split) -> None:
     for chunk in range(2):
         features = encode(writers[0].read(chunk))
         writers[0].write(chunk, features)
-        writers[1].write(chunk, features + 1)  # a moment later
+        writers[1].write(chunk, features.map(lambda x: x + 1))  # a moment later
     stores = [writer.finish() for writer in writers]
     assert not writers[1].pending()
     stores[1].verify()
-    assert torch.equal(stores[1].take(0), encode(clips.clip(0)))
+    assert torch.equal(stores[1].take(0)["frames"], encode(clips.clip(0))["frames"])
 
 
 def test_a_writer_whose_parts_were_joined_by_another_is_done(
@@ -220,17 +225,17 @@ def test_a_changed_video_is_refused(tmp_path: Path, split: Split) -> None:
 
 
 def test_a_store_serves_without_its_videos(tmp_path: Path, split: Split) -> None:
-    expected = fill(tmp_path, pixels(split)).take(7)
+    expected = fill(tmp_path, pixels(split)).take(7)["frames"]
     shutil.rmtree(split.path(7))
-    assert torch.equal(open_store(tmp_path, pixels(split), ENCODER).clip(7), expected)
+    assert torch.equal(open_store(tmp_path, pixels(split), ENCODER).clip(7)["frames"], expected)
 
 
 def test_changed_bytes_are_found(tmp_path: Path, split: Split) -> None:
     store = fill(tmp_path, pixels(split))
-    content = bytearray((store.folder / "features.npy").read_bytes())
+    content = bytearray((store.folder / "frames.npy").read_bytes())
     content[-1] ^= 1
-    (store.folder / "features.npy").write_bytes(content)
-    with pytest.raises(ValueError, match=r"features\.npy does not hold what was written of 19 \(video 19, view 0\)\."):
+    (store.folder / "frames.npy").write_bytes(content)
+    with pytest.raises(ValueError, match=r"frames\.npy does not hold what was written of 19 \(video 19, view 0\)\."):
         FeatureStore(store.folder).verify()
 
 
@@ -240,16 +245,16 @@ def test_views_are_drawn_by_the_episode_s_key(tmp_path: Path, split: Split) -> N
         Image.fromarray(noise.integers(0, 255, (24, 24), np.uint8)).save(path)
     clips = pixels(split, random=True, transform=ClipTransform(4, resize_to=24, crop="random"), frames=2)
     store = fill(tmp_path, clips, views=3)
-    stored_views, others = (store.take(np.full(3, video), np.arange(3)) for video in (2, 3))
+    stored_views, others = (store.take(np.full(3, video), np.arange(3))["frames"] for video in (2, 3))
     assert not any(torch.equal(stored_views[i], stored_views[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
-    assert torch.equal(stored_views[0], encode(clips.clip(2)))  # the view that evaluation uses
+    assert torch.equal(stored_views[0], encode(clips.clip(2))["frames"])  # the view that evaluation uses
     stored = open_store(tmp_path, clips, ENCODER)
-    assert torch.equal(stored.clip(2), stored_views[0])
-    drawn = [stored.clip(2, number, 0) for number in range(60)]
-    assert all(torch.equal(view, stored.clip(2, number, 0)) for number, view in enumerate(drawn))
+    assert torch.equal(stored.clip(2)["frames"], stored_views[0])
+    drawn = [stored.clip(2, number, 0)["frames"] for number in range(60)]
+    assert all(torch.equal(view, stored.clip(2, number, 0)["frames"]) for number, view in enumerate(drawn))
     counts = [sum(torch.equal(view, one) for view in drawn) for one in stored_views]
     assert min(counts) >= 10
-    beside = [stored.clip(3, number, 0) for number in range(60)]  # another video draws views of its own
+    beside = [stored.clip(3, number, 0)["frames"] for number in range(60)]  # another video draws views of its own
     views = ((number, i) for number in range(60) for i in range(3) if torch.equal(drawn[number], stored_views[i]))
     assert 10 <= sum(torch.equal(beside[number], others[i]) for number, i in views) <= 30
 
@@ -259,11 +264,11 @@ def test_an_episode_of_features_is_a_function_of_its_number(tmp_path: Path, spli
     fill(tmp_path, clips, views=2)
     sampler = EpisodeSampler(split.labels, ways=3, shots=1, queries=2, class_names=split.class_names)
     episodes = EpisodeDataset(open_store(tmp_path, clips, ENCODER), sampler)
-    assert episodes[5].support.shape == (3, 2, 3)
-    assert torch.equal(episodes[5].query, episodes[5].query)
+    assert episodes[5].support["frames"].shape == (3, 2, 3)
+    assert torch.equal(episodes[5].query["frames"], episodes[5].query["frames"])
     copy = pickle.loads(pickle.dumps(episodes))
-    assert torch.equal(copy[5].query, episodes[5].query)
-    assert episodes.source.store.features.tobytes() not in pickle.dumps(episodes)
+    assert torch.equal(copy[5].query["frames"], episodes[5].query["frames"])
+    assert episodes.source.store.arrays["frames"].tobytes() not in pickle.dumps(episodes)
 
 
 def test_what_cannot_be_stored_is_refused(tmp_path: Path, split: Split) -> None:
@@ -272,11 +277,11 @@ def test_what_cannot_be_stored_is_refused(tmp_path: Path, split: Split) -> None:
         FeatureWriter(tmp_path, clips, ENCODER, views=2)
     writer = FeatureWriter(tmp_path, clips, ENCODER, dtype="float16")
     features = encode(writer.read(0))
-    features[3, 0, 0, 0] = 1e6
+    features["frames"][3, 0, 0, 0] = 1e6
     with pytest.raises(ValueError, match=re.escape(f"{split.path(3)} are not finite in float16")):
         writer.write(0, features)
-    with pytest.raises(ValueError, match=r"begin with shape \(16, 1, 2\), found \(16, 2, 3\)"):
-        writer.write(0, features[:, 0])
+    with pytest.raises(ValueError, match=r"frames of chunk 0 must begin with shape \(16, 1\), found \(16, 2, 3\)"):
+        writer.write(0, features.map(lambda x: x[:, 0]))
     with pytest.raises(ValueError, match="holds 1 views in float16, but 1 in float32 were asked"):
         FeatureWriter(tmp_path, clips, ENCODER)
 

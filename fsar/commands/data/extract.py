@@ -27,9 +27,9 @@ from pathlib import Path
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities import rank_zero_info
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from episodes.clips import Contents, Streams, combined
 from episodes.datamodule import EpisodicDataModule
 from episodes.dataset import ClipDataset
 from episodes.features import FeatureStore, FeatureWriter, folder_name, mend, store_key
@@ -37,7 +37,7 @@ from episodes.features.key import Key
 from episodes.features.precision import Precision
 from episodes.locks import held_alone
 from fsar.build import build_with_trainer
-from fsar.evaluation.bank import feature_key, to_store
+from fsar.evaluation.bank import contents, feature_key, to_store
 from fsar.terminal.failure import Options, one_message
 from fsar.training.learner import Learner
 
@@ -46,8 +46,8 @@ TOGETHER = 4
 """Videos that are encoded at a time: all layers of a chunk in float32 may take gigabytes."""
 
 
-class Chunks(Dataset[tuple[int, Tensor]]):
-    """Item ``i`` is ``(i, clips (b m t c h w))`` of a chunk; no clips when another writer was faster."""
+class Chunks(Dataset[tuple[int, Streams]]):
+    """Item ``i`` is ``(i, clips)`` of a chunk, ``frames (b m t c h w)``; no clips when another writer was faster."""
 
     def __init__(self, work: Work) -> None:
         self.work = work
@@ -55,9 +55,9 @@ class Chunks(Dataset[tuple[int, Tensor]]):
     def __len__(self) -> int:
         return len(self.work)
 
-    def __getitem__(self, item: int) -> tuple[int, Tensor]:
+    def __getitem__(self, item: int) -> tuple[int, Streams]:
         writer, chunk = self.work[item]
-        return item, torch.empty(0) if writer.written(chunk) else writer.read(chunk)
+        return item, Streams() if writer.written(chunk) else writer.read(chunk)
 
 
 class Extractor(LightningModule):
@@ -97,24 +97,38 @@ class Extractor(LightningModule):
         self.data.trainer, self.data.features = self.trainer, None
         self.data.setup("fit")
         self.data.setup("test")
-        key = feature_key(self.method)
+        key, kept = feature_key(self.method), contents(self.method)
         rank, world = self.trainer.global_rank, self.trainer.world_size
         clips = {
             name: self.data.clips(self.data.splits[name], name == "train", stored=True)
             for name in self.splits
             if len(self.data.load().split(name))
         }
-        self._take(key, list(clips.values()))
+        self._take(key, list(clips.values()), kept)
         for name, some in clips.items():
             views = self.views if name == "train" else 1
-            self.writers.append(FeatureWriter(self.root, some, key, views, self.dtype_on_disk))
+            self.writers.append(FeatureWriter(self.root, some, key, views, self.dtype_on_disk, kept))
         every = [(writer, chunk) for writer in self.writers for chunk in range(len(writer))]
         todo = {(writer, chunk) for writer in self.writers for chunk in writer.pending()}
+        if todo:
+            rank_zero_info(self.cost())
         rank_zero_info(f"{len(todo)} chunks of videos to encode, {len(every) - len(todo)} are there already")
         # of all chunks, since what is left to do changes while the processes look
         self.work = [item for item in every[rank::world] if item in todo]
 
-    def _take(self, key: str | Key, clips: Sequence[ClipDataset]) -> None:
+    def cost(self) -> str:
+        """What a video takes on disk, and all of them, in words; found out on a black clip."""
+        side, training = self.data.framing.size, self.method.training
+        black = Streams(frames=torch.zeros(1, self.data.frames, 3, side, side, dtype=torch.uint8, device=self.device))
+        kept = self.writers[0].rounded(to_store(self.method.eval(), black))
+        self.method.train(training)
+        bytes_of = {name: value.nbytes for name, value in kept.items()}
+        each, count = sum(bytes_of.values()), sum(len(writer.clips) * writer.views for writer in self.writers)
+        told = ", ".join(f"{name} {tuple(kept[name].shape[1:])} {size:,} bytes" for name, size in bytes_of.items())
+        size = f"all {count} of them {each * count / 2**20:,.1f} MB"
+        return f"a view of a video takes {each:,} bytes in {self.dtype_on_disk} ({told}), {size}"
+
+    def _take(self, key: str | Key, clips: Sequence[ClipDataset], kept: Contents) -> None:
         """The first process takes the locks of all stores, in one order for everybody, and mends them if asked to."""
         refusal = ""
         if self.trainer.is_global_zero:
@@ -122,25 +136,27 @@ class Extractor(LightningModule):
                 for some in sorted(clips, key=lambda some: folder_name(some.split, store_key(some, key))):
                     folder = self.root / folder_name(some.split, store_key(some, key))
                     self.held.enter_context(held_alone(folder, wait=self.trainer.world_size == 1))
-                    if self.verify and (count := mend(self.root, some, key)):
+                    if self.verify and (count := mend(self.root, some, key, kept)):
                         rank_zero_info(f"{folder}: {count} chunks are damaged or have changed, and are made anew")
             except OSError as error:
                 refusal = str(error)
         if refusal := self.trainer.strategy.broadcast(refusal):  # all processes end, and none waits for the first
             raise BlockingIOError(refusal)
 
-    def predict_dataloader(self) -> DataLoader[tuple[int, Tensor]]:
+    def predict_dataloader(self) -> DataLoader[tuple[int, Streams]]:
         """This process's chunks, decoded by the data module's number of workers."""
         return DataLoader(Chunks(self.work), batch_size=None, num_workers=self.data.worker_count)
 
-    def predict_step(self, batch: tuple[int, Tensor], batch_idx: int) -> int:
+    def predict_step(self, batch: tuple[int, Streams], batch_idx: int) -> int:
         """Encode and write one chunk, and say how many videos it held."""
         item, clips = batch
         writer, chunk = self.work[item]
-        if len(clips):
-            parts = [writer.rounded(to_store(self.method, some)) for some in clips.split(TOGETHER)]
-            writer.write(chunk, torch.cat(parts))
-        return len(clips)
+        if not clips:
+            return 0
+        some = clips["frames"].split(TOGETHER)
+        parts = [writer.rounded(to_store(self.method, Streams(frames=frames))) for frames in some]
+        writer.write(chunk, combined(torch.cat, parts))
+        return len(clips["frames"])
 
     def on_predict_end(self) -> None:
         """When all processes are done, the first joins the chunks."""
@@ -184,6 +200,7 @@ def main(args: list[str]) -> None:
     for store in extractor.stores():
         if own.verify:
             store.verify()
-        shape, size = store.features.shape, (store.folder / "features.npy").stat().st_size / 2**20
-        print(f"{store.folder}: videos, views, frames, values {shape}, {store.dtype}, {size:.1f} MB")
+        for name, array in store.arrays.items():
+            size = array.nbytes / 2**20
+            print(f"{store.folder}: {name}: videos, views, frames, values {array.shape}, {store.dtype}, {size:.1f} MB")
     print(f"{time.perf_counter() - start:.1f} s; read them with data.features={own.store}")

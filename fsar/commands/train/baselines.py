@@ -14,19 +14,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from rich.progress import track
-from torch import Tensor
 from torch.utils.data import DataLoader
 
+from episodes.clips import Features, combined
 from episodes.datamodule import EpisodicDataModule
 from episodes.dataset import index_episodes
-from episodes.episode import Episode, VideoBatch
+from episodes.episode import Episode, IndexEpisode, VideoBatch
 from episodes.features import open_store
 from episodes.files import write_atomically
 from episodes.sampler import EpisodeSampler
@@ -34,7 +34,7 @@ from episodes.splits import Split
 from fsar.alignment import OTAM, FrameMean
 from fsar.build import make_parser, parse_options
 from fsar.encoders import FrameEncoder
-from fsar.evaluation.bank import VideoBank, feature_key, score_episodes
+from fsar.evaluation.bank import VideoBank, contents, feature_key, score_episodes
 from fsar.evaluation.tables import Right, curve, table
 from fsar.method import Method, Scores
 from fsar.methods import (
@@ -59,24 +59,29 @@ STRENGTHS = [10.0 ** (i / 2) for i in range(-4, 9)]
 
 @dataclass
 class Encoded:
-    """A split and the features ``(v t d)`` of all its videos."""
+    """A split and the features of all its videos, ``frames (v t d)``."""
 
     split: Split
-    features: Tensor
+    features: Features
+
+    @property
+    def device(self) -> torch.device:
+        """Where they are."""
+        return self.features["frames"].device
 
     def bank(self, method: Method) -> VideoBank:
         """What the method keeps of each video."""
         bank = VideoBank(method)
-        classes = torch.tensor(self.split.labels, device=self.features.device)
-        videos = torch.arange(len(classes), device=self.features.device)
+        classes = torch.tensor(self.split.labels, device=self.device)
+        videos = torch.arange(len(classes), device=self.device)
         for some in videos.split(512):
-            bank.add(VideoBatch(some, self.features[some], classes[some], self.split.class_names))
+            bank.add(VideoBatch(some, self.features.at(some), classes[some], self.split.class_names))
         bank.close()
         return bank
 
     def episodes(
         self, shots: int, count: int, data: EpisodicDataModule, batch: int = 100, training: bool = False
-    ) -> Iterator[Episode]:
+    ) -> Iterator[IndexEpisode]:
         """Batches of index episodes, with the queries and the seed of training or of evaluation."""
         sampler = EpisodeSampler(
             self.split.labels,
@@ -89,7 +94,7 @@ class Encoded:
             self.split.opposites if data.opposites else None,
         )
         for numbers in np.array_split(np.arange(count), -(-count // batch)):
-            yield index_episodes(sampler, numbers).to(self.features.device)
+            yield index_episodes(sampler, numbers).to(self.device)
 
 
 @torch.no_grad()
@@ -102,10 +107,11 @@ def encode(data: EpisodicDataModule, encoder: FrameEncoder, name: str) -> Encode
     method = NearestNeighbour(encoder)
     source: Any = data.clips(split, training, stored=data.features is not None)
     if data.features is not None:
-        source = open_store(Path(data.features), source, feature_key(method))
+        source = open_store(Path(data.features), source, feature_key(method), contents(method))
     loader = DataLoader(source, data.video_batch, num_workers=data.worker_count)
     batches = track(loader, f"Encoding {name}", transient=True)
-    return Encoded(split, torch.cat([method.frame_features(clips.to(device), 1) for _, clips in batches]))
+    found = [method.features_of(clips.to(device)) for _, clips in batches]
+    return Encoded(split, combined(torch.cat, found))
 
 
 def family(
@@ -181,8 +187,8 @@ def train(method: Method, encoded: Encoded, data: EpisodicDataModule, steps: int
     method.train()
     for batch in encoded.episodes(data.shots, steps, data, batch=1, training=True):
         index = batch.map(lambda x: x[0])
-        support, query = encoded.features[index.support], encoded.features[index.query]
-        task = replace(index, support=support, query=query)
+        support, query = (encoded.features.at(videos) for videos in (index.support, index.query))
+        task = Episode(**{**vars(index), "support": support, "query": query})
         loss = method.loss(method(task), task)["loss"]
         optimizer.zero_grad()
         loss.backward()
@@ -207,7 +213,7 @@ def tuned(
     """Hyper-parameters chosen on validation episodes."""
     bank = encoded.bank(method)
 
-    def score(batch: Episode) -> Scores:
+    def score(batch: IndexEpisode) -> Scores:
         device = batch.classes.device
         support, query = bank.look_up("support", batch.support, device), bank.look_up("query", batch.query, device)
         return method.score(support, query, batch, bank.text)
@@ -248,14 +254,14 @@ def run(
         if name in wanted:
             train(method, encoded["train"], data, steps, rate)
     if "SimpleShot" in wanted and isinstance(simple := members["SimpleShot"][0], SimpleShot):
-        simple.fit(encoded["train"].features)
+        simple.fit(encoded["train"].features["frames"])
     everything: dict[str, tuple[Method, Grid]] = members | {name: (method, {}) for name, (method, _) in extra.items()}
     by_shots: dict[int, dict[str, Right]] = {}
     for k in shots:
         by_shots[k] = {}
         for name in wanted:
             method, grid = everything[name]
-            method.eval().to(encoded["test"].features.device)
+            method.eval().to(encoded["test"].device)
             if grid:
                 chosen = tuned(method, grid, encoded["val"], k, tuning_episodes, data)
                 say(f"{k}-shot {name}: " + ", ".join(f"{key} {value:.3g}" for key, value in chosen.items()))

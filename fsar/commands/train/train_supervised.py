@@ -23,6 +23,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from episodes.clips import combined
 from episodes.dataset import ClipDataset
 from episodes.episode import Episode
 from episodes.files import write_atomically
@@ -76,8 +77,8 @@ class Batches(Dataset[Episode]):
     def __getitem__(self, number: int) -> Episode:
         drawn = self.order[number * self.size :][: self.size]
         labels = torch.tensor([self.clips.split.labels[video] for video, _ in drawn])
-        pixels = torch.stack([self.clips.clip(video, epoch) for video, epoch in drawn])
-        return labelled_batch(pixels, labels, self.clips.split.class_names, number)
+        clips = combined(torch.stack, [self.clips.clip(video, epoch) for video, epoch in drawn])
+        return labelled_batch(clips, labels, self.clips.split.class_names, number)
 
 
 class Supervised(LightningModule):
@@ -90,7 +91,7 @@ class Supervised(LightningModule):
     def training_step(self, batch: Episode, batch_idx: int) -> Tensor:
         method = self.learner.method
         loss = method.loss(method(batch), batch)["video_text_loss"]
-        self.log("train_loss", loss, prog_bar=True, batch_size=len(batch.support) + len(batch.query))
+        self.log("train_loss", loss, prog_bar=True, batch_size=batch.clip_labels.shape[-1])
         return loss
 
     def configure_optimizers(self) -> Any:
@@ -102,7 +103,7 @@ def right(method: ActionCLIP, clips: ClipDataset, videos: list[int], device: tor
     """``(v)`` whether the likeliest of all classes is the true one, for each of the videos."""
     method = method.to(device).eval()
     loader = DataLoader(Subset(clips, videos), batch_size=16, num_workers=workers)
-    pooled = [method.query_parts(method.encode(pixels.to(device)))["video"] for _, pixels in loader]
+    pooled = [method.query_parts(method.encode(clips.to(device)))["video"] for _, clips in loader]
     text = method.class_text(clips.split.class_names)
     truth = torch.tensor([clips.split.labels[video] for video in videos])
     return method.by_text(torch.cat(pooled), text.to(device)).argmax(-1).cpu() == truth

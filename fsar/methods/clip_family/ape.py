@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from episodes.episode import Episode
+from episodes.clips import Features
+from episodes.episode import Task
 from fsar.encoders.frame import FrameEncoder
 from fsar.method import Parts, Scores
 from fsar.methods.clip_family.pooled import (
@@ -159,7 +160,7 @@ class APE(PooledMethod):
         self.channel_classes = channel_classes
         self.temperature = temperature
 
-    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> Scores:
+    def score(self, support: Parts, query: Parts, episode: Task, text: Tensor) -> Scores:
         keys, values = support["pooled"], membership(episode.support_labels, episode.ways)
         channels = self.choose(text, episode, keys, values)
         logits = ape_logits(
@@ -175,7 +176,7 @@ class APE(PooledMethod):
         )
         return Scores(logits, logits)
 
-    def choose(self, text: Tensor, episode: Episode, keys: Tensor, values: Tensor) -> Tensor:
+    def choose(self, text: Tensor, episode: Task, keys: Tensor, values: Tensor) -> Tensor:
         """``(... Q)`` kept channels; text of the split ``(C d)``."""
         if self.criterion == "episode":
             scores = channel_scores(text[episode.classes], self.weights, keys, values)
@@ -238,10 +239,10 @@ class APET(APE):
         self.train_alpha, self.train_beta = train_alpha, train_beta
         self.optimizer = optimizer or AdamWSettings(eps=1e-3, weight_decay=0.1)
 
-    def support_parts(self, features: Tensor, text: Tensor) -> Parts:
-        return {"pooled": pool(features), "frames": normalize(features, dim=-1)}
+    def support_parts(self, features: Features, text: Tensor) -> Parts:
+        return {"pooled": pool(features["frames"]), "frames": normalize(features["frames"], dim=-1)}
 
-    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> Scores:
+    def score(self, support: Parts, query: Parts, episode: Task, text: Tensor) -> Scores:
         with torch.inference_mode(False), torch.enable_grad():
             keys, class_text = support["pooled"].detach().clone(), text[episode.classes].detach().clone()
             frames = support["frames"].flatten(-3, -2).detach().clone()

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from episodes.episode import Episode
+from episodes.clips import Features
+from episodes.episode import Task
 from fsar.encoders.frame import FrameEncoder
 from fsar.functional import cross_entropy
 from fsar.method import Parts, Scores
@@ -73,12 +74,13 @@ class Clip4Clip(PooledMethod):
         """Factor of the cosine, at most 100."""
         return self.logit_scale.exp().clamp(max=100)
 
-    def query_parts(self, features: Tensor) -> Parts:
+    def query_parts(self, features: Features) -> Parts:
         if isinstance(self.head, TightTransformer):
-            return {"frames": features}
-        return {"pooled": pool_frames(features if self.head is None else self.head(features))}
+            return {"frames": features["frames"]}
+        frames = features["frames"]
+        return {"pooled": pool_frames(frames if self.head is None else self.head(frames))}
 
-    def support_parts(self, features: Tensor, text: Tensor) -> Parts:
+    def support_parts(self, features: Features, text: Tensor) -> Parts:
         return self.query_parts(features)
 
     def similarity(self, clips: Parts, text: Tensor) -> Tensor:
@@ -87,7 +89,7 @@ class Clip4Clip(PooledMethod):
             return self.head(text, clips["frames"])
         return self.temperature * clips["pooled"] @ normalize(text, dim=-1).mT
 
-    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> Scores:
+    def score(self, support: Parts, query: Parts, episode: Task, text: Tensor) -> Scores:
         if self.against == "support":
             prototypes = shot_mean(support["pooled"], episode.support_labels, episode.ways)
             few_shot = self.similarity(query, prototypes)
@@ -99,7 +101,7 @@ class Clip4Clip(PooledMethod):
         clips = {name: torch.cat([support[name], query[name]], axis) for name in query}
         return Scores(few_shot, few_shot, self.similarity(clips, text.expand(*episode.classes.shape[:-1], -1, -1)))
 
-    def loss(self, scores: Scores, episode: Episode) -> dict[str, Tensor]:
+    def loss(self, scores: Scores, episode: Task) -> dict[str, Tensor]:
         """The symmetric contrast of the episode's clips, supports first, with its own class texts; against prototypes
         the cross-entropy of the queries."""
         if scores.class_logits is None:

@@ -21,7 +21,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from episodes.episode import Episode
+from episodes.clips import Features
+from episodes.episode import Task
 from episodes.files import write_atomically
 from fsar.encoders.context import LearnedContext, Position
 from fsar.encoders.frame import FrameEncoder
@@ -67,20 +68,20 @@ class CoOp(Method):
         """``(C d)`` unit vectors; gradients reach the context."""
         return normalize(self.context(self.encoder.require_text(), names), dim=-1)
 
-    def query_parts(self, features: Tensor) -> Parts:
-        return {"pooled": pool(features)}
+    def query_parts(self, features: Features) -> Parts:
+        return {"pooled": pool(features["frames"])}
 
-    def support_parts(self, features: Tensor, text: Tensor) -> Parts:
-        return {"pooled": pool(features)}
+    def support_parts(self, features: Features, text: Tensor) -> Parts:
+        return {"pooled": pool(features["frames"])}
 
-    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> Scores:
+    def score(self, support: Parts, query: Parts, episode: Task, text: Tensor) -> Scores:
         few_shot = self.temperature * query["pooled"] @ text[episode.classes].mT
         if not self.training:
             return Scores(few_shot, few_shot)
         clips = torch.cat([support["pooled"], query["pooled"]], dim=-2)
         return Scores(few_shot, few_shot, self.temperature * clips @ text.T)
 
-    def loss(self, scores: Scores, episode: Episode) -> dict[str, Tensor]:
+    def loss(self, scores: Scores, episode: Task) -> dict[str, Tensor]:
         """Cross-entropy of all clips, supports too, which zero-shot scoring treats alike."""
         assert scores.class_logits is not None
         if self.over == "split":
@@ -157,7 +158,7 @@ class CoCoOp(CoOp):
         """``(C 0)``: nothing is known of a class before the query is seen."""
         return self.no_text(names)
 
-    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> Scores:
+    def score(self, support: Parts, query: Parts, episode: Task, text: Tensor) -> Scores:
         clips = query["pooled"].reshape(-1, *query["pooled"].shape[-2:])  # (e q d)
         classes = episode.classes.reshape(-1, episode.ways).tolist()
         step = max(1, self.prompts_per_batch // episode.ways)
@@ -174,6 +175,6 @@ class CoCoOp(CoOp):
         text = normalize(self.context(self.encoder.require_text(), names, self.network(clips)), dim=-1)  # (q n d)
         return self.temperature * (text @ clips[..., None])[..., 0]
 
-    def loss(self, scores: Scores, episode: Episode) -> dict[str, Tensor]:
+    def loss(self, scores: Scores, episode: Task) -> dict[str, Tensor]:
         """Cross-entropy of the queries against the classes of their episode."""
         return {"loss": cross_entropy(scores.few_shot, episode.query_labels)}

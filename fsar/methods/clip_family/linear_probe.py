@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from episodes.episode import Episode
+from episodes.clips import Features
+from episodes.episode import Task
 from fsar.encoders.frame import FrameEncoder
 from fsar.method import Parts, Scores
 from fsar.methods.clip_family.pooled import PooledMethod, pool
@@ -151,13 +152,14 @@ class LinearProbe(PooledMethod):
         self.solver = solver
         self.normalise = normalise
 
-    def query_parts(self, features: Tensor) -> Parts:
-        return {"pooled": pool(features) if self.normalise else features.mean(-2)}
+    def query_parts(self, features: Features) -> Parts:
+        frames = features["frames"]
+        return {"pooled": pool(frames) if self.normalise else frames.mean(-2)}
 
-    def support_parts(self, features: Tensor, text: Tensor) -> Parts:
+    def support_parts(self, features: Features, text: Tensor) -> Parts:
         return self.query_parts(features)
 
-    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> Scores:
+    def score(self, support: Parts, query: Parts, episode: Task, text: Tensor) -> Scores:
         clips, labels, ways = support["pooled"], episode.support_labels, episode.ways
         strength = self.strength[..., 0, 0] if isinstance(self.strength, Tensor) else self.strength  # a grid (g 1 1 1)
         if self.solver == "ridge":

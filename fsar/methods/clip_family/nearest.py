@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from episodes.episode import Episode
+from episodes.clips import Features
+from episodes.episode import Task
 from episodes.files import write_atomically
 from fsar.encoders.frame import FrameEncoder
 from fsar.method import Parts, Scores
@@ -33,7 +34,7 @@ class NearestNeighbour(PooledMethod):
     def __init__(self, encoder: FrameEncoder) -> None:
         super().__init__(encoder)
 
-    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> Scores:
+    def score(self, support: Parts, query: Parts, episode: Task, text: Tensor) -> Scores:
         similarity = query["pooled"] @ support["pooled"].mT  # (... q s)
         of_class = episode.support_labels[..., None, :, None] == torch.arange(episode.ways, device=similarity.device)
         logits = similarity[..., None].masked_fill(~of_class, -torch.inf).amax(-2)  # (... q s n) -> (... q n)
@@ -58,13 +59,13 @@ class SimpleShot(PooledMethod):
         self.normalise = normalise
         self.register_buffer("mean", None if centre is None else _read_centre(Path(centre), encoder.channels))
 
-    def query_parts(self, features: Tensor) -> Parts:
-        return {"pooled": features.mean(-2)}
+    def query_parts(self, features: Features) -> Parts:
+        return {"pooled": features["frames"].mean(-2)}
 
-    def support_parts(self, features: Tensor, text: Tensor) -> Parts:
-        return {"pooled": features.mean(-2)}
+    def support_parts(self, features: Features, text: Tensor) -> Parts:
+        return {"pooled": features["frames"].mean(-2)}
 
-    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> Scores:
+    def score(self, support: Parts, query: Parts, episode: Task, text: Tensor) -> Scores:
         centre = support["pooled"].mean(-2, keepdim=True) if self.mean is None else self.mean
         clips_s, clips_q = support["pooled"] - centre, query["pooled"] - centre
         if self.normalise:

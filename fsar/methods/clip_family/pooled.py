@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize, one_hot
 
+from episodes.clips import Features
 from fsar.encoders.frame import FrameEncoder
 from fsar.method import Method, Parts
 from fsar.text import TextBank, ensemble
@@ -34,16 +35,16 @@ class PooledMethod(Method):
         text = self.encoder.require_text()
         return ensemble(text.per_template(names)) if self.texts is None else self.texts.features(text, names).mean()
 
-    def query_parts(self, features: Tensor) -> Parts:
-        return {"pooled": pool(features)}
+    def query_parts(self, features: Features) -> Parts:
+        return {"pooled": pool(features["frames"])}
 
-    def support_parts(self, features: Tensor, text: Tensor) -> Parts:
-        return {"pooled": pool(features)}
+    def support_parts(self, features: Features, text: Tensor) -> Parts:
+        return {"pooled": pool(features["frames"])}
 
 
-def pool(features: Tensor) -> Tensor:
+def pool(frames: Tensor) -> Tensor:
     """Frames ``(... t d)`` -> unit clip vectors ``(... d)``."""
-    return normalize(features.mean(-2), dim=-1)
+    return normalize(frames.mean(-2), dim=-1)
 
 
 def membership(labels: Tensor, ways: int) -> Tensor:

@@ -21,7 +21,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from torchvision.transforms.v2.functional import InterpolationMode, horizontal_flip, resized_crop
 
-from episodes.episode import Episode
+from episodes.clips import Features, Streams
+from episodes.episode import Task
 from fsar.encoders.frame import FrameEncoder
 from fsar.method import Parts, Scores
 from fsar.methods.clip_family.pooled import (
@@ -90,16 +91,17 @@ class TipAdapter(PooledMethod):
         self.temperature = temperature
         self.keys = keys
 
-    def support_parts(self, features: Tensor, text: Tensor) -> Parts:
-        return {"keys": pool(features)[..., None, :] if self.keys == "clip" else normalize(features, dim=-1)}
+    def support_parts(self, features: Features, text: Tensor) -> Parts:
+        frames = features["frames"]
+        return {"keys": pool(frames)[..., None, :] if self.keys == "clip" else normalize(frames, dim=-1)}
 
-    def cache(self, support: Parts, episode: Episode) -> tuple[Tensor, Tensor]:
+    def cache(self, support: Parts, episode: Task) -> tuple[Tensor, Tensor]:
         """Keys ``(... s d)`` and values ``(... s n)`` of an episode; with frame keys there are ``s t`` of them."""
         values = membership(episode.support_labels, episode.ways)
         per_clip = support["keys"].shape[-2]
         return support["keys"].flatten(-3, -2), values.repeat_interleave(per_clip, -2) / per_clip
 
-    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> Scores:
+    def score(self, support: Parts, query: Parts, episode: Task, text: Tensor) -> Scores:
         keys, values = self.cache(support, episode)
         logits = tip_logits(
             query["pooled"], text[episode.classes], keys, values, self.alpha, self.beta, self.temperature
@@ -139,13 +141,14 @@ class TipAdapterViews(TipAdapter):
             raise ValueError(f"views must be at least 1, found {views}.")
         self.views, self.flip = views, flip
 
-    def encode(self, clips: Tensor, text: Tensor | None = None) -> Tensor:
-        """``(... t c h w) -> (... t d)``; support clips, which come with a text, as the mean over their views."""
+    def encode(self, clips: Streams, text: Tensor | None = None) -> Features:
+        """``frames (... t d)``; support clips, which come with a text, as the mean over their views."""
         if text is None:
-            return self.encoder(clips)
-        flat = clips.flatten(0, -5) if clips.dim() > 4 else clips[None]
-        features = torch.stack([self.encoder(random_views(clip, self.views, self.flip)).mean(0) for clip in flat])
-        return features.reshape(*clips.shape[:-3], -1)
+            return super().encode(clips)
+        pixels = clips["frames"]
+        flat = pixels.reshape(-1, *pixels.shape[-4:])
+        frames = torch.stack([self.encoder(random_views(clip, self.views, self.flip)).mean(0) for clip in flat])
+        return Features(frames=frames.reshape(*pixels.shape[:-3], -1))
 
 
 class TipAdapterF(TipAdapter):
@@ -180,10 +183,10 @@ class TipAdapterF(TipAdapter):
         self.train_alpha, self.train_beta = train_alpha, train_beta
         self.optimizer = optimizer or AdamWSettings()
 
-    def support_parts(self, features: Tensor, text: Tensor) -> Parts:
-        return {**super().support_parts(features, text), "frames": normalize(features, dim=-1)}
+    def support_parts(self, features: Features, text: Tensor) -> Parts:
+        return {**super().support_parts(features, text), "frames": normalize(features["frames"], dim=-1)}
 
-    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> Scores:
+    def score(self, support: Parts, query: Parts, episode: Task, text: Tensor) -> Scores:
         keys, values = self.cache(support, episode)
         learned = self.learn(keys, values, support["frames"], episode.support_labels, text[episode.classes])
         return super().score({"keys": learned[..., None, :]}, query, episode, text)

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import prod
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from episodes.episode import Episode
+from episodes.episode import Task
 from fsar.method import Method, Scores
 
+T = TypeVar("T", bound=Task)
 Grid = Mapping[str, Sequence[float]]
 
 
@@ -39,9 +41,9 @@ def published_grid(
 @torch.no_grad()
 def tune(
     method: Method,
-    episodes: Iterable[Episode],
+    episodes: Iterable[T],
     grid: Grid,
-    score: Callable[[Episode], Scores],
+    score: Callable[[T], Scores],
     points_at_once: int = 2000,
 ) -> dict[str, float]:
     """Sets the method's hyper-parameters to the point of the grid that names most queries right; the first of equals.

@@ -13,7 +13,8 @@ from typing import Literal
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from episodes.episode import Episode
+from episodes.clips import Features
+from episodes.episode import Task
 from fsar.encoders.frame import FrameEncoder
 from fsar.functional import log_mean
 from fsar.method import Parts, Scores
@@ -61,15 +62,15 @@ class ZeroShot(PooledMethod):
             )
         return normalize(features, dim=-1)
 
-    def query_parts(self, features: Tensor) -> Parts:
+    def query_parts(self, features: Features) -> Parts:
         if self.pooling == "mean_then_norm":
-            return {"pooled": pool(features)}
-        return {"pooled": normalize(features, dim=-1).mean(-2)}  # the mean of logits is linear in the frames
+            return {"pooled": pool(features["frames"])}
+        return {"pooled": normalize(features["frames"], dim=-1).mean(-2)}  # the mean of logits is linear in the frames
 
-    def support_parts(self, features: Tensor, text: Tensor) -> Parts:
+    def support_parts(self, features: Features, text: Tensor) -> Parts:
         return {}
 
-    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> Scores:
+    def score(self, support: Parts, query: Parts, episode: Task, text: Tensor) -> Scores:
         class_text = text[episode.classes]  # (... n d) or (... n m d)
         if self.ensemble == "embedding":
             logits = self.temperature * query["pooled"] @ class_text.mT

@@ -15,8 +15,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from episodes.clips import Contents, Features, LowerHalf, Streams
 from episodes.dataset import ClipDataset
 from episodes.features import FeatureStore, FeatureWriter, mend, open_store
+from episodes.features.checks import sum_of
 from episodes.features.identity import difference, identify
 from episodes.features.store import CHUNK
 from episodes.frames import SegmentCentre
@@ -42,9 +44,9 @@ def clips(tmp_path: Path) -> ClipDataset:
     return ClipDataset(split, SegmentCentre(), ClipTransform(4, resize_to=5), frames=2)
 
 
-def encode(clips: Tensor) -> Tensor:
-    """``(... t c h w) -> (... t 3)``: a stand-in for an encoder."""
-    return clips.float().mean((-1, -2)) / 7
+def encode(clips: Streams) -> Features:
+    """``frames (... t 3)``: a stand-in for an encoder."""
+    return Features(frames=clips["frames"].float().mean((-1, -2)) / 7)
 
 
 def fill(root: Path, clips: ClipDataset) -> tuple[FeatureStore, list[int]]:
@@ -61,7 +63,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def read_all(root: Path, clips: ClipDataset) -> Tensor:
-    return open_store(root, clips, ENCODER).store.take(np.arange(VIDEOS))
+    return open_store(root, clips, ENCODER).store.take(np.arange(VIDEOS))["frames"]
 
 
 def flip(file: Path, position: int, bit: int = 0) -> None:
@@ -70,12 +72,12 @@ def flip(file: Path, position: int, bit: int = 0) -> None:
     file.write_bytes(content)
 
 
-@pytest.mark.parametrize("name", ["features.npy", "meta.json", "checksums.json"])
+@pytest.mark.parametrize("name", ["frames.npy", "meta.json", "checksums.json"])
 def test_any_flipped_byte_is_seen(tmp_path: Path, clips: ClipDataset, name: str) -> None:
     store, _ = fill(tmp_path, clips)
-    file, expected = store.folder / name, store.take(np.arange(VIDEOS))
+    file, expected = store.folder / name, store.take(np.arange(VIDEOS))["frames"]
     whole, rng = file.read_bytes(), np.random.default_rng(0)
-    header = range(0, 128, 3) if name == "features.npy" else ()
+    header = range(0, 128, 3) if name == "frames.npy" else ()
     for position in (*header, *rng.integers(0, len(whole), 60), len(whole) - 1):
         flip(file, int(position), int(rng.integers(8)))
         found, message = None, ""
@@ -108,46 +110,46 @@ def edit(**changes: object) -> Change:
 
 def array(change: Callable[[np.ndarray], np.ndarray]) -> Change:
     def save(folder: Path) -> None:
-        np.save(folder / "features.npy", change(np.load(folder / "features.npy")))
+        np.save(folder / "frames.npy", change(np.load(folder / "frames.npy")))
 
     return save
 
 
 def zeroed(folder: Path) -> None:
-    with (folder / "features.npy").open("r+b") as file:
+    with (folder / "frames.npy").open("r+b") as file:
         file.seek(200)
         file.write(bytes(64))
 
 
 def cut(folder: Path) -> None:
-    os.truncate(folder / "features.npy", 300)
+    os.truncate(folder / "frames.npy", 300)
 
 
 def lengthened(folder: Path) -> None:
-    with (folder / "features.npy").open("ab") as file:
+    with (folder / "frames.npy").open("ab") as file:
         file.write(b"more")
 
 
 DAMAGES: dict[str, tuple[Change, str]] = {
-    "zeroed block": (zeroed, r"features\.npy does not hold what was written of 0\d \(video"),
-    "cut off": (cut, r"features\.npy is no array that can be mapped"),
-    "too long": (lengthened, r"features\.npy should have \d+ bytes and has \d+"),
-    "dtype": (array(lambda x: x.astype(np.float64)), r"features\.npy holds <f8 .*begins <f4"),
-    "same bytes, other dtype": (array(lambda x: x.view(np.int32)), r"features\.npy holds <i4"),
-    "big endian": (array(lambda x: x.astype(">f4")), r"features\.npy holds >f4"),
-    "fewer videos": (array(lambda x: x[:-1]), r"features\.npy holds <f4 \(35, 1, 2, 3\), but by meta.json"),
-    "other frames": (array(lambda x: x.reshape(VIDEOS, 1, 3, 2)), r"features\.npy holds .*begins <f4 \(36, 1, 2\)"),
+    "zeroed block": (zeroed, r"frames\.npy does not hold what was written of 0\d \(video"),
+    "cut off": (cut, r"frames\.npy is no array that can be mapped"),
+    "too long": (lengthened, r"frames\.npy should have \d+ bytes and has \d+"),
+    "dtype": (array(lambda x: x.astype(np.float64)), r"frames\.npy holds <f8 .*begins <f4"),
+    "same bytes, other dtype": (array(lambda x: x.view(np.int32)), r"frames\.npy holds <i4"),
+    "big endian": (array(lambda x: x.astype(">f4")), r"frames\.npy holds >f4"),
+    "fewer videos": (array(lambda x: x[:-1]), r"frames\.npy holds <f4 \(35, 1, 2, 3\), but by meta.json"),
+    "other frames": (array(lambda x: x.reshape(VIDEOS, 1, 3, 2)), r"frames\.npy holds .*by checksums\.json <f4 \(36"),
     "other channels": (
         array(lambda x: x[..., :2].copy()),
-        r"features\.npy holds .*by checksums\.json <f4 \(36, 1, 2, 3\)",
+        r"frames\.npy holds .*by checksums\.json <f4 \(36, 1, 2, 3\)",
     ),
-    "Fortran's order": (array(np.asfortranarray), r"features\.npy holds"),
+    "Fortran's order": (array(np.asfortranarray), r"frames\.npy holds"),
     "no checksums": (lambda folder: (folder / "checksums.json").unlink(), r"checksums\.json is missing"),
     "empty checksums": (lambda folder: (folder / "checksums.json").write_text("[]"), r"checksums\.json holds 0 checks"),
     "no meta": (lambda folder: (folder / "meta.json").unlink(), r"meta\.json is missing"),
     "no JSON": (lambda folder: (folder / "meta.json").write_text("{"), r"meta\.json is no JSON"),
     "meta of another": (edit(dtype="float64"), r"meta\.json lacks 'float64' or tells it wrongly"),
-    "fewer paths": (edit(paths=["00"]), r"features\.npy holds"),
+    "fewer paths": (edit(paths=["00"]), r"frames\.npy holds"),
     "fewer sizes": (edit(sizes=[1]), r"meta\.json names 36 videos and the sizes of 1"),
 }
 
@@ -169,8 +171,8 @@ def test_what_does_not_fit_is_refused_and_made_anew(
 def test_only_what_is_damaged_or_changed_is_encoded_again(tmp_path: Path, clips: ClipDataset) -> None:
     store, _ = fill(tmp_path, clips)
     assert mend(tmp_path, clips, ENCODER) == 0
-    flip(store.folder / "features.npy", -1)
-    assert FeatureStore(store.folder).take([0, 3]).shape == (2, 2, 3)  # what is whole is read
+    flip(store.folder / "frames.npy", -1)
+    assert FeatureStore(store.folder).take([0, 3])["frames"].shape == (2, 2, 3)  # what is whole is read
     assert mend(tmp_path, clips, ENCODER) == 1
     store, todo = fill(tmp_path, clips)
     assert todo == [2]
@@ -182,7 +184,7 @@ def test_only_what_is_damaged_or_changed_is_encoded_again(tmp_path: Path, clips:
         fill(tmp_path, clips)
     assert mend(tmp_path, clips, ENCODER) == 1
     assert fill(tmp_path, clips)[1] == [1]
-    assert torch.equal(read_all(tmp_path, clips)[17], encode(clips.clip(17)))
+    assert torch.equal(read_all(tmp_path, clips)[17], encode(clips.clip(17))["frames"])
 
 
 def test_a_damaged_chunk_of_an_unfinished_store_is_not_joined(tmp_path: Path, clips: ClipDataset) -> None:
@@ -203,14 +205,68 @@ def test_a_damaged_chunk_of_an_unfinished_store_is_not_joined(tmp_path: Path, cl
     store, todo = fill(tmp_path, clips)
     assert todo == [1, 2]
     store.verify()
-    assert torch.equal(store.take(20), encode(clips.clip(20)))
+    assert torch.equal(store.take(20)["frames"], encode(clips.clip(20))["frames"])
 
 
-def test_a_store_of_the_former_format_is_read_whole_with_a_warning_and_brought_up_to_date(
+def in_the_first_format(folder: Path) -> np.ndarray:
+    """What is stored in arrays by name put into one, side by side."""
+    meta = json.loads((folder / "meta.json").read_text())
+    files = [folder / f"{name.replace(' ', '_')}.npy" for name in meta.pop("names")]
+    features = np.concatenate([np.load(file) for file in files], axis=-2)
+    for file in files:
+        file.unlink()
+    np.save(folder / "features.npy", features)
+    del meta["kind"]
+    (folder / "meta.json").write_text(json.dumps(meta))
+    about = hashlib.sha256((folder / "meta.json").read_bytes()).hexdigest()
+    table = [[sum_of(view) for view in video] for video in features]
+    facts = {"dtype": features.dtype.str, "shape": features.shape, "meta": about, "crc32": table}
+    (folder / "checksums.json").write_text(json.dumps(facts))
+    return features
+
+
+def test_stores_of_the_first_format_are_read(tmp_path: Path, clips: ClipDataset) -> None:
+    store, _ = fill(tmp_path, clips)
+    expected = read_all(tmp_path, clips)
+    in_the_first_format(store.folder)
+    assert torch.equal(read_all(tmp_path, clips), expected)
+    assert mend(tmp_path, clips, ENCODER) == 0
+    assert fill(tmp_path, clips)[1] == []
+    with pytest.raises(ValueError, match=r"holds frames, not patches, which .* Remove it.*fsar extract --store"):
+        open_store(tmp_path, clips, ENCODER, Contents(Features, ("frames", "patches")))
+    flip(store.folder / "features.npy", -1)
+    with pytest.raises(ValueError, match=r"features\.npy does not hold what was written of 35"):
+        read_all(tmp_path, clips)
+    assert mend(tmp_path, clips, ENCODER) == 1
+    assert fill(tmp_path, clips)[1] == [2]
+    assert torch.equal(read_all(tmp_path, clips), expected)
+
+
+def test_a_frozen_half_in_the_first_format_is_read_layer_by_layer(tmp_path: Path, clips: ClipDataset) -> None:
+    tokens = LowerHalf({f"layer {i}": torch.randn(VIDEOS, 1, 2, 5, 3) for i in (0, 1, 3)})
+    kept = Contents(LowerHalf, tuple(tokens))
+    writer = FeatureWriter(tmp_path, clips, ENCODER, contents=kept)
+    for chunk in writer.pending():
+        writer.write(chunk, tokens.at(torch.tensor(writer.videos(chunk))))
+    folder = writer.finish().folder
+    assert in_the_first_format(folder).shape == (VIDEOS, 1, 2, 15, 3)
+    clip = open_store(tmp_path, clips, ENCODER, kept).clip(20)
+    assert isinstance(clip, LowerHalf)
+    assert all(torch.equal(clip[name], tokens[name][20, 0]) for name in tokens)
+    flip(folder / "features.npy", -1)
+    assert mend(tmp_path, clips, ENCODER, kept) == 1
+    again = FeatureWriter(tmp_path, clips, ENCODER, contents=kept)
+    assert again.pending() == [2]
+    again.write(2, tokens.at(torch.tensor(again.videos(2))))
+    again.finish()
+    assert torch.equal(open_store(tmp_path, clips, ENCODER, kept).clip(35)["layer 3"], tokens["layer 3"][35, 0])
+
+
+def test_a_store_from_before_there_were_checksums_is_read_whole_with_a_warning_and_brought_up_to_date(
     tmp_path: Path, clips: ClipDataset
 ) -> None:
     store, _ = fill(tmp_path, clips)
-    expected, features = contents(store.folder), np.load(store.folder / "features.npy")
+    expected, features = contents(store.folder), in_the_first_format(store.folder)
     meta = json.loads((store.folder / "meta.json").read_text())
     old = {name: value for name, value in meta.items() if name not in ("times", "hashes")}
     (store.folder / "meta.json").write_text(json.dumps(old))

@@ -135,7 +135,7 @@ def test_a_part_of_a_file_gives_its_frames(video: Path) -> None:
 
     def seen(part: str, clip: int, frames: int) -> np.ndarray:
         transform = ClipTransform(size=32, resize_to=32, crop="centre")
-        return ClipDataset(made.split(part), SegmentCentre(), transform, frames).clip(clip).numpy()
+        return ClipDataset(made.split(part), SegmentCentre(), transform, frames).clip(clip)["frames"].numpy()
 
     for part, clip, expected in (("train", 0, [0, 1, 2, 3]), ("train", 1, [4, 5, 6, 6]), ("test", 0, [7, 8, 9, 9])):
         assert np.array_equal(seen(part, clip, 4), read_frames(video, expected).transpose(0, 3, 1, 2))

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from episodes.clips import Streams
 from fsar.adapters import AIM, D2STAdapter, D2STResNetAdapter, STAdapter
 from fsar.alignment import BiMHM, FrameMean
 from fsar.encoders import ClipEncoder, ImageEncoder
@@ -52,7 +53,7 @@ def test_a_clip_feature_is_the_closing_norm_of_the_mean_class_token(tiny: Tiny, 
     x = clips(3, 8)
     with torch.no_grad():
         found = encoder(x)
-        (tokens,) = frames.tokens(x).layers
+        tokens = frames.features(Streams(frames=x), ("layer -1",))["layer -1"]
         expected = frames.visual.ln_post(tokens[:, :, 0].mean(1))
         expected = expected @ frames.visual.proj if project else expected
         mean = frames(x).mean(1)
@@ -66,7 +67,7 @@ def test_a_clip_feature_is_the_closing_norm_of_the_mean_class_token(tiny: Tiny, 
 def test_a_clip_feature_from_stored_layers_is_the_same(tiny: Tiny) -> None:
     encoder = Adapted(tiny(), AIM(drop_path=0), last=1, output="video").eval()
     with torch.no_grad():
-        found = encoder.above(encoder.below(clips(2, 8)))
+        found = encoder.above(encoder.below(Streams(frames=clips(2, 8))))["frames"]
         torch.testing.assert_close(found, encoder(clips(2, 8)), rtol=1e-4, atol=1e-5)
     assert found.shape == (2, 1, 48)
 

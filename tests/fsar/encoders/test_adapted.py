@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from episodes.clips import Streams
 from fsar.adapters import AIM, Adapter, D2STAdapter, LoRA, MAClipAdapter, STAdapter
 from fsar.encoders import ClipEncoder, ImageEncoder
 from fsar.encoders.adapted import Adapted
@@ -194,10 +195,10 @@ def test_adapters_in_the_last_blocks_alone(tiny: Tiny) -> None:
 def test_the_frozen_lower_blocks_can_be_computed_once(tiny: Tiny, name: str) -> None:
     encoder = perturbed(Adapted(tiny(), MAKERS[name](), last=1)).train()
     x, words = clips(2, 2, 8), torch.randn(2, 2, 48) if name == "ma" else None
-    states = encoder.below(x)
-    assert states.shape == (2, 2, 8, 65, 64)
-    assert not states.requires_grad
-    cached, whole = encoder.above(states, words), encoder(x, words)
+    states = encoder.below(Streams(frames=x))
+    assert states.trailing(0) == {"layer 2": (2, 2, 8, 65, 64)}
+    assert not states["layer 2"].requires_grad
+    cached, whole = encoder.above(states, text=words)["frames"], encoder(x, words)
     torch.testing.assert_close(cached, whole, rtol=1e-4, atol=1e-5)
     weights = list(trained(encoder).values())
     both = [torch.autograd.grad(y.square().sum(), weights, allow_unused=True) for y in (cached, whole)]
@@ -206,7 +207,7 @@ def test_the_frozen_lower_blocks_can_be_computed_once(tiny: Tiny, name: str) -> 
         if one is not None:
             torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-3)
     with pytest.raises(ValueError, match="no frozen lower half"):
-        Adapted(tiny(), MAKERS[name]()).below(x)
+        Adapted(tiny(), MAKERS[name]()).below(Streams(frames=x))
 
 
 def test_frame_embeddings_enter_where_the_adapted_blocks_begin(tiny: Tiny) -> None:
@@ -240,14 +241,15 @@ def test_without_projection_the_features_are_the_class_token_and_text_is_gone(ti
     encoder = Adapted(tiny(), D2STAdapter(), project=False).eval()
     assert encoder.channels == 64
     assert encoder.text is None
-    features, (tokens,) = encoder.tokens(clips(2, 8))
-    torch.testing.assert_close(features, encoder.visual.ln_post(tokens)[:, :, 0])
+    found = encoder.features(Streams(frames=clips(2, 8)), ("layer -1",))
+    torch.testing.assert_close(found["frames"], encoder.visual.ln_post(found["layer -1"])[:, :, 0])
 
 
 def test_tokens_are_those_of_the_adapted_tower(tiny: Tiny) -> None:
     encoder = perturbed(Adapted(tiny(frames_per_chunk=8), AIM())).eval()
     with torch.no_grad():
-        features, (before, after) = encoder.tokens(clips(3, 8), (0, -1))
+        found = encoder.features(Streams(frames=clips(3, 8)), ("layer 0", "layer -1"))
+        features, before, after = found["frames"], found["layer 0"], found["layer -1"]
         torch.testing.assert_close(features, encoder(clips(3, 8)))
         assert before.shape == after.shape == (3, 8, 65, 64)
         torch.testing.assert_close(encoder.visual.ln_post(after)[..., 0, :] @ encoder.visual.proj, features)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from episodes.clips import Streams
 from fsar.encoders import ClipEncoder, FrameEncoder
 
 
@@ -171,7 +172,9 @@ def test_tokens_are_what_open_clip_gives(model: str) -> None:
     encoder = ClipEncoder(model, None, frames_per_chunk=2)
     clips = frames(encoder.image_size, (1, 3))
     count = len(encoder.blocks)
-    features, layers = encoder.tokens(clips, layers=[0, *range(1, count + 1), -1])
+    names = [f"layer {i}" for i in (*range(count + 1), -1)]
+    found = encoder.features(Streams(frames=clips), ("frames", "layers", *names))
+    features, layers = found["frames"], [found[name] for name in names]
     torch.testing.assert_close(features, encoder(clips), rtol=0, atol=1e-6)
     with torch.no_grad():
         theirs = encoder.visual.forward_intermediates(
@@ -182,9 +185,9 @@ def test_tokens_are_what_open_clip_gives(model: str) -> None:
     ):
         torch.testing.assert_close(ours[0], torch.cat([prefix, patches], dim=1), rtol=0, atol=1e-5)
     assert torch.equal(layers[-1], layers[-2])
-    assert layers[0].shape == layers[1].shape
+    assert torch.equal(found["layers"], torch.stack(layers[:-1], -3))
     with pytest.raises(ValueError, match=rf"the tower has {count} blocks"):
-        encoder.tokens(clips, layers=[count + 1])
+        encoder.features(Streams(frames=clips), [f"layer {count + 1}"])
 
 
 def test_tokens_of_a_resnet_are_its_map_row_by_row() -> None:
@@ -192,7 +195,8 @@ def test_tokens_of_a_resnet_are_its_map_row_by_row() -> None:
     clips = frames(64, (2,))
     with torch.no_grad():
         theirs = encoder.visual.forward_intermediates(encoder.normalise(clips))["image_intermediates"]
-    layers = encoder.tokens(clips, layers=[2, 4]).layers
+    found = encoder.features(Streams(frames=clips), ("layer 2", "layer 4"))
+    layers = found["layer 2"], found["layer 4"]
     assert layers[1].shape == (2, 4, 512)
     torch.testing.assert_close(layers[0].mT.reshape(theirs[2].shape), theirs[2], rtol=0, atol=1e-5)
     assert not encoder.visual.layer1[0]._forward_hooks

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
+from episodes.clips import Clips, Features, Streams, as_clips
 from episodes.dataset import index_episodes
-from episodes.episode import Episode, VideoBatch
+from episodes.episode import Episode, IndexEpisode, VideoBatch
 from episodes.sampler import EpisodeSampler
 from fsar.alignment import OTAM, Alignment, FrameMean
 from fsar.encoders.frame import FrameEncoder
@@ -55,16 +56,16 @@ class TwoRoles(Prototype):
     uses_text = True
     text_conditioned = True
 
-    def encode(self, clips: Tensor, text: Tensor | None = None) -> Tensor:
-        features = self.encoder(clips)
-        return features if text is None else features + 0.1 * text.unsqueeze(-2)
+    def encode(self, clips: Streams, text: Tensor | None = None) -> Features:
+        features = super().encode(clips)
+        return features if text is None else features.map(lambda x: x + 0.1 * text.unsqueeze(-2))
 
 
 class OwnEncoding(Prototype):
     """Encodes clips in a way of its own."""
 
-    def encode(self, clips: Tensor, text: Tensor | None = None) -> Tensor:
-        return 2 * self.encoder(clips)
+    def encode(self, clips: Streams, text: Tensor | None = None) -> Features:
+        return super().encode(clips).map(lambda x: 2 * x)
 
 
 class BestShot(Alignment):
@@ -94,10 +95,10 @@ def sampler(shots: int, ways: int = 5) -> EpisodeSampler:
     return EpisodeSampler(LABELS.numpy(), ways, shots, 2, seed=4, class_names=NAMES)
 
 
-def bank_of(method: Method, values: Tensor, batch: int = 7) -> VideoBank:
-    bank = VideoBank(method)
+def bank_of(method: Method, values: Clips | Tensor, batch: int = 7) -> VideoBank:
+    bank, values = VideoBank(method), as_clips(values, "values")
     for videos in torch.randperm(VIDEOS, generator=torch.Generator().manual_seed(2)).split(batch):
-        bank.add(VideoBatch(videos, values[videos], LABELS[videos], NAMES))
+        bank.add(VideoBatch(videos, values.at(videos), LABELS[videos], NAMES))
     return bank
 
 
@@ -124,8 +125,8 @@ def test_encode_once_equals_episode_by_episode(name: str, shots: int) -> None:
     alone, accuracy_alone, accuracy_together = [], EpisodeAccuracy(), EpisodeAccuracy()
     for number in numbers:
         episode = episodes.map(lambda x, i=int(number): x[i])
-        episode = replace(episode, support=pixels[episode.support], query=pixels[episode.query])
-        alone.append(method(episode).logits)
+        pixel = {role: pixels[getattr(episode, role)] for role in ("support", "query")}
+        alone.append(method(Episode(**{**vars(episode), **pixel})).logits)
         accuracy_alone.update(alone[-1], episode.query_labels)
     accuracy_together.update(together.logits, episodes.query_labels)
     torch.testing.assert_close(together.logits, torch.stack(alone), rtol=1e-4, atol=1e-4)
@@ -148,7 +149,7 @@ def test_every_video_is_encoded_once_in_each_role_that_differs(name: str, roles:
 def test_stored_features_score_as_pixels_do(name: str) -> None:
     method, pixels = METHODS[name]().eval(), clips()
     episodes = index_episodes(sampler(2), np.arange(50))
-    stored = bank_of(method, method.encode(pixels))
+    stored = bank_of(method, method.encode(Streams(frames=pixels)))
     expected = score_episodes(bank_of(method, pixels), episodes).logits
     torch.testing.assert_close(score_episodes(stored, episodes).logits, expected, rtol=1e-5, atol=1e-5)
     assert stored.forwards == 0
@@ -173,7 +174,7 @@ def test_supports_in_any_order_are_averaged_by_their_labels() -> None:
     method, pixels = METHODS["prototype"]().eval(), clips()
     episodes = index_episodes(sampler(2), np.arange(10))
     order = torch.tensor([3, 9, 0, 7, 2, 5, 1, 8, 6, 4])
-    shuffled: Episode = replace(
+    shuffled: IndexEpisode = replace(
         episodes, support=episodes.support[:, order], support_labels=episodes.support_labels[:, order]
     )
     bank = bank_of(method, pixels)
@@ -186,10 +187,10 @@ def test_the_zero_shot_floor_is_the_cosine_with_every_class_of_the_episode() -> 
     episodes = index_episodes(sampler(1), np.arange(10))
     bank = bank_of(method, pixels)
     score_episodes(bank, episodes)
-    means, text = method.encode(pixels).mean(-2), method.encoder.text(NAMES)
+    means, text = method.encode(Streams(frames=pixels))["frames"].mean(-2), method.encoder.text(NAMES)
     expected = cosine_similarity(means[episodes.query][:, :, None], text[episodes.classes][:, None], dim=-1)
     torch.testing.assert_close(bank.zero_shot(episodes), expected)
-    wider = torch.randn(2, FRAMES, CHANNELS + 1)  # such as features before CLIP's projection
+    wider = Features(frames=torch.randn(2, FRAMES, CHANNELS + 1))  # such as features before CLIP's projection
     assert evaluation.text_cosines(method, wider, NAMES) is None
 
 

@@ -11,6 +11,7 @@ import torch
 import yaml
 
 import fsar
+from episodes.clips import combined
 from episodes.episode import Episode
 from episodes.splits import Split
 from episodes.video import VideoError
@@ -33,11 +34,12 @@ def by_hand(predictor: Predictor, support: dict[str, list[Path]], queries: list[
     files = [clip for clips in support.values() for clip in clips] + queries
     labels = torch.tensor([i for i, clips in enumerate(support.values()) for _ in clips])
     source = predictor.data.clips(Split("x", tuple(support), tuple(map(str, files)), (0,) * len(files), Path()))
-    pixels = torch.stack([source.clip(i) for i in range(len(files))])
+    pixels = combined(torch.stack, [source.clip(i) for i in range(len(files))])
     asked = torch.zeros(len(queries), dtype=torch.int64)
     n = len(labels)
     ways = torch.arange(len(support))
-    episode = Episode(pixels[:n], pixels[n:], labels, asked, ways, tuple(support), torch.tensor(0))
+    known, new = pixels.split_at(n, 0)
+    episode = Episode(known, new, labels, asked, ways, tuple(support), torch.tensor(0))
     with torch.no_grad():
         return predictor.learner.method(episode).probabilities
 

@@ -87,8 +87,8 @@ def test_reproduces_the_released_code(reference: Callable[..., dict[str, Tensor]
         if isinstance(module, nn.Dropout):
             module.eval()
     episode = episode_of(case)
-    episode.support.requires_grad_(train)
-    episode.query.requires_grad_(train)
+    episode.support["frames"].requires_grad_(train)
+    episode.query["frames"].requires_grad_(train)
     scores = method(episode)
     text_takes_part = not train and method.inference != "few_shot"  # the release then gives p, or a product of such
     found = scores.logits.exp() if text_takes_part else scores.logits
@@ -102,8 +102,8 @@ def test_reproduces_the_released_code(reference: Callable[..., dict[str, Tensor]
     if "grad_support" not in case:
         return  # the cut of the weights in tests/data/ keeps outputs, not slopes
     losses["loss"].backward()
-    torch.testing.assert_close(episode.support.grad, case["grad_support"], rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(episode.query.grad, case["grad_query"], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(episode.support["frames"].grad, case["grad_support"], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(episode.query["frames"].grad, case["grad_query"], rtol=1e-5, atol=1e-6)
 
 
 def random_episode(ways: int = 5, shots: int = 1, queries: int = 2, frames: int = 8, seed: int = 0) -> Episode:
@@ -176,7 +176,7 @@ def test_support_depends_on_its_own_text_alone(method: ClipFSAR) -> None:
 def test_a_query_does_not_see_the_others(method: ClipFSAR) -> None:
     episode = random_episode()
     other = random_episode(seed=0)
-    other.query[1:] = torch.randn_like(other.query[1:])
+    other.query["frames"][1:] = torch.randn_like(other.query["frames"][1:])
     torch.testing.assert_close(method(episode).logits[0], method(other).logits[0])
 
 
@@ -218,7 +218,7 @@ def test_combined_inference_written_out(method: ClipFSAR, published: bool, frame
     episode, text = random_episode(frames=frames), torch.randn(12, 16)
     method.published_fusion, method.text_exponent = published, 0.3
     distance = -method(episode, text).logits
-    words = torch.cosine_similarity(episode.query.mean(1)[:, None], text[episode.classes], dim=-1).softmax(-1)
+    words = torch.cosine_similarity(episode.query["frames"].mean(1)[:, None], text[episode.classes], dim=-1).softmax(-1)
     method.inference = "combined"
     expected = words**0.3 * ((unit - distance) / unit).softmax(-1) ** 0.7
     torch.testing.assert_close(method(episode, text).logits.exp(), expected)
@@ -228,7 +228,7 @@ def test_combined_inference_written_out(method: ClipFSAR, published: bool, frame
 def test_epsilon_is_added_to_the_norms_in_the_loss_alone(epsilon: float) -> None:
     episode, text = random_episode(), torch.randn(12, 16)
     method = make(text, epsilon=epsilon, inference="text")
-    pooled = torch.cat([episode.support, episode.query]).mean(1)
+    pooled = torch.cat([episode.support["frames"], episode.query["frames"]]).mean(1)
     product = pooled.norm(dim=-1)[:, None] * text.norm(dim=-1)
     torch.testing.assert_close(method(episode).class_logits, pooled @ text.T / (product + epsilon))
     plain = torch.cosine_similarity(pooled[5:, None], text[episode.classes], dim=-1)

@@ -10,6 +10,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
+from episodes.clips import Features, Streams
 from episodes.episode import Episode
 from fsar.alignment import OTAM
 from fsar.encoders.frame import FrameEncoder
@@ -42,16 +43,16 @@ def episode() -> Episode:
     generator = torch.Generator().manual_seed(2)
     support = torch.rand(3, 4, 3, 8, 8, generator=generator)
     query = torch.rand(6, 4, 3, 8, 8, generator=generator) ** 2  # darker: other statistics
-    labels = torch.arange(3)
-    return Episode(support, query, labels, labels.repeat(2), labels, ("a", "b", "c"), torch.tensor(0))
+    labels, clips = torch.arange(3), [Streams(frames=frames) for frames in (support, query)]
+    return Episode(*clips, labels, labels.repeat(2), labels, ("a", "b", "c"), torch.tensor(0))
 
 
 def in_two_passes(method: ClipFSAR, episode: Episode) -> Scores:
     """By hand: the tower on the support frames, then on the query frames."""
     features = []
-    for clips in (episode.support, episode.query):
+    for clips in (episode.support["frames"], episode.query["frames"]):
         frames = (clips.flatten(0, 1) - 0.5) / 0.2
-        features.append(method.encoder.visual(frames).unflatten(0, clips.shape[:2]))
+        features.append(Features(frames=method.encoder.visual(frames).unflatten(0, clips.shape[:2])))
     text = TEXT[episode.support_classes]
     return method.score(method.support_parts(features[0], text), method.query_parts(features[1]), episode, TEXT)
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from episodes.clips import Streams
 from fsar.adapters import AIM, STAdapter
 from fsar.adapters.base import Clip
 from fsar.adapters.d2st import STAGES, D2STPart, D2STStagePart
@@ -57,7 +58,8 @@ def test_aim(released: Any, case: str) -> None:
     encoder = Adapted(released.tower(16, 32, 2), adapter, project=False)
     names = (*released.ADAPTED, *AIM_NAMES)
     released.give(encoder.visual, arrays.under(f"{case}/weight/"), names)
-    features, tokens = encoder.tokens(arrays(f"{case}/frames"), (0, 1, 2))
+    found = encoder.features(Streams(frames=arrays(f"{case}/frames")), ("frames", "layers"))
+    features, tokens = found["frames"], found["layers"].unbind(-3)
     released.agree(features, arrays(f"{case}/features"))
     for found, name in zip(tokens, ("before_block0", "after_block0", "after_block1"), strict=True):
         released.agree(found.flatten(0, 1).transpose(0, 1), arrays(f"{case}/tokens_{name}"))
@@ -76,8 +78,9 @@ def test_st_adapter(released: Any, case: str) -> None:
     names = (*released.ADAPTED, *ST_NAMES)
     released.give(encoder.visual, weights, names)
     clips = arrays(f"{case}/frames")
-    for found, name in zip(encoder.tokens(clips, (0, 2)).layers, ("before", "after"), strict=True):
-        released.agree(found.flatten(0, 1), arrays(f"{case}/tokens_{name}"))
+    tokens = encoder.features(Streams(frames=clips), ("layer 0", "layer 2"))
+    for layer, name in ((0, "before"), (2, "after")):
+        released.agree(tokens[f"layer {layer}"].flatten(0, 1), arrays(f"{case}/tokens_{name}"))
     logits = head(encoder(clips).squeeze(1))
     released.agree(logits, arrays(f"{case}/class_logits"))
     (logits * arrays(f"{case}/upstream")).sum().backward()

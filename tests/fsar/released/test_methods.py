@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from episodes.clips import Streams, combined
 from episodes.episode import Episode
 from fsar.adapters import D2STAdapter, Ladder
 from fsar.alignment import BiMHM, CosineCost, alpha_covariance
@@ -61,8 +62,8 @@ def test_d2st(released: Any, case: str) -> None:
     names = (*released.ADAPTED, *D2ST_NAMES)
     released.give(method, arrays.under("model/weight/"), names)
     episode = Episode(
-        arrays(f"{case}/support_images"),
-        arrays(f"{case}/query_images"),
+        Streams(frames=arrays(f"{case}/support_images")),
+        Streams(frames=arrays(f"{case}/query_images")),
         arrays(f"{case}/support_labels"),
         arrays(f"{case}/query_labels"),
         classes_of(arrays, case),
@@ -72,7 +73,7 @@ def test_d2st(released: Any, case: str) -> None:
     assert torch.equal(episode.query_classes, arrays(f"{case}/query_classes"))
     assert torch.equal(episode.support_classes, arrays(f"{case}/support_classes"))
     for role in ("support", "query"):
-        released.agree(encoder(getattr(episode, role)), arrays(f"{case}/{role}_features"))
+        released.agree(encoder.features(getattr(episode, role))["frames"], arrays(f"{case}/{role}_features"))
     scores = method.train()(episode)
     losses = method.loss(scores, episode)
     released.agree(scores.few_shot, arrays(f"{case}/logits"), 2e-5)  # sums of 1 - cosine, where cosines are near 1
@@ -122,8 +123,8 @@ def ts_fsar(released: Any, case: str) -> tuple[TSFSAR, Episode, Any]:
     text = arrays(f"{case}/text")
     method.class_text = lambda names: text  # type: ignore[method-assign]
     episode = Episode(
-        arrays(f"{case}/support"),
-        arrays(f"{case}/query"),
+        Streams(frames=arrays(f"{case}/support")),
+        Streams(frames=arrays(f"{case}/query")),
         arrays(f"{case}/support_labels"),
         arrays(f"{case}/query_labels"),
         arrays(f"{case}/classes"),
@@ -162,14 +163,15 @@ def test_ts_fsar_in_evaluation(released: Any, case: str) -> None:
 @pytest.mark.parametrize("case", ["case0", "case3"])
 def test_ts_fsar_tokens_and_descriptors(released: Any, case: str) -> None:
     method, episode, arrays = ts_fsar(released, case)
-    clips = torch.cat([episode.support, episode.query])
+    clips = combined(torch.cat, [episode.support, episode.query])
     with torch.no_grad():
-        descriptors, class_tokens, clip = method.encoder(clips).split(method.sizes, dim=-1)
-        tokens = method.encoder.side.tokens(method.encoder.tokens(clips[:1], (0, 1, 2, 3)).layers)
+        features = method.encode(clips)
+        tokens = method.encoder.side.tokens(tuple(method.encoder.below(clips.at(slice(1))).values()))
+        descriptors = alpha_covariance(features["frames"], features["patches"])
     released.agree(tokens[0], arrays(f"{case}/side_tokens_first"))
     released.agree(descriptors[:2], arrays(f"{case}/descriptors"))
-    released.agree(class_tokens, arrays(f"{case}/class_tokens"))
-    released.agree(clip, arrays(f"{case}/clip_features"))
+    released.agree(features["frames"], arrays(f"{case}/class_tokens"))
+    released.agree(features["tower"], arrays(f"{case}/clip_features"))
 
 
 @pytest.mark.parametrize("case", ["alpha0", "alpha1", "alpha2"])

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from episodes.clips import Streams
 from fsar.adapters import EVL, Ladder
 from fsar.encoders.beside import Beside
 from fsar.methods import TSFSAR
@@ -51,7 +52,7 @@ def test_evl(released: Any) -> None:
     released.give(beside.side, arrays.under("case0/weight/"), EVL_DECODER)
 
     first = layers - 2
-    states = beside.tokens(arrays("case0/frames"), tuple(range(first, layers + 1))).layers
+    states = beside.below(Streams(frames=arrays("case0/frames"))).values()
     for i, (before, after) in enumerate(pairwise(states)):
         released.agree(after, arrays(f"case0/layer{i}/out"))
         time = beside.side.time[i]

@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 import fsar
+from episodes.clips import Features, Streams
 from episodes.datamodule import EpisodicDataModule
 from episodes.features import FeatureStore
 from episodes.frames import SegmentCentre
@@ -135,7 +136,8 @@ def test_training_and_test_from_the_store_equal_those_from_pixels(
         return_predictions=False,
     )
     layers = {"ts_fsar": 4, "evl": 3}.get(name, 1)
-    assert [s.features.shape for s in extractor.stores()] == [(15, 1, FRAMES, layers * 65, 64)] * 3
+    for store in extractor.stores():
+        assert [array.shape for array in store.arrays.values()] == [(15, 1, FRAMES, 65, 64)] * layers
     runs = []
     for source in (None, str(tmp_path)):
         torch.manual_seed(2)
@@ -170,23 +172,27 @@ def test_a_store_is_named_by_the_frozen_half_alone(make: Make) -> None:
 
 
 @torch.no_grad()
-def test_the_axes_of_a_clip_tell_what_it_is(make: Make) -> None:
-    method, pixels = METHODS["aim"](make).eval(), torch.rand(2, FRAMES, 3, 32, 32)
-    tokens, features = method.encoder.below(pixels), method.frame_features(pixels, 1)
-    torch.testing.assert_close(method.frame_features(tokens, 1), features)
-    torch.testing.assert_close(method.frame_features(tokens[:, None].half(), 2)[:, 0], features, rtol=0.1, atol=0.01)
-    assert torch.equal(method.frame_features(features, 1), features)
+def test_the_kind_of_a_clip_tells_what_is_left_to_do(make: Make) -> None:
+    method, pixels = METHODS["aim"](make).eval(), Streams(frames=torch.rand(2, FRAMES, 3, 32, 32))
+    tokens, features = method.encoder.below(pixels), method.features_of(pixels)
+    frames = features["frames"]
+    torch.testing.assert_close(method.features_of(tokens)["frames"], frames)
+    halved = tokens.map(lambda x: x[:, None].half())
+    torch.testing.assert_close(method.features_of(halved)["frames"][:, 0], frames, rtol=0.1, atol=0.01)
+    assert torch.equal(method.features_of(features)["frames"], frames)
     with pytest.raises(ValueError, match="no frozen lower half"):
-        Prototype(make(), OTAM()).frame_features(tokens, 1)
+        Prototype(make(), OTAM()).features_of(tokens)
 
     class Doubled(Prototype):
-        def encode(self, clips: Tensor, text: Tensor | None = None) -> Tensor:
-            return 2 * self.encoder(clips)
+        def encode(self, clips: Streams, text: Tensor | None = None) -> Features:
+            return super().encode(clips).map(lambda x: 2 * x)
 
     doubled = Doubled(Adapted(make(), STAdapter(), last=1), OTAM())
-    assert to_store(doubled, pixels).shape == (2, FRAMES, 48)  # tokens of the tower would leave out what it does
+    kept = to_store(doubled, pixels)  # tokens of the tower would leave out what it does
+    assert isinstance(kept, Features)
+    assert kept.trailing(0) == {"frames": (2, FRAMES, 48)}
     with pytest.raises(ValueError, match="a way of its own"):
-        doubled.frame_features(tokens, 1)
+        doubled.features_of(tokens)
 
 
 def test_what_has_no_frozen_half_is_refused_with_the_way_out(make: Make) -> None:
@@ -201,7 +207,7 @@ def test_what_has_no_frozen_half_is_refused_with_the_way_out(make: Make) -> None
         with pytest.raises(ValueError, match="Train the last blocks only"):
             feature_key(Prototype(encoder, OTAM()), training=True)
         with pytest.raises(ValueError, match="no frozen lower half"):
-            encoder.below(torch.zeros(1, FRAMES, 3, 32, 32))
+            encoder.below(Streams(frames=torch.zeros(1, FRAMES, 3, 32, 32)))
         assert (
             len(feature_key(Prototype(encoder, OTAM()))["sha256"]) == 64
         )  # whole features of weights that stay as they are
@@ -226,7 +232,7 @@ def test_from_extraction_to_test_on_the_command_line(
     assert accuracies[0] == accuracies[1]  # bfloat16 is what the tower of bfloat16 weights gives
     with pytest.raises(SystemExit, match=r"encoder sha256: stored \w{12}, asked for \w{12}\n.*--data.features null"):
         fit.main(["test", "--run", str(run), "--model.method.encoder.init_args.last", "2", "--ckpt_path", "null"])
-    for folder in store.glob("*/features.npy"):
+    for folder in store.glob("*/layer_2.npy"):
         folder.unlink()
     clips = sorted(map(str, (videos / "class_7").iterdir()))
     answer = fsar.load(run).predict({"seven": clips[:1], "eight": [str(videos / "class_8/0")]}, clips[1:2])[0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -14,6 +13,7 @@ import torch
 import yaml
 
 from episodes.datamodule import EpisodicDataModule
+from episodes.episode import Episode
 from episodes.features import FeatureWriter
 from episodes.shapes import Shapes
 from fsar.alignment import FrameMean
@@ -116,7 +116,8 @@ def test_methods_that_learn_do(tool: ModuleType, clips: Path) -> None:
         losses = []
         method.train()
         for batch in encoded.episodes(1, 20, data, batch=20, training=True):
-            task = replace(batch, support=encoded.features[batch.support], query=encoded.features[batch.query])
+            clips = {role: encoded.features.at(getattr(batch, role)) for role in ("support", "query")}
+            task = Episode(**{**vars(batch), **clips})
             losses.append(method.loss(method(task), task)["loss"].item())
         return sum(losses)
 
@@ -150,7 +151,7 @@ def test_stored_features_are_read(tool: ModuleType, clips: Path, tmp_path: Path)
     writer = FeatureWriter(tmp_path, source, feature_key(Prototype(encoder, FrameMean())), 1, "float32")
     for chunk in writer.pending():
         with torch.no_grad():
-            writer.write(chunk, encoder(writer.read(chunk)))
+            writer.write(chunk, encoder.features(writer.read(chunk)))
     writer.finish()
     data.features = tmp_path
     torch.testing.assert_close(tool.encode(data, encoder, "val").features, fresh.features)

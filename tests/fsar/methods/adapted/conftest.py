@@ -10,6 +10,7 @@ import open_clip
 import pytest
 import torch
 
+from episodes.clips import Streams
 from episodes.episode import Episode
 from fsar.encoders import ClipEncoder
 
@@ -49,8 +50,8 @@ def pixels() -> Callable[..., Episode]:
     def make(ways: int = 3, shots: int = 1, queries: int = 2, t: int = 8, seed: int = 0) -> Episode:
         g = torch.Generator().manual_seed(seed)
         return Episode(
-            torch.rand(ways * shots, t, 3, 32, 32, generator=g),
-            torch.rand(ways * queries, t, 3, 32, 32, generator=g),
+            Streams(frames=torch.rand(ways * shots, t, 3, 32, 32, generator=g)),
+            Streams(frames=torch.rand(ways * queries, t, 3, 32, 32, generator=g)),
             torch.arange(ways).repeat_interleave(shots),
             torch.arange(ways).repeat_interleave(queries),
             torch.randperm(len(NAMES), generator=g)[:ways],

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from episodes.clips import Streams
 from episodes.episode import Episode
 from fsar.encoders import ClipEncoder
 from fsar.methods import ActionCLIP
@@ -113,7 +114,7 @@ def test_test_time_averages_probabilities_over_templates(tiny: Tiny, pixels: Pix
     method, episode = ActionCLIP(tiny(), classify_by="text").eval(), pixels()
     names = [episode.class_names[c] for c in episode.classes]
     text = method.encoder.require_text()
-    video = nn.functional.normalize(method.encode(episode.query).mean(1), dim=-1)
+    video = nn.functional.normalize(method.encode(episode.query)["frames"].mean(1), dim=-1)
     expected = torch.zeros(6, 3)
     for template in method.texts.templates:
         words = nn.functional.normalize(text.encode([template.replace("{}", name) for name in names]), dim=-1)
@@ -149,10 +150,10 @@ def test_sentences_are_drawn_by_the_number_of_the_episode(tiny: Tiny, pixels: Pi
 def test_a_labelled_batch_gives_the_loss_of_all_its_pairs(tiny: Tiny) -> None:
     method = ActionCLIP(tiny(tune=1, tune_text=True)).train()
     clips, labels = torch.rand(5, 4, 3, 32, 32), torch.tensor([3, 1, 3, 3, 1])
-    episode = labelled_batch(clips, labels, [f"class {i}" for i in range(5)], number=2)
+    episode = labelled_batch(Streams(frames=clips), labels, [f"class {i}" for i in range(5)], number=2)
     assert episode.classes.tolist() == [1, 3]
-    assert torch.equal(episode.support, clips[[1, 0]])
-    assert torch.equal(episode.query, clips[[2, 3, 4]])
+    assert torch.equal(episode.support["frames"], clips[[1, 0]])
+    assert torch.equal(episode.query["frames"], clips[[2, 3, 4]])
     assert episode.query_classes.tolist() == [3, 3, 1]
     scores = method(episode)
     assert scores.class_logits is not None

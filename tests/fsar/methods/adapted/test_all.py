@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from episodes.episode import Episode, VideoBatch
+from episodes.clips import combined
+from episodes.episode import Episode, IndexEpisode, VideoBatch
 from fsar.adapters import AIM, EVL, D2STAdapter, Ladder, LoRA, MAClipAdapter, STAdapter
 from fsar.alignment import OTAM, TRX, BiMHM, CosineCost
 from fsar.encoders import ClipEncoder
@@ -76,21 +77,21 @@ def test_videos_encoded_once_score_as_their_pixels_do(tiny: Tiny, pixels: Pixels
     with torch.no_grad():
         expected = method(episode)
     bank = VideoBank(method)
-    clips = torch.cat([episode.support, episode.query])
+    clips = combined(torch.cat, [episode.support, episode.query])
     classes = torch.cat([episode.support_classes, episode.query_classes])
-    numbers = torch.randperm(len(clips))
+    numbers = torch.randperm(len(classes))
     for part in numbers.split(4):
-        bank.add(VideoBatch(part, clips[part], classes[part], episode.class_names))
-    indexed = Episode(
-        torch.arange(len(episode.support)),
-        torch.arange(len(episode.query)) + len(episode.support),
+        bank.add(VideoBatch(part, clips.at(part), classes[part], episode.class_names))
+    indexed = IndexEpisode(
+        torch.arange(len(episode.support_labels)),
+        torch.arange(len(episode.query_labels)) + len(episode.support_labels),
         episode.support_labels,
         episode.query_labels,
         episode.classes,
         episode.class_names,
         episode.number,
     )
-    scores = score_episodes(bank, Episode.stack([indexed, indexed]))
+    scores = score_episodes(bank, IndexEpisode.stack([indexed, indexed]))
     torch.testing.assert_close(scores.logits[1], expected.logits, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(expected.probabilities, expected.logits.softmax(-1))
     assert not torch.allclose(scores.probabilities[0, 0], torch.full((3,), 1 / 3), atol=1e-6)
@@ -99,7 +100,7 @@ def test_videos_encoded_once_score_as_their_pixels_do(tiny: Tiny, pixels: Pixels
 @pytest.mark.parametrize("name", MAKERS)
 def test_a_query_does_not_see_the_others(tiny: Tiny, pixels: Pixels, name: str) -> None:
     method, episode, other = MAKERS[name](tiny).eval(), pixels(), pixels()
-    other.query[1:] = torch.rand_like(other.query[1:])
+    other.query["frames"][1:] = torch.rand_like(other.query["frames"][1:])
     with torch.no_grad():
         torch.testing.assert_close(method(episode).logits[0], method(other).logits[0], rtol=1e-4, atol=1e-5)
 

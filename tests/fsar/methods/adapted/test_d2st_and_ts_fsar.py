@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from episodes.clips import combined
 from episodes.episode import Episode
 from fsar.adapters import D2STAdapter, Ladder
 from fsar.adapters.ladder import pruned, resampled
@@ -36,7 +37,7 @@ def test_ts_fsar_has_the_papers_size() -> None:
 def test_ts_fsar_metric_written_out(tiny: Tiny, pixels: Pixels) -> None:
     method, episode = ts_fsar(tiny).eval(), pixels(shots=2)
     with torch.no_grad():
-        states = method.encoder.tokens(torch.cat([episode.support, episode.query]), (0, 1, 2)).layers
+        states = tuple(method.encoder.below(combined(torch.cat, [episode.support, episode.query])).values())
         tokens = method.encoder.side.tokens(states)
         z, patches = tokens[:, :, 0], tokens[:, :, 1:]
         v = alpha_covariance(z, patches)
@@ -158,7 +159,7 @@ def test_d2st_loss_and_metric_written_out(tiny: Tiny, pixels: Pixels) -> None:
     scores = method(episode)
     losses = method.loss(scores, episode)
     torch.testing.assert_close(losses["loss"], losses["few_shot_loss"] + 0.5 * losses["class_loss"])
-    support, query = encoder(episode.support), encoder(episode.query)
+    support, query = encoder(episode.support["frames"]), encoder(episode.query["frames"])
     cost = 1 - torch.einsum("qtd,nud->qntu", F.normalize(query, dim=-1), F.normalize(support, dim=-1))
     expected = -(cost.amin(-1).sum(-1) + cost.amin(-2).sum(-1))
     torch.testing.assert_close(scores.few_shot, expected, rtol=1e-4, atol=1e-4)

@@ -81,8 +81,8 @@ def test_one_shot_prototypes_are_the_support_itself(tiny: Tiny, pixels: Pixels) 
     text = torch.randn(6, 48)
     words = text[episode.support_classes]
     with torch.no_grad():
-        support = method.tpcm(method.encode(episode.support, words), words)
-        query = method.tpcm(method.encode(episode.query))
+        support = method.tpcm(method.encode(episode.support, words)["frames"], words)
+        query = method.tpcm(method.encode(episode.query)["frames"])
         torch.testing.assert_close(method(episode, text).few_shot, method.alignment(query, support))
 
 
@@ -107,8 +107,8 @@ def test_loss_and_inference_mix_with_alpha(tiny: Tiny, pixels: Pixels) -> None:
     method, episode = make(tiny, text_weight=0.25, text_share=0.75, temperature=20.0), pixels()
     text = torch.randn(6, 48)
     words = F.normalize(text[episode.classes], dim=-1)
-    support = method.encode(episode.support, text[episode.support_classes]).mean(1)
-    query = method.encode(episode.query).mean(1)
+    support = method.encode(episode.support, text[episode.support_classes])["frames"].mean(1)
+    query = method.encode(episode.query)["frames"].mean(1)
     s2t, q2t = (20 * F.normalize(x, dim=-1) @ words.T for x in (support, query))
     one_hot = [F.one_hot(x, 3).bool() for x in (episode.support_labels, episode.query_labels)]
     contrast = (both_directions(s2t, one_hot[0]) + both_directions(q2t, one_hot[1])) / 2

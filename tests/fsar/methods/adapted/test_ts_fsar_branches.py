@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from episodes.clips import Features, Streams, combined
 from episodes.episode import Episode
 from fsar.adapters import Ladder
 from fsar.alignment import alpha_covariance
@@ -34,16 +35,19 @@ def test_frames_keep_two_minus_rho_of_themselves(method: TSFSAR, residual: float
     torch.testing.assert_close(method.over_frames(clip), 2 * clip + residual * (mixed - clip))
 
 
-def text_logits(method: TSFSAR, clips: Tensor, text: Tensor) -> dict[str, Tensor]:
+def text_logits(method: TSFSAR, clips: Streams, text: Tensor) -> dict[str, Tensor]:
     """``100 cos`` of both branches, from pixels."""
-    _, z, clip = method.encode(clips).split(method.sizes, dim=-1)
-    videos = {"side": method.up(z).mean(-2), "clip": method.over_frames(clip).mean(-2)}
+    features = method.encode(clips)
+    videos = {
+        "side": method.up(features["frames"]).mean(-2),
+        "clip": method.over_frames(features["tower"]).mean(-2),
+    }
     return {name: 100 * torch.cosine_similarity(x[:, None], text, dim=-1) for name, x in videos.items()}
 
 
 def test_text_logits_are_a_hundred_cosines(method: TSFSAR, pixels: Pixels) -> None:
     episode, text = pixels(), normalize(torch.randn(6, 48), dim=-1)
-    clips = torch.cat([episode.support, episode.query])
+    clips = combined(torch.cat, [episode.support, episode.query])
     with torch.no_grad():
         expected = text_logits(method, clips, text)
         scores = method.train()(episode, text)
@@ -53,19 +57,21 @@ def test_text_logits_are_a_hundred_cosines(method: TSFSAR, pixels: Pixels) -> No
         method.eval()
         for name, fusion in (("clip", (0.0, 1.0, 0.0)), ("side", (0.0, 0.0, 1.0))):
             method.fusion = fusion
-            wanted = expected[name][len(episode.support) :, episode.classes].softmax(-1)
+            wanted = expected[name][len(episode.support_labels) :, episode.classes].softmax(-1)
             torch.testing.assert_close(method(episode, text).probabilities, wanted, rtol=1e-3, atol=1e-4)
 
 
 def test_text_branches_of_supports_are_for_training_alone(method: TSFSAR, monkeypatch: pytest.MonkeyPatch) -> None:
-    features = torch.randn(2, 8, sum(method.sizes))
+    features = Features(frames=torch.randn(2, 8, 16), patches=torch.randn(2, 8, 64, 16), tower=torch.randn(2, 8, 48))
     everything = method.train().support_parts(features, None)
-    assert set(everything) == {"frames", "side", "clip"}
+    assert set(everything) == {"frames", "video", "side", "clip"}
     for branch in ("up", "clip_attention"):
         monkeypatch.setattr(getattr(method, branch), "forward", None)  # may not be called
     (frames,) = method.eval().support_parts(features, None).values()
     assert torch.equal(frames, everything["frames"])
-    assert torch.equal(frames, features[..., : sum(method.sizes[:2])])
+    descriptors = alpha_covariance(features["frames"], features["patches"])
+    assert torch.equal(frames, torch.cat([descriptors, features["frames"]], dim=-1))
+    assert torch.equal(everything["video"], descriptors.mean(-2))
 
 
 @pytest.mark.parametrize("case", ["case0", "case1"])

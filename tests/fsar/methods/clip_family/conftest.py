@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from episodes.clips import Features
 from episodes.episode import Episode
 from fsar.encoders import ClipEncoder
 
@@ -81,8 +82,8 @@ def random_episode(
     labels, targets = torch.arange(ways).repeat_interleave(shots), torch.arange(ways).repeat_interleave(queries)
     labels = labels[torch.randperm(len(labels), generator=g)] if shuffle else labels
     return Episode(
-        centres[labels] + 1.5 * torch.randn(ways * shots, 8, d, generator=g),
-        centres[targets] + 1.5 * torch.randn(ways * queries, 8, d, generator=g),
+        Features(frames=centres[labels] + 1.5 * torch.randn(ways * shots, 8, d, generator=g)),
+        Features(frames=centres[targets] + 1.5 * torch.randn(ways * queries, 8, d, generator=g)),
         labels,
         targets,
         torch.randperm(CLASSES, generator=g)[:ways],

@@ -90,7 +90,7 @@ def test_channels_come_from_the_classes_named(encoder: Any, make_episode: Make) 
     episode = make_episode()
     text, labels = encoder.text.features, torch.nn.functional.one_hot(episode.support_labels, 5).float()
     unit = torch.nn.functional.normalize(text, dim=-1)
-    keys = torch.nn.functional.normalize(episode.support.mean(1), dim=-1)
+    keys = torch.nn.functional.normalize(episode.support["frames"].mean(1), dim=-1)
 
     def chosen(**options: Any) -> Tensor:
         return APE(encoder, 9, **options).choose(unit, episode, keys, labels)
@@ -126,7 +126,9 @@ def test_without_the_cache_both_are_zero_shot(encoder: Any, make_episode: Make) 
 
 def test_the_cache_alone_is_the_nearest_neighbour_of_one_shot(encoder: Any, make_episode: Make) -> None:
     episode = make_episode(shots=1, queries=6)
-    similarity = torch.cosine_similarity(episode.query.mean(1)[:, None], episode.support.mean(1)[None], dim=-1)
+    similarity = torch.cosine_similarity(
+        episode.query["frames"].mean(1)[:, None], episode.support["frames"].mean(1)[None], dim=-1
+    )
     nearest = episode.support_labels[similarity.argmax(-1)]
     guess = TipAdapter(encoder, alpha=1e6, beta=5.0)(episode).logits.argmax(-1)
     assert guess.tolist() == nearest.tolist()
@@ -134,7 +136,7 @@ def test_the_cache_alone_is_the_nearest_neighbour_of_one_shot(encoder: Any, make
 
 def test_frame_keys_of_still_clips_are_clip_keys(encoder: Any, make_episode: Make) -> None:
     episode = make_episode()
-    episode.support[:] = episode.support[:, :1]
+    episode.support["frames"][:] = episode.support["frames"][:, :1]
     clip, frame = (TipAdapter(encoder, beta=3.0, keys=keys)(episode).logits for keys in ("clip", "frame"))
     torch.testing.assert_close(clip, frame)
 
@@ -147,7 +149,7 @@ def test_fine_tuned_keys_fit_the_support_frames(encoder: Any, make_episode: Make
         "alpha": 5.0,
         "optimizer": AdamWSettings(lr=0.02),
     }
-    frames = episode.support.flatten(0, 1)[:, None]
+    frames = episode.support["frames"].flatten(0, 1)[:, None]
     on_frames = Episode(
         episode.support,
         frames.expand(-1, 8, -1),

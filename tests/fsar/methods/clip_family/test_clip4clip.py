@@ -63,7 +63,7 @@ def test_starts_from_the_text_blocks(clip: ClipEncoder) -> None:
 def test_the_mean_head_against_text_is_zero_shot_with_normalised_frames(encoder: Any, make_episode: Make) -> None:
     episode = make_episode()
     text = normalize(encoder.text.features[episode.classes], dim=-1)
-    expected = 20 * normalize(normalize(episode.query, dim=-1).mean(1), dim=-1) @ text.T
+    expected = 20 * normalize(normalize(episode.query["frames"], dim=-1).mean(1), dim=-1) @ text.T
     method = Clip4Clip(encoder, "mean", temperature=20.0).eval()
     torch.testing.assert_close(method(episode).logits, expected)
 

@@ -97,7 +97,7 @@ def test_a_conditional_context_is_the_loop_over_queries(clip: ClipEncoder) -> No
         together = method(Episode.stack(episodes)).logits
         for e, episode in enumerate(episodes):
             names = [NAMES[c] for c in episode.classes]
-            for q, clip_frames in enumerate(episode.query):
+            for q, clip_frames in enumerate(episode.query["frames"]):
                 pooled = normalize(clip_frames.mean(0), dim=-1)
                 plain = CoOp(clip, length=4).context
                 plain.vectors.copy_(method.context.vectors + method.network(pooled))
@@ -108,7 +108,7 @@ def test_a_conditional_context_is_the_loop_over_queries(clip: ClipEncoder) -> No
 def test_query_by_query(clip: ClipEncoder) -> None:
     """The conditional context of one query does not change another's logits."""
     method, episode, other = CoCoOp(clip).eval(), episode_of(), episode_of()
-    other.query[1:] = 0.5
+    other.query["frames"][1:] = 0.5
     with torch.no_grad():
         a, b = method(episode).logits, method(other).logits
     torch.testing.assert_close(a[0], b[0])

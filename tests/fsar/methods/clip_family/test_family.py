@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
-from episodes.episode import Episode, VideoBatch
+from episodes.clips import Features, Streams
+from episodes.episode import Episode, IndexEpisode, VideoBatch
 from fsar.evaluation.bank import VideoBank, score_episodes
 from fsar.method import Method
 from fsar.methods import (
@@ -88,7 +88,7 @@ def test_relabelled_classes_permute_the_logits(method: Method, make_episode: Mak
 def test_the_order_of_supports_does_not_matter(method: Method, make_episode: Make) -> None:
     episode, order = make_episode(shots=3), torch.randperm(15)
     moved = Episode(
-        episode.support[order],
+        episode.support.at(order),
         episode.query,
         episode.support_labels[order],
         episode.query_labels,
@@ -103,7 +103,7 @@ def test_the_order_of_supports_does_not_matter(method: Method, make_episode: Mak
 def test_classes_may_have_different_numbers_of_shots(method: Method, make_episode: Make) -> None:
     episode = make_episode(shots=3, shuffle=False)
     fewer = Episode(
-        episode.support[2:],
+        episode.support.at(slice(2, None)),
         episode.query,
         episode.support_labels[2:],
         episode.query_labels,
@@ -117,7 +117,7 @@ def test_classes_may_have_different_numbers_of_shots(method: Method, make_episod
 
 def test_queries_do_not_see_each_other(method: Method, make_episode: Make) -> None:
     episode, other = make_episode(), make_episode()
-    other.query[1:] = torch.randn_like(other.query[1:])
+    other.query["frames"][1:] = torch.randn_like(other.query["frames"][1:])
     with torch.no_grad():
         torch.testing.assert_close(method(episode).logits[0], method(other).logits[0], rtol=1e-4, atol=1e-4)
 
@@ -141,7 +141,7 @@ def test_episodes_of_stored_videos_score_as_episodes_of_features(method: Method,
     bank.close()
     classes = torch.stack([torch.randperm(12)[:5] for _ in range(7)])
     clips = classes[..., None] * 4 + torch.stack([torch.randperm(4) for _ in range(35)]).unflatten(0, (7, 5))  # e n 4
-    index = Episode(
+    index = IndexEpisode(
         clips[..., :shots].flatten(1),
         clips[..., 3].contiguous(),
         torch.arange(5).repeat_interleave(shots).expand(7, -1),
@@ -151,7 +151,7 @@ def test_episodes_of_stored_videos_score_as_episodes_of_features(method: Method,
         torch.arange(7),
     )
     with torch.no_grad():
-        expected = method(replace(index, support=videos[index.support], query=videos[index.query]))
+        expected = method(Episode(**{**vars(index), "support": videos[index.support], "query": videos[index.query]}))
     torch.testing.assert_close(score_episodes(bank, index).logits, expected.logits, rtol=1e-4, atol=1e-4)
 
 
@@ -175,13 +175,17 @@ def test_views_are_the_same_in_every_batch(encoder: Any) -> None:
         def forward(self, clips: torch.Tensor) -> torch.Tensor:
             return clips.float().mean((-2, -1))
 
+        def features(self, clips: Streams, needs: tuple[str, ...], text: object = None) -> Features:
+            return Features(frames=self(clips["frames"]))
+
     method = TipAdapterViews(Means(), views=3, flip=True)  # type: ignore[arg-type]
     clips = torch.randint(0, 256, (4, 2, 3, 16, 16), dtype=torch.uint8)
     text = torch.randn(4, 3)
-    together = method.encode(clips, text)
+    together = method.encode(Streams(frames=clips), text)["frames"]
     assert together.shape == (4, 2, 3)
     torch.testing.assert_close(
-        torch.stack([method.encode(clip, t) for clip, t in zip(clips, text, strict=True)]), together
+        torch.stack([method.encode(Streams(frames=clip), t)["frames"] for clip, t in zip(clips, text, strict=True)]),
+        together,
     )
-    assert torch.equal(method.encode(clips), Means()(clips))
+    assert torch.equal(method.encode(Streams(frames=clips))["frames"], Means()(clips))
     assert not torch.allclose(together, Means()(clips))

@@ -22,7 +22,7 @@ Make = Callable[..., Episode]
 @pytest.mark.parametrize(("shots", "d"), [(1, 64), (5, 64), (5, 8)])
 def test_logistic_regression_is_scikit_learns(make_episode: Make, strength: float, shots: int, d: int) -> None:
     episode = make_episode(shots=shots, d=d)
-    clips = torch.nn.functional.normalize(episode.support.mean(1), dim=-1).double()
+    clips = torch.nn.functional.normalize(episode.support["frames"].mean(1), dim=-1).double()
     weight, bias = fit_logistic(clips, episode.support_labels, 5, strength)
     oracle = LogisticRegression(C=strength, tol=1e-10, max_iter=10_000).fit(clips, episode.support_labels)
     np.testing.assert_allclose(weight, oracle.coef_, rtol=0, atol=1e-4)
@@ -32,7 +32,7 @@ def test_logistic_regression_is_scikit_learns(make_episode: Make, strength: floa
 def test_classes_of_unequal_size_and_clips_twice(make_episode: Make) -> None:
     episode = make_episode(shots=4, shuffle=False)
     keep = [0, 1, 2, 3, 3, 3, 4, 8, 9, 12, 16, 17]
-    clips, labels = episode.support.mean(1)[keep].double(), episode.support_labels[keep]
+    clips, labels = episode.support["frames"].mean(1)[keep].double(), episode.support_labels[keep]
     weight, bias = fit_logistic(clips, labels, 5, 0.5)
     oracle = LogisticRegression(C=0.5, tol=1e-10, max_iter=10_000).fit(clips, labels)
     np.testing.assert_allclose(weight, oracle.coef_, rtol=0, atol=1e-4)
@@ -43,16 +43,16 @@ def test_two_classes(blind: Any, make_episode: Make) -> None:
     episode = make_episode(ways=2, shots=4)
     ours, theirs = (LinearProbe(blind, 2.0, solver=s)(episode).probabilities for s in ("logistic", "sklearn"))
     oracle = LogisticRegression(C=2.0, tol=1e-10).fit(
-        torch.nn.functional.normalize(episode.support.mean(1), dim=-1), episode.support_labels
+        torch.nn.functional.normalize(episode.support["frames"].mean(1), dim=-1), episode.support_labels
     )
-    expected = oracle.predict_proba(torch.nn.functional.normalize(episode.query.mean(1), dim=-1))
+    expected = oracle.predict_proba(torch.nn.functional.normalize(episode.query["frames"].mean(1), dim=-1))
     np.testing.assert_allclose(theirs, expected, atol=1e-4)
     assert ours.argmax(-1).tolist() == expected.argmax(-1).tolist()
 
 
 def test_a_grid_of_strengths_at_once(make_episode: Make) -> None:
     episodes = Episode.stack([make_episode(seed=i) for i in range(3)])
-    clips, strengths = episodes.support.mean(2), torch.tensor([[0.1], [10.0]])
+    clips, strengths = episodes.support["frames"].mean(2), torch.tensor([[0.1], [10.0]])
     weight, bias = fit_logistic(clips, episodes.support_labels, 5, strengths)
     assert weight.shape == (2, 3, 5, 16)
     for i, strength in enumerate((0.1, 10.0)):
@@ -64,7 +64,7 @@ def test_a_grid_of_strengths_at_once(make_episode: Make) -> None:
 @pytest.mark.parametrize("penalty", [0.1, 1.0, 10.0])
 def test_ridge_is_scikit_learns(make_episode: Make, penalty: float) -> None:
     episode = make_episode(shots=3, d=32)
-    clips = episode.support.mean(1).double()
+    clips = episode.support["frames"].mean(1).double()
     weight, bias = fit_ridge(clips, episode.support_labels, 5, penalty)
     oracle = RidgeClassifier(alpha=penalty).fit(clips, episode.support_labels)
     np.testing.assert_allclose(weight, oracle.coef_, rtol=0, atol=1e-8)

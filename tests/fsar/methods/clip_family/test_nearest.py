@@ -19,9 +19,9 @@ Make = Callable[..., Episode]
 
 def test_nearest_neighbour_is_scikit_learns(blind: Any, make_episode: Make) -> None:
     episode = make_episode(shots=4, queries=8)
-    oracle = KNeighborsClassifier(1, metric="cosine").fit(episode.support.mean(1), episode.support_labels)
+    oracle = KNeighborsClassifier(1, metric="cosine").fit(episode.support["frames"].mean(1), episode.support_labels)
     guess = NearestNeighbour(blind)(episode).logits.argmax(-1)
-    assert guess.tolist() == oracle.predict(episode.query.mean(1)).tolist()
+    assert guess.tolist() == oracle.predict(episode.query["frames"].mean(1)).tolist()
 
 
 @pytest.mark.parametrize("normalise", [True, False])
@@ -30,7 +30,9 @@ def test_simple_shot_is_the_nearest_centroid_of_centred_clips(blind: Any, make_e
     training = 5 + torch.randn(30, 8, 16)
     method = SimpleShot(blind, normalise=normalise)
     method.fit(training)
-    support, query = (clips.mean(1) - training.mean((0, 1)) for clips in (episode.support, episode.query))
+    support, query = (
+        clips.mean(1) - training.mean((0, 1)) for clips in (episode.support["frames"], episode.query["frames"])
+    )
     if normalise:
         support, query = normalize(support, dim=-1), normalize(query, dim=-1)
     oracle = NearestCentroid().fit(support, episode.support_labels)

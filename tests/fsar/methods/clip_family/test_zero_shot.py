@@ -36,7 +36,7 @@ def test_logits_are_scaled_cosines(encoder: Any, make_episode: Callable[..., Epi
     episode, method = make_episode(), ZeroShot(encoder)
     logits = method(episode).logits
     text = encoder.text.features[episode.classes]
-    for q, clip in enumerate(episode.query):
+    for q, clip in enumerate(episode.query["frames"]):
         for c in range(5):
             expected = 100 * torch.cosine_similarity(clip.mean(0), text[c], dim=0)
             torch.testing.assert_close(logits[q, c], expected, rtol=1e-4, atol=1e-4)
@@ -45,7 +45,7 @@ def test_logits_are_scaled_cosines(encoder: Any, make_episode: Callable[..., Epi
 def test_support_clips_are_not_looked_at(encoder: Any, make_episode: Callable[..., Episode]) -> None:
     episode, method = make_episode(), ZeroShot(encoder)
     before = method(episode).logits
-    episode.support.zero_()
+    episode.support["frames"].zero_()
     assert torch.equal(method(episode).logits, before)
 
 
@@ -53,7 +53,7 @@ def test_mean_of_frame_logits(encoder: Any, make_episode: Callable[..., Episode]
     episode = make_episode()
     logits = ZeroShot(encoder, pooling="logit_mean")(episode).logits
     text = normalize(encoder.text.features[episode.classes], dim=-1)
-    per_frame = 100 * normalize(episode.query, dim=-1) @ text.T  # (q t n)
+    per_frame = 100 * normalize(episode.query["frames"], dim=-1) @ text.T  # (q t n)
     torch.testing.assert_close(logits, per_frame.mean(1), rtol=1e-4, atol=1e-4)
     assert not torch.allclose(logits, ZeroShot(encoder)(episode).logits, atol=1e-2)
 
@@ -74,7 +74,7 @@ def test_mean_of_probabilities_over_templates(clip: ClipEncoder) -> None:
     expected = torch.zeros(4, 3)
     for template in TEMPLATES["action_clip"]:
         features = text.encode([template.replace("{}", NAMES[c]) for c in (2, 0, 1)])
-        pooled = normalize(episode.query.mean(1), dim=-1)
+        pooled = normalize(episode.query["frames"].mean(1), dim=-1)
         expected += (100 * pooled @ normalize(features, dim=-1).T).softmax(-1) / 16
     torch.testing.assert_close(scores.probabilities, expected, rtol=1e-4, atol=1e-5)
 

@@ -1,0 +1,106 @@
+"""What a tower makes on its way to the features of a frame: its last map or patch tokens, and what its blocks give."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from open_clip.timm_model import TimmModel
+from open_clip.transformer import VisionTransformer
+from torch import Tensor, nn
+
+from fsar.encoders.tower import as_tokens, blocks_of, recorded
+
+LAYER = re.compile(r"layer (-?\d+)")
+_AT_INPUT = ("attnpool", "avgpool")
+_AT_OUTPUT = ("encoder", "conv5", "layers", "features")
+_LAST = ("classifier",)
+"""Modules of open_clip's and torchvision's networks where the last map or the last tokens are, the first that is there:
+what enters a pooling, what the body gives, what enters the place of a classifier that pools."""
+
+
+def layers_among(needs: Sequence[str]) -> list[str]:
+    """The names that ask for what blocks give: ``layers``, all of them, or ``layer i``."""
+    return [name for name in needs if name == "layers" or LAYER.fullmatch(name)]
+
+
+@contextmanager
+def watched(visual: nn.Module, needs: Sequence[str]) -> Iterator[Callable[[], dict[str, Tensor]]]:
+    """One pass of frames through the tower, of which can then be asked what of it is among ``needs``, float32.
+
+    ``patches (b p w)`` are the last map or tokens; ``layer i (b p w)`` is what block ``i`` (from 1) gives, 0 what
+    enters the first and -1 the last, the class token first where there is one; ``layers (b l p w)`` are all of these.
+    """
+    layers = layers_among(needs)
+    with ExitStack() as hooks:
+        last = hooks.enter_context(_last_of(visual)) if "patches" in needs else []
+        states = hooks.enter_context(recorded(blocks_of(visual))) if layers else []
+
+        def found() -> dict[str, Tensor]:
+            made = {"patches": patches_of(visual, last[-1]).float()} if "patches" in needs else {}
+            tokens = [as_tokens(state).float() for state in states]
+            for name in layers:
+                made[name] = torch.stack(tokens, 1) if name == "layers" else tokens[int(name.split()[1])]
+            return made
+
+        yield found
+
+
+def has_patches(visual: nn.Module) -> bool:
+    """Whether we know where the last map or tokens of this tower are."""
+    return isinstance(visual, VisionTransformer) or _timm(visual) is not None or _place(visual) is not None
+
+
+def patches_of(visual: Any, state: Tensor) -> Tensor:
+    """``(b p w)``, row by row and without class token, of the last map ``(b w h w')`` or tokens; after the closing norm
+    where the tower has one."""
+    if isinstance(visual, VisionTransformer):
+        return (state if visual.attn_pool is not None else visual.ln_post(state))[:, 1:]
+    timm = _timm(visual)
+    if state.dim() == 3:
+        return state[:, 1 if timm is None else timm.num_prefix_tokens :]
+    channels_last = timm is not None and state.shape[1] != timm.num_features
+    return as_tokens(state.movedim(-1, 1) if channels_last else state)
+
+
+def _timm(visual: nn.Module) -> Any:
+    """The network of timm that the tower is or holds, or None."""
+    network = visual.trunk if isinstance(visual, TimmModel) else visual
+    return network if type(network).__module__.startswith("timm.") else None
+
+
+def _place(visual: nn.Module) -> nn.Module | None:
+    return next((m for n in (*_AT_INPUT, *_AT_OUTPUT, *_LAST) if (m := getattr(visual, n, None)) is not None), None)
+
+
+@contextmanager
+def _last_of(visual: nn.Module) -> Iterator[list[Tensor]]:
+    """A list that gets the last map or tokens of every pass."""
+    last: list[Tensor] = []
+    timm = _timm(visual)
+    if timm is not None:  # all of its networks are forward_head(forward_features(x))
+        plain = timm.forward_features
+
+        def keep(*inputs: Any, **options: Any) -> Tensor:
+            last.append(plain(*inputs, **options))
+            return last[-1]
+
+        timm.forward_features = keep
+        try:
+            yield last
+        finally:
+            del timm.forward_features
+        return
+    module: Any = visual.transformer.resblocks[-1] if isinstance(visual, VisionTransformer) else _place(visual)
+    at_output = isinstance(visual, VisionTransformer) or module in [getattr(visual, n, None) for n in _AT_OUTPUT]
+    if at_output:
+        hook = module.register_forward_hook(lambda module, inputs, output: last.append(output))
+    else:
+        hook = module.register_forward_pre_hook(lambda module, inputs: last.append(inputs[0]))
+    try:
+        yield last
+    finally:
+        hook.remove()
