@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
-from episodes.episode import Episode
+from episodes.clips import Clips, as_clips
+from episodes.episode import Episode, Task
 from fsar.alignment.base import Alignment
 from fsar.encoders.frame import FrameEncoder
 from fsar.functional import RESNET_NAMES, rename_released
@@ -156,7 +157,7 @@ class HyRSMPlusPlus(RelationMethod):
         return found
 
     def score(
-        self, support: Parts, query: Parts, episode: Episode, text: Tensor, unlabelled: Parts | None = None
+        self, support: Parts, query: Parts, episode: Task, text: Tensor, unlabelled: Parts | None = None
     ) -> CoherentScores:
         """Scores of the queries.
 
@@ -177,7 +178,7 @@ class HyRSMPlusPlus(RelationMethod):
         classes = self.frame_classes(support, query, episode)
         return CoherentScores(found["similarity"], found["similarity"], classes, found.get("coherence"))
 
-    def extended(self, support: Parts, prototypes: Parts, unlabelled: Parts, episode: Episode) -> Parts:
+    def extended(self, support: Parts, prototypes: Parts, unlabelled: Parts, episode: Task) -> Parts:
         """Means ``(... n *)`` of the shots of each class and the unlabelled clips that are likely to be of it."""
         if self.merge == "after":
             raise ValueError("HyRSMPlusPlus: unlabelled clips join the mean of a class, so they need merge='before'.")
@@ -197,24 +198,24 @@ class HyRSMPlusPlus(RelationMethod):
             means[name] = (share @ clips.flatten(axes)).unflatten(-1, x.shape[axes:])
         return means
 
-    def forward(self, episode: Episode, text: Tensor | None = None, unlabelled: Tensor | None = None) -> Scores:
+    def forward(self, episode: Episode, text: Tensor | None = None, unlabelled: Clips | None = None) -> Scores:
         """Scores of episodes, see :class:`fsar.method.Method`.
 
         Args:
             episode: clips of one or many episodes.
             text: not read.
-            unlabelled: clips ``(... u *clip)`` of unknown class, in the form of the episode's.
+            unlabelled: clips ``(... u *)`` of unknown class, in the form of the episode's.
         """
         if unlabelled is None:
             return super().forward(episode, text)
         none = self.no_text(episode.class_names)
-        axes = episode.support_labels.dim()
         support, query, others = (
-            self.query_parts(self.frame_features(clips, axes)) for clips in (episode.support, episode.query, unlabelled)
+            self.query_parts(self.features_of(as_clips(clips, "unlabelled")))
+            for clips in (episode.support, episode.query, unlabelled)
         )
         return self.checked(self.score(support, query, episode, none, others), episode)
 
-    def loss(self, scores: Scores, episode: Episode) -> dict[str, Tensor]:
+    def loss(self, scores: Scores, episode: Task) -> dict[str, Tensor]:
         losses = super().loss(scores, episode)
         if not isinstance(scores, CoherentScores) or scores.coherence is None:
             return losses

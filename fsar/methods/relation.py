@@ -7,7 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from episodes.episode import Episode
+from episodes.clips import Features
+from episodes.episode import Task
 from fsar.alignment.base import Alignment
 from fsar.alignment.chunks import chunk_size, over_queries
 from fsar.alignment.costs import CosineCost
@@ -74,22 +75,22 @@ class RelationMethod(Method):
     def describe(self) -> str:
         return f"{type(self).__name__} with {type(self.alignment).__name__}"
 
-    def query_parts(self, features: Tensor) -> Parts:
+    def query_parts(self, features: Features) -> Parts:
         """See :meth:`fsar.temporal.hybrid_relation.HybridRelation.clip_parts`; z alone is read in training only."""
-        parts = self.relation.clip_parts(features)
+        parts = self.relation.clip_parts(features["frames"])
         return parts if self.training else {name: x for name, x in parts.items() if name != "within"}
 
-    def support_parts(self, features: Tensor, text: Tensor) -> Parts:
+    def support_parts(self, features: Features, text: Tensor) -> Parts:
         return self.query_parts(features)
 
-    def prototypes(self, support: Parts, episode: Episode) -> Parts:
+    def prototypes(self, support: Parts, episode: Task) -> Parts:
         """What queries are compared with: the mean of the shots of every class, or the clips themselves."""
         kept = {name: x for name, x in support.items() if name != "within"}
         if self.merge == "after":
             return kept
         return {name: shot_mean(x, episode.support_labels, episode.ways) for name, x in kept.items()}
 
-    def matched(self, query: Parts, prototypes: Parts, episode: Episode) -> Parts:
+    def matched(self, query: Parts, prototypes: Parts, episode: Task) -> Parts:
         """What :meth:`compare` says of every query, with similarities ``(... q n)`` to the classes."""
         labels = episode.support_labels
         size = chunk_size(self.queries_per_chunk, labels.device, on_cpu=32)
@@ -103,7 +104,7 @@ class RelationMethod(Method):
         queries, supports = self.relation(query, support)
         return {"similarity": self.alignment(queries.unsqueeze(-3), supports)[..., 0, :]}
 
-    def frame_classes(self, support: Parts, query: Parts, episode: Episode) -> Tensor | None:
+    def frame_classes(self, support: Parts, query: Parts, episode: Task) -> Tensor | None:
         """Logits ``(... (s+q)t C)`` of every frame over the classes of the split, supports first; None without a
         classifier, and out of training."""
         if self.classifier is None or not self.training:
@@ -111,11 +112,11 @@ class RelationMethod(Method):
         clips = torch.cat([support["within"], query["within"]], dim=-3)
         return over_classes(self.classifier, clips.flatten(-3, -2), episode)
 
-    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> Scores:
+    def score(self, support: Parts, query: Parts, episode: Task, text: Tensor) -> Scores:
         logits = self.matched(query, self.prototypes(support, episode), episode)["similarity"]
         return Scores(logits, logits, self.frame_classes(support, query, episode))
 
-    def loss(self, scores: Scores, episode: Episode) -> dict[str, Tensor]:
+    def loss(self, scores: Scores, episode: Task) -> dict[str, Tensor]:
         """CE(few-shot) + class_weight · CE(class logits of every frame)."""
         few_shot = cross_entropy(scores.few_shot, episode.query_labels)
         if scores.class_logits is None:

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from episodes.episode import Episode
+from episodes.clips import Features
+from episodes.episode import Task
 from fsar.alignment.pattern_tokens import PatternTokens
 from fsar.encoders.frame import FrameEncoder
 from fsar.functional import RESNET_NAMES, cross_entropy, rename_released
@@ -59,21 +60,21 @@ class TEAM(Method):
         self.tokens = PatternTokens(encoder.channels, patterns, dropout)
         self.separate_passes = separate_passes
 
-    def query_parts(self, features: Tensor) -> Parts:
+    def query_parts(self, features: Features) -> Parts:
         """Tokens ``(... M d)`` of both kinds."""
-        positive, negative = self.tokens.query_tokens(features)
+        positive, negative = self.tokens.query_tokens(features["frames"])
         return {"positive": positive, "negative": negative}
 
-    def support_parts(self, features: Tensor, text: Tensor) -> Parts:
-        return {"frames": features}
+    def support_parts(self, features: Features, text: Tensor) -> Parts:
+        return {"frames": features["frames"]}
 
-    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> TEAMScores:
+    def score(self, support: Parts, query: Parts, episode: Task, text: Tensor) -> TEAMScores:
         prototypes = shot_mean(support["frames"], episode.support_labels, episode.ways)
         positive, negative = self.tokens.compare(query["positive"], query["negative"], prototypes)
         logits = -(positive + negative)
         return TEAMScores(logits, logits, positive=-positive, negative=-negative)
 
-    def loss(self, scores: Scores, episode: Episode) -> dict[str, Tensor]:
+    def loss(self, scores: Scores, episode: Task) -> dict[str, Tensor]:
         assert isinstance(scores, TEAMScores)
         assert scores.positive is not None
         assert scores.negative is not None

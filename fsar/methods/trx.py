@@ -20,7 +20,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from episodes.episode import Episode
+from episodes.clips import Features
+from episodes.episode import Task
 from fsar.alignment.cross_tuple import TRX as TupleMatching
 from fsar.encoders.frame import FrameEncoder
 from fsar.functional import RESNET_NAMES, cross_entropy, rename_released
@@ -56,19 +57,19 @@ class TRX(Method):
         self.matching = TupleMatching(encoder.channels, cardinalities, width, dropout, queries_per_chunk)
         self.separate_passes = separate_passes
 
-    def query_parts(self, features: Tensor) -> Parts:
+    def query_parts(self, features: Features) -> Parts:
         """Keys and values of the tuples, ``(... m D)`` of every cardinality."""
-        return self.matching.project(features)
+        return self.matching.project(features["frames"])
 
-    def support_parts(self, features: Tensor, text: Tensor) -> Parts:
+    def support_parts(self, features: Features, text: Tensor) -> Parts:
         return self.query_parts(features)
 
-    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> Scores:
+    def score(self, support: Parts, query: Parts, episode: Task, text: Tensor) -> Scores:
         shots = {name: shot_groups(x, episode.support_labels, episode.ways) for name, x in support.items()}
         logits = self.matching.match(query, shots)
         return Scores(logits, logits)
 
-    def loss(self, scores: Scores, episode: Episode) -> dict[str, Tensor]:
+    def loss(self, scores: Scores, episode: Task) -> dict[str, Tensor]:
         """The sum over an episode's queries, averaged over episodes."""
         return {"loss": cross_entropy(scores.few_shot, episode.query_labels) * episode.query_labels.shape[-1]}
 

@@ -94,7 +94,7 @@ def store(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def contents(root: Path) -> dict[str, bytes]:
     """Every store's features as they lie on disk."""
-    return {path.parent.name: path.read_bytes() for path in root.glob("*/features.npy")}
+    return {path.parent.name: path.read_bytes() for path in root.glob("*/frames.npy")}
 
 
 def test_a_killed_extraction_is_resumed(
@@ -156,7 +156,7 @@ def test_several_processes_refuse_a_store_that_is_being_written(
 
 def test_only_damaged_features_are_encoded_again(config: Path, store: Path, tmp_path: Path, tool: ModuleType) -> None:
     root = shutil.copytree(store, tmp_path / "copy")
-    file = next(root.glob("test-*/features.npy"))
+    file = next(root.glob("test-*/frames.npy"))
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(content)
