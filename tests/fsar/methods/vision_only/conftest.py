@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from episodes.episode import Episode
+from episodes.clips import Clips, Features, as_clips, combined
+from episodes.episode import Episode, IndexEpisode, Task
 
 
 class NoEncoder(nn.Module):
@@ -31,13 +31,14 @@ class NoEncoder(nn.Module):
         return frames
 
 
-def label_episode(support_labels: Tensor, query_labels: Tensor) -> Episode:
+def label_episode(support_labels: Tensor, query_labels: Tensor) -> Task:
     """An episode that is its labels: what the heads read of one."""
     ways = int(support_labels.max()) + 1
     lead = support_labels.shape[:-1]
     classes = torch.arange(ways).expand(*lead, ways)
     names = tuple(f"class {i}" for i in range(ways))
-    return Episode(support_labels, query_labels, support_labels, query_labels, classes, names, torch.zeros(lead).long())
+    number = torch.zeros(lead).long()
+    return IndexEpisode(support_labels, query_labels, support_labels, query_labels, classes, names, number)
 
 
 class Checks:
@@ -53,11 +54,12 @@ class Checks:
             by_label = by_label.scatter(0, labels, arrays["support_classes"])
         support, query = (arrays[clips.format(role)].clone().requires_grad_() for role in ("support", "query"))
         names = tuple(f"class {c}" for c in range(classes))
-        return Episode(support, query, labels, arrays["query_labels"], by_label, names, torch.tensor(0))
+        features = Features(frames=support), Features(frames=query)
+        return Episode(*features, labels, arrays["query_labels"], by_label, names, torch.tensor(0))
 
-    def feature_episode(self, support: Tensor, query: Tensor, labels: Episode) -> Episode:
+    def feature_episode(self, support: Tensor, query: Tensor, labels: Task) -> Episode:
         """Features with the labels of an episode."""
-        return replace(labels, support=support, query=query)
+        return Episode(**{**vars(labels), "support": support, "query": query})
 
     def without_dropout(self, method: Any) -> Any:
         """The method, with every dropout at 0."""
@@ -112,20 +114,19 @@ class Checks:
 
 def take(features: Any, index: Any) -> Any:
     """Some clips."""
-    return {k: x[index] for k, x in features.items()} if isinstance(features, dict) else features[index]
+    return features.at(index) if isinstance(features, Clips) else features[index]
 
 
 def stack(first: Any, second: Any) -> Any:
     """Two episodes' clips side by side."""
-    if isinstance(first, dict):
-        return {k: torch.stack([x, second[k]]) for k, x in first.items()}
-    return torch.stack([first, second])
+    return combined(torch.stack, [first, second]) if isinstance(first, Clips) else torch.stack([first, second])
 
 
-def scored(method: Any, support: Any, query: Any, episode: Episode) -> Tensor:
+def scored(method: Any, support: Any, query: Any, episode: Task) -> Tensor:
     """Logits of features."""
     text = torch.empty(episode.ways, 0)
     clip_text = torch.empty(*episode.support_labels.shape, 0)
+    support, query = (as_clips(x, "features") for x in (support, query))
     logits: Tensor = method.score(
         method.support_parts(support, clip_text), method.query_parts(query), episode, text
     ).logits

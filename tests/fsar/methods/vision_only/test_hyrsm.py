@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from episodes.clips import Features
 from fsar.alignment import OTAM, TRX
 from fsar.encoders import ImageEncoder
 from fsar.methods import HyRSM
@@ -37,8 +38,8 @@ def test_reproduces_the_released_code(case: str, merge: Any, reference: Any, che
     losses["loss"].backward()
     found = {name: losses[name] for name in ("loss", "few_shot_loss", "class_loss")}
     found |= {"logits": scores.logits, "class_logits": scores.class_logits}
-    found |= {"grad_support": episode.support.grad, "grad_query": episode.query.grad}
-    if "support_features" in arrays and (merge == "after" or len(episode.support) > episode.ways):
+    found |= {"grad_support": episode.support["frames"].grad, "grad_query": episode.query["frames"].grad}
+    if "support_features" in arrays and (merge == "after" or len(episode.support_labels) > episode.ways):
         query, support = method.query_parts(episode.query), method.query_parts(episode.support)
         if merge == "before":
             support = {k: shot_mean(x, episode.support_labels, episode.ways) for k, x in support.items()}
@@ -62,7 +63,12 @@ def test_merges_differ_with_several_shots_only(checks: Any) -> None:
         episode = checks.label_episode(labels, torch.arange(3))
         support, query = torch.randn(3 * shots, 4, 16), torch.randn(3, 4, 16)
         scores = [
-            m.score(m.support_parts(support, torch.empty(0)), m.query_parts(query), episode, torch.empty(0)).logits
+            m.score(
+                m.support_parts(Features(frames=support), torch.empty(0)),
+                m.query_parts(Features(frames=query)),
+                episode,
+                torch.empty(0),
+            ).logits
             for m in (before, after)
         ]
         assert torch.allclose(*scores, atol=1e-5) == same
@@ -94,7 +100,10 @@ def test_the_sizes_are_the_papers(checks: Any) -> None:
 def test_another_alignment_and_no_classifier(checks: Any) -> None:
     method = HyRSM(checks.NoEncoder(16), OTAM(), class_weight=0.0).train()
     episode = checks.label_episode(torch.arange(3), torch.arange(3))
-    parts = method.support_parts(torch.randn(3, 5, 16), torch.empty(0)), method.query_parts(torch.randn(3, 5, 16))
+    parts = (
+        method.support_parts(Features(frames=torch.randn(3, 5, 16)), torch.empty(0)),
+        method.query_parts(Features(frames=torch.randn(3, 5, 16))),
+    )
     scores = method.score(*parts, episode, torch.empty(0))
     assert scores.class_logits is None
     assert method.loss(scores, episode).keys() == {"loss"}
@@ -110,6 +119,9 @@ def test_what_does_not_fit_is_refused(checks: Any) -> None:
         HyRSM(checks.NoEncoder(16), position_scale=0)
     method = HyRSM(checks.NoEncoder(16), train_classes=2).train()
     episode = checks.label_episode(torch.arange(3), torch.arange(3))
-    parts = method.support_parts(torch.randn(3, 5, 16), torch.empty(0)), method.query_parts(torch.randn(3, 5, 16))
+    parts = (
+        method.support_parts(Features(frames=torch.randn(3, 5, 16)), torch.empty(0)),
+        method.query_parts(Features(frames=torch.randn(3, 5, 16))),
+    )
     with pytest.raises(ValueError, match="made for train_classes=2, but the training split has 3 classes"):
         method.score(*parts, episode, torch.empty(0))

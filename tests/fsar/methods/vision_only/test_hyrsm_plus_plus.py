@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from episodes.clips import Features
 from fsar.encoders import FrameEncoder, ImageEncoder
 from fsar.methods import HyRSM, HyRSMPlusPlus
 from fsar.methods.hyrsm_plus_plus import coherence_targets, convert_released, pseudo_labels, temporal_coherence
@@ -43,7 +44,7 @@ def test_reproduces_the_released_code(case: str, merge: Any, reference: Any, che
     found = {name: losses[name] for name in ("loss", "few_shot_loss", "class_loss")}
     found |= {"logits": scores.logits, "class_logits": scores.class_logits, "target": target, "band": band}
     found |= {"temporal_loss": losses["coherence_loss"]}
-    found |= {"grad_support": episode.support.grad, "grad_query": episode.query.grad}
+    found |= {"grad_support": episode.support["frames"].grad, "grad_query": episode.query["frames"].grad}
     checks.agree(found, {name: arrays[name] for name in found if name in arrays})
 
 
@@ -80,15 +81,15 @@ def test_unlabelled_clips_that_are_likely_join_their_class(checks: Any) -> None:
     """Copies of a class's shot change nothing; others count as shots of the class that they are likely to be."""
     method = HyRSMPlusPlus(checks.NoEncoder(16), threshold=0.0).eval()
     episode, support, query = labelled(method, checks)
-    parts = {name: method.query_parts(x) for name, x in (("support", support), ("query", query))}
+    parts = {name: method.query_parts(Features(frames=x)) for name, x in (("support", support), ("query", query))}
     none = torch.empty(0)
     plain = method.score(*parts.values(), episode, none).logits
     stranger = torch.randn(1, 4, 16).abs()
-    others = method.query_parts(stranger)
+    others = method.query_parts(Features(frames=stranger))
     joined = method.score(*parts.values(), episode, none, others).logits
     label = int(method.score(parts["support"], others, checks.label_episode(torch.arange(3), torch.tensor([0])), none)
                 .logits.argmax())  # fmt: skip
-    by_hand = method.query_parts(torch.cat([support, stranger]))
+    by_hand = method.query_parts(Features(frames=torch.cat([support, stranger])))
     five = checks.label_episode(torch.tensor([0, 1, 2, label]), torch.arange(3))
     torch.testing.assert_close(joined, method.score(by_hand, parts["query"], five, none).logits)
     assert not torch.allclose(joined, plain)
@@ -99,9 +100,9 @@ def test_unlabelled_clips_that_are_likely_join_their_class(checks: Any) -> None:
 def test_the_released_threshold_forgets_a_lone_first_clip(checks: Any) -> None:
     method = HyRSMPlusPlus(checks.NoEncoder(16), threshold=0.0, published_threshold=True).eval()
     episode, support, query = labelled(method, checks)
-    parts = method.query_parts(support), method.query_parts(query)
+    parts = method.query_parts(Features(frames=support)), method.query_parts(Features(frames=query))
     plain = method.score(*parts, episode, torch.empty(0)).logits
-    one, two = (method.query_parts(torch.randn(count, 4, 16).abs()) for count in (1, 2))
+    one, two = (method.query_parts(Features(frames=torch.randn(count, 4, 16).abs())) for count in (1, 2))
     torch.testing.assert_close(method.score(*parts, episode, torch.empty(0), one).logits, plain)
     assert not torch.allclose(method.score(*parts, episode, torch.empty(0), two).logits, plain)
 
@@ -131,7 +132,10 @@ def test_scores_are_those_of_hyrsm(checks: Any) -> None:
     plain.load_state_dict(method.state_dict())
     episode, support, query = labelled(method, checks, shots=2)
     logits = [
-        m.score(m.query_parts(support), m.query_parts(query), episode, torch.empty(0)).logits for m in (method, plain)
+        m.score(
+            m.query_parts(Features(frames=support)), m.query_parts(Features(frames=query)), episode, torch.empty(0)
+        ).logits
+        for m in (method, plain)
     ]
     assert torch.equal(*logits)
     checks.episodes(method, lambda clips: torch.randn(clips, 4, 16).abs())
@@ -153,6 +157,6 @@ def test_what_does_not_fit_is_refused(options: Any, checks: Any) -> None:
         HyRSMPlusPlus(checks.NoEncoder(16), **options)
     method = HyRSMPlusPlus(checks.NoEncoder(16), merge="after").eval()
     episode, support, query = labelled(method, checks)
-    parts = method.query_parts(support), method.query_parts(query)
+    parts = method.query_parts(Features(frames=support)), method.query_parts(Features(frames=query))
     with pytest.raises(ValueError, match="unlabelled clips join the mean of a class, so they need merge='before'"):
         method.score(*parts, episode, torch.empty(0), parts[1])

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from episodes.clips import Features
 from fsar.alignment.cross_tuple import sinusoids
 from fsar.encoders import ImageEncoder
 from fsar.methods.team import TEAM, convert_released
@@ -26,7 +27,10 @@ def test_reproduces_the_released_code(case: str, reference: Any, checks: Any) ->
     support, query = (arrays[f"{role}_maps"].clone().requires_grad_() for role in ("support", "query"))
     episode = checks.label_episode(arrays["support_labels"], arrays["query_labels"])
     pooled = (x.mean((-2, -1)) for x in (support, query))
-    support_parts, query_parts = method.support_parts(next(pooled), torch.empty(0)), method.query_parts(next(pooled))
+    support_parts, query_parts = (
+        method.support_parts(Features(frames=next(pooled)), torch.empty(0)),
+        method.query_parts(Features(frames=next(pooled))),
+    )
     scores = method.score(support_parts, query_parts, episode, torch.empty(0))
     losses = method.loss(scores, episode)
     losses["loss"].backward()
@@ -55,7 +59,10 @@ def test_holds_what_every_method_must(checks: Any) -> None:
 def test_one_class_is_scored_by_what_it_is(checks: Any) -> None:
     method = TEAM(checks.NoEncoder(8), patterns=3).eval()
     episode = checks.label_episode(torch.tensor([0]), torch.tensor([0, 0]))
-    parts = method.support_parts(torch.randn(1, 4, 8), torch.empty(0)), method.query_parts(torch.randn(2, 4, 8))
+    parts = (
+        method.support_parts(Features(frames=torch.randn(1, 4, 8)), torch.empty(0)),
+        method.query_parts(Features(frames=torch.randn(2, 4, 8))),
+    )
     scores = method.score(*parts, episode, torch.empty(0))
     assert not scores.negative.any()
     assert (scores.logits == scores.positive).all()
@@ -86,7 +93,10 @@ def test_learns_an_episode(checks: Any) -> None:
     optimizer = torch.optim.Adam(method.parameters(), lr=3e-3)
 
     def loss() -> Tensor:
-        parts = method.support_parts(support, torch.empty(0)), method.query_parts(query)
+        parts = (
+            method.support_parts(Features(frames=support), torch.empty(0)),
+            method.query_parts(Features(frames=query)),
+        )
         return method.loss(method.score(*parts, episode, torch.empty(0)), episode)["loss"]
 
     before = loss().item()

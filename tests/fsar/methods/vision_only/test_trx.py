@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from episodes.clips import Features
 from fsar.encoders import FrameEncoder, ImageEncoder
 from fsar.methods import TRX
 from fsar.methods.trx import convert_released
@@ -28,7 +29,7 @@ def test_reproduces_the_released_code(case: str, reference: Any, checks: Any) ->
     loss = method.loss(scores, episode)["loss"] / 16  # the release divides by its tasks a step
     loss.backward()
     found = {"logits": scores.logits, "loss": loss}
-    found |= {"grad_support": episode.support.grad, "grad_query": episode.query.grad}
+    found |= {"grad_support": episode.support["frames"].grad, "grad_query": episode.query["frames"].grad}
     checks.agree(found, {name: arrays[name] for name in found})
 
 
@@ -70,7 +71,7 @@ def test_a_clip_of_one_frame_is_refused_when_joined_and_when_scored() -> None:
         check_joined(method, 1)
     check_joined(method, 3)
     with pytest.raises(ValueError, match="a clip of 1 frames has no tuples of 2"):
-        method.query_parts(torch.randn(2, 1, 16))
+        method.query_parts(Features(frames=torch.randn(2, 1, 16)))
 
 
 @pytest.mark.parametrize("cardinalities", [[], [2, 0]])
