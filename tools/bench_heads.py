@@ -23,8 +23,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from episodes.clips import Features
 from episodes.dataset import index_episodes
-from episodes.episode import Episode, VideoBatch
+from episodes.episode import IndexEpisode, VideoBatch
 from episodes.sampler import EpisodeSampler
 from fsar.alignment.cross_tuple import TupleAttention, sinusoids
 from fsar.encoders.frame import FrameEncoder
@@ -102,7 +103,7 @@ class Bench:
         self.features = torch.randn(videos, FRAMES, channels, generator=generator).abs()
         self.sampler = EpisodeSampler(self.classes.numpy(), 5, head.shots, 1, 0, self.names)
 
-    def episodes(self, count: int) -> Episode:
+    def episodes(self, count: int) -> IndexEpisode:
         """The first episodes, as numbers of videos."""
         return index_episodes(self.sampler, np.arange(count))
 
@@ -110,16 +111,16 @@ class Bench:
         """The pass over all videos."""
         bank = VideoBank(self.head.method)
         for videos in torch.arange(len(self.features)).split(32):
-            bank.add(VideoBatch(videos, self.features[videos], self.classes[videos], self.names))
+            bank.add(VideoBatch(videos, Features(frames=self.features[videos]), self.classes[videos], self.names))
         bank.close()
         return bank
 
-    def score(self, bank: VideoBank, episodes: Episode) -> Tensor:
+    def score(self, bank: VideoBank, episodes: IndexEpisode) -> Tensor:
         """Logits ``(e q n)`` of all episodes in one batch."""
         return score_episodes(bank, episodes).logits
 
     @torch.no_grad()
-    def one_at_a_time(self, episodes: Episode) -> Tensor:
+    def one_at_a_time(self, episodes: IndexEpisode) -> Tensor:
         """The same logits, one episode after the other."""
         rows = zip(episodes.support, episodes.support_labels, episodes.query, strict=True)
         return torch.stack([self.head.released(self.features[s], labels, self.features[q]) for s, labels, q in rows])
