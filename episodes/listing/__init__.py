@@ -1,5 +1,6 @@
 """What is in a folder of clips: the one rule for data sets, predictions, checks and the page of what is a clip."""
 
+from episodes.listing.duplicates import Pair, Twice, describe_pairs, find_equal, find_pairs, have_one_name, settle
 from episodes.listing.folders import (
     Listing,
     class_folders,
@@ -12,7 +13,6 @@ from episodes.listing.folders import (
 from episodes.listing.kinds import VIDEO_SUFFIXES, is_passed_over, is_video, looks_like_video
 from episodes.listing.names import Name, normal, require, resolve, resolve_names
 from episodes.listing.survey import Surveyed, survey
-from episodes.listing.twice import Pair, Twice, describe_pairs, find_equal, find_pairs, have_one_name, settle
 
 __all__ = [
     "VIDEO_SUFFIXES",

@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 
+from episodes.video.images.names import LEFT_OUT
 from episodes.video.info import VideoError, VideoInfo, mark_told, tell_once
 from episodes.video.likeness import draw, pack, spread
-from episodes.video.names import LEFT_OUT
 from episodes.video.reading import probe, read_frames, verify
 
 _SERVE = "import sys; sys.path[:] = {path!r}; from episodes.video.check import _serve; _serve()"

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from episodes.video.info import Choose, Pixels, VideoError, checked_indices
-from episodes.video.opening import opened, video_streams
+from episodes.video.opening import open_stream, video_streams
 
 
 def read_decord(path: Path, choose: Choose) -> Pixels:
@@ -50,7 +50,7 @@ def _sides(*sides: int) -> tuple[int, ...]:
 
 def _streams(path: Path) -> tuple[_Stream, list[_Stream]]:
     """The video stream that is to be read, and the others."""
-    with opened(path) as stream:
+    with open_stream(path) as stream:
         found = [_Stream(one.index, _sides(one.width, one.height)) for one in video_streams(stream.container)]
         chosen = next(one for one in found if one.number == stream.index)
     return chosen, [one for one in found if one is not chosen]

@@ -27,7 +27,7 @@ _COVERS = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[av.VideoStream]:
+def open_stream(path: Path) -> Iterator[av.VideoStream]:
     """The video stream of a file, see :func:`choose_stream`; whatever FFmpeg says inside becomes a VideoError."""
     check_file(path)
     try:

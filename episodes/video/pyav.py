@@ -1,9 +1,9 @@
 """Reading with PyAV: exact on every file, because decoding from the start is what it does or what it is tested against.
 
-The packets of a file are demuxed once and held. Where :func:`episodes.video.planner.plan` finds it plainly safe, only
-the groups of pictures with wanted frames are decoded, up to the last wanted one and without the unused pictures
-between; the frames are bit-identical to decoding everything. Elsewhere everything is decoded up to the last wanted
-frame, or to the end where the number of frames is not known yet.
+The packets of a file are demuxed once and held. Where :func:`episodes.video.packets.planner.plan` finds it plainly
+safe, only the groups of pictures with wanted frames are decoded, up to the last wanted one and without the unused
+pictures between; the frames are bit-identical to decoding everything. Elsewhere everything is decoded up to the last
+wanted frame, or to the end where the number of frames is not known yet.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from av.container import InputContainer
 from av.sidedata.sidedata import Type
 from av.video.reformatter import VideoReformatter
 
-from episodes.video.bitstream import Picture, peek_for
 from episodes.video.info import Choose, Pixels, VideoError, VideoInfo, checked_indices
 from episodes.video.limits import PACKETS, PATIENCE, check_time
 from episodes.video.notes import count_unshown, note_file
-from episodes.video.opening import opened
-from episodes.video.planner import Plan, plan
+from episodes.video.opening import open_stream
+from episodes.video.packets.bitstream import Picture, peek_for
+from episodes.video.packets.planner import Plan, plan
 
 MEMORY = 256 * 2**20
 """Bytes of packets, and again of decoded frames, that are held at most; a larger video is gone through twice."""
@@ -83,7 +83,7 @@ def _pictures(path: Path, packets: Iterable[av.Packet]) -> Iterator[av.VideoFram
 
 def _walk(path: Path) -> Iterator[av.VideoFrame]:
     """Every frame of a file, holding nothing."""
-    with opened(path) as stream:
+    with open_stream(path) as stream:
         yield from _pictures(path, _packets(path, stream))
 
 
@@ -204,7 +204,7 @@ def read(path: Path, choose: Choose, frames: int | None, planned: bool) -> Pixel
     Raises:
         VideoError: see :mod:`episodes.video`.
     """
-    with opened(path) as stream:
+    with open_stream(path) as stream:
         fps, packets = _fps(stream), _held(path, stream)
         found = _plan(stream, packets) if planned and packets else None
         if packets and found is not None:
@@ -230,7 +230,7 @@ def inspect(path: Path, planned: bool = True) -> tuple[VideoInfo, bool]:
     Raises:
         VideoError: see :mod:`episodes.video`.
     """
-    with opened(path) as stream:
+    with open_stream(path) as stream:
         packets = _held(path, stream)
         found = _plan(stream, packets) if planned and packets else None
         shown = _walk(path) if packets is None else _pictures(path, packets)

@@ -1,7 +1,7 @@
 """Runs as others see them: a run folder, a folder that ``fsar publish`` wrote, or a Hugging Face repository.
 
 What comes from others is read as data. Weights are safetensors, or checkpoints of tensors alone; nothing is unpickled,
-and a published configuration is looked at by :mod:`fsar.sharing.published` before anything is built from it.
+and a published configuration is looked at by :mod:`fsar.sharing.published_config` before anything is built from it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 
 from fsar.encoders.state import refuse_nan
 from fsar.sharing.bounds import BYTES, check_bounds
-from fsar.sharing.published import check_classes, name_files, needed
+from fsar.sharing.published_config import check_classes, name_files, needed
 from fsar.terminal.aliases import rename_classes
 from fsar.training.learner import CLASSES_KEY, FROZEN_KEY, METHOD_KEY
 from fsar.training.pixels import PIXELS_KEY

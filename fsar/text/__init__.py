@@ -3,7 +3,7 @@
 from fsar.text.bank import ClassTexts, Kind, Sentence, TextBank, ensemble
 from fsar.text.chunks import chunks, encode_whole
 from fsar.text.phrases import PatchPhraseMap
-from fsar.text.prompts import TEMPLATES, readable
+from fsar.text.prompts import TEMPLATES, clean_name
 
 __all__ = [
     "TEMPLATES",
@@ -13,7 +13,7 @@ __all__ = [
     "Sentence",
     "TextBank",
     "chunks",
+    "clean_name",
     "encode_whole",
     "ensemble",
-    "readable",
 ]

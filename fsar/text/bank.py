@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from fsar.text.chunks import Encodes, encode_whole
-from fsar.text.prompts import TEMPLATES, Brackets, TemplateSet, readable
+from fsar.text.prompts import TEMPLATES, Brackets, TemplateSet, clean_name
 
 Kind = Literal["name", "template", "description", "step"]
 
@@ -87,7 +87,7 @@ class TextBank:
 
     def sentences(self, name: str) -> tuple[Sentence, ...]:
         """All that is said about a class: its name, the filled templates, then what the file says, in its order."""
-        said = readable(name, self.brackets, self.placeholders)
+        said = clean_name(name, self.brackets, self.placeholders)
         own = [Sentence(said, "name"), *(Sentence(t.replace("{}", said), "template") for t in self.templates)]
         return (*own, *self.given.get(name, ()))
 

@@ -57,7 +57,7 @@ TEMPLATES: dict[TemplateSet, tuple[str, ...]] = {
 }
 
 
-def readable(name: str, brackets: Brackets = "raw", placeholders: Mapping[str, str] | None = None) -> str:
+def clean_name(name: str, brackets: Brackets = "raw", placeholders: Mapping[str, str] | None = None) -> str:
     """A class name as a sentence can hold it: underscores become spaces, ``[something]`` what the options say.
 
     Args:

@@ -16,7 +16,7 @@ from av.container import InputContainer
 
 from episodes.video import VideoError
 from episodes.video.limits import TooManyPixels
-from episodes.video.opening import opened
+from episodes.video.opening import open_stream
 from fsar.web.uploads import Limits, Refused
 from fsar.web.worker import Worker, without_folders
 
@@ -77,7 +77,7 @@ def check_header(path: str, limits: Limits) -> None:
         VideoError: saying what was found and what is taken.
     """
     try:
-        with opened(Path(path)) as stream:
+        with open_stream(Path(path)) as stream:
             width, height, container = stream.width, stream.height, stream.container
             assert isinstance(container, InputContainer)
             packets = sum(1 for _ in islice(container.demux(stream), limits.frames + 2))

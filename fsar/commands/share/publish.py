@@ -34,7 +34,7 @@ from fsar.encoders.state import hash_tensors
 from fsar.evaluation.provenance import commit, versions
 from fsar.evaluation.results import write_json
 from fsar.sharing.card import Packed, write_card
-from fsar.sharing.published import file_name, files_of, foreign_classes, is_absolute, needed, portable, strings
+from fsar.sharing.published_config import file_name, files_of, foreign_classes, is_absolute, needed, portable, strings
 from fsar.sharing.run import CONFIG, FACTS, WEIGHTS, is_repository, read_checkpoint, read_config
 from fsar.terminal import failure
 from fsar.terminal.user_code import find_user_code

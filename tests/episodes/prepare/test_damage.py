@@ -11,6 +11,7 @@ import pytest
 from episodes.video import VideoError, packed, verify
 from episodes.video.info import Pixels
 from episodes.video.packed import FRAMES, INDEX, PackWriter
+from episodes.video.packed.store import _open as opened_stores
 
 NAMES = ("wave/0001", "wave/0003", "sit/1")
 
@@ -29,7 +30,7 @@ def clip(number: int) -> Pixels:
 
 
 def read_all(store: Path) -> dict[str, Pixels]:
-    packed._open.cache_clear()  # as another process
+    opened_stores.cache_clear()  # as another process
     found = {name: packed.read(store / name, lambda frames, fps: range(frames)) for name in NAMES}
     assert all(packed.inspect(store / name).fps == 5.5 for name in NAMES)
     return found
@@ -58,7 +59,7 @@ def test_only_the_frames_that_are_read_are_checked_and_only_damaged_clips_are_fo
     with (store / FRAMES).open("r+b") as file:
         file.seek(4 * frame + 2 * frame)
         file.write(bytes(frame))  # the third frame of the second clip
-    packed._open.cache_clear()
+    opened_stores.cache_clear()
     path = store / "wave" / "0003"
     for _ in range(2):
         assert np.array_equal(packed.read(path, lambda frames, fps: [0, 3, 0]), clip(1)[[0, 3, 0]])

@@ -19,7 +19,7 @@ from episodes.video import (
     read_frames,
     verify,
 )
-from episodes.video.opening import opened
+from episodes.video.opening import open_stream
 
 EVERY = pytest.mark.parametrize("name", [*burnt.KINDS, *burnt.CUTS])
 
@@ -51,7 +51,7 @@ def test_planner_is_bit_identical(clips: Callable[[str], Path], name: str) -> No
 
 @pytest.mark.parametrize("name", sorted(burnt.KINDS.keys() & burnt.PLANNED))
 def test_planner_plans(clips: Callable[[str], Path], name: str) -> None:
-    with opened(clips(name)) as stream:
+    with open_stream(clips(name)) as stream:
         packets = pyav._held(clips(name), stream)
         assert packets is not None
         found = pyav._plan(stream, packets)

@@ -8,9 +8,9 @@ import av
 import numpy as np
 import pytest
 
-from episodes.video.bitstream import Picture, peek_for
-from episodes.video.planner import plan
-from episodes.video.sps import Sps, is_field, read_sps, sets_of
+from episodes.video.packets.bitstream import Picture, peek_for
+from episodes.video.packets.planner import plan
+from episodes.video.packets.sps import Sps, is_field, read_sps, sets_of
 
 AVCC = bytes([1, 100, 0, 10, 0xFF, 0xE0, 0])
 PROGRESSIVE = bytes.fromhex("67 42c00a f42132")  # four by four blocks

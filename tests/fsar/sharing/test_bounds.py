@@ -12,7 +12,7 @@ import yaml
 from safetensors.torch import save_file
 
 from fsar.sharing.bounds import BYTES, check_bounds
-from fsar.sharing.published import foreign_classes
+from fsar.sharing.published_config import foreign_classes
 from fsar.sharing.run import read_config, read_weights
 
 FACTS = {"fsar_method": "ClipFSAR", "frozen_weights_sha256": "ab12", "trained_classes": ["waving", "jumping"]}

@@ -20,7 +20,7 @@ from huggingface_hub.errors import (
 )
 from safetensors.torch import save_file
 
-from fsar.sharing.published import needed
+from fsar.sharing.published_config import needed
 from fsar.sharing.run import is_repository, open_run, read_checkpoint
 
 STATE = {"method.scale": torch.tensor(2.0), "method.temporal.positions": torch.arange(6.0).view(2, 3)}

@@ -16,7 +16,7 @@ from fsar.encoders import Adapted, ClipEncoder
 from fsar.inference.predictor import configure
 from fsar.methods import ClipFSAR
 from fsar.reporting.runs import read_run
-from fsar.sharing.published import is_trusted
+from fsar.sharing.published_config import is_trusted
 from fsar.sharing.run import read_config
 from fsar.terminal.aliases import ALIASES, rename_classes, rename_words
 from fsar.training import Pictures

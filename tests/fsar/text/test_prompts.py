@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fsar.text import TEMPLATES, readable
+from fsar.text import TEMPLATES, clean_name
 
 
 def test_counts_are_the_published_ones() -> None:
@@ -38,8 +38,8 @@ def test_spelling_is_the_published_one() -> None:
     ],
 )
 def test_brackets(options: dict, expected: str) -> None:
-    assert readable("Pushing [something] onto [something else]", **options) == expected
+    assert clean_name("Pushing [something] onto [something else]", **options) == expected
 
 
 def test_underscores_are_spaces() -> None:
-    assert readable("brush_hair") == "brush hair"
+    assert clean_name("brush_hair") == "brush hair"

@@ -20,7 +20,7 @@ from PIL import Image
 
 import fsar
 from fsar.__main__ import main
-from fsar.sharing.published import needed
+from fsar.sharing.published_config import needed
 from fsar.sharing.run import open_run
 
 ROOT = Path(__file__).resolve().parents[4]

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from episodes.files import write_atomically
 from episodes.locks import held_alone
 from episodes.video.info import Choose, Pixels, VideoError, VideoInfo, checked_indices
-from episodes.video.pack_index import Place, line_of, read_index, sums_of
+from episodes.video.packed.index import Place, line_of, read_index, sums_of
 
 SUFFIX = ".pack"
 FRAMES, INDEX = "frames.bin", "index.jsonl"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from episodes.video.bitstream import Picture
+from episodes.video.packets.bitstream import Picture
 
 
 @dataclass(frozen=True)

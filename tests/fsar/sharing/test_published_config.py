@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fsar.sharing.published import foreign_classes, is_trusted, needed
+from fsar.sharing.published_config import foreign_classes, is_trusted, needed
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[3]
         "fsar.text.bank.yaml.unsafe_load",
         "fsar.commands.train.fit.CLI",  # ours, but it would start a fit of any configuration
         "fsar.methods.clip_fsar",  # a module
-        "fsar.sharing.published.open",
+        "fsar.sharing.published_config.open",
         "torch.nn.functional.relu",  # no class
         "torch.load",
         "lightning.pytorch.Trainer",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from episodes.video.sps import Sps, is_field, read_sps, sets_of
+from episodes.video.packets.sps import Sps, is_field, read_sps, sets_of
 
 
 class Picture(NamedTuple):

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from episodes.video.images.names import order_images
 from episodes.video.info import Choose, Pixels, VideoError, VideoInfo, checked_indices, tell_once
 from episodes.video.limits import check_pixels, check_time
-from episodes.video.names import order_images
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 
