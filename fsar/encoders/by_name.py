@@ -13,6 +13,13 @@ from fsar.encoders.image_networks import cached_weights
 
 USUAL = "usual"
 
+RECOMMENDED = {
+    "small": ("MobileCLIP2-S0:dfndr2b", "reads class names too; the one for a CPU"),
+    "base": ("ViT-B-16:openai", "reads class names too; what the papers use"),
+    "vision": ("timm:vit_small_patch16_dinov3.lvd1689m", "sees images alone; strong without any training"),
+}
+"""By use: what the short names mean, and what for. ``configs/encoder/`` has the same under the same names."""
+
 
 def encoder_by_name(model: str, pretrained: str | None = USUAL) -> FrameEncoder:
     """The encoder called ``model``, frozen.
@@ -35,7 +42,9 @@ def encoder_by_name(model: str, pretrained: str | None = USUAL) -> FrameEncoder:
 
 
 def split_name(text: str) -> tuple[str, str]:
-    """``MODEL[:PRETRAINED]`` or ``LIBRARY:NAME[:FILE]`` to model and weights, "usual" where none are named."""
+    """``MODEL[:PRETRAINED]``, ``LIBRARY:NAME[:FILE]`` or a name of :data:`RECOMMENDED`: model and weights, "usual"
+    where none are named."""
+    text = RECOMMENDED[text][0] if text in RECOMMENDED else text
     if text.startswith((HUB, FOLDER)):
         return text, USUAL
     found: Any = re.fullmatch("((?:timm:|torchvision:)?[^:]*):?(.*)", text, re.DOTALL)

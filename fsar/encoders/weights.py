@@ -112,20 +112,25 @@ def _tag_file(name: str, pretrained: str, tag: Mapping[str, Any], download: bool
     """Where the weights of a tag lie in the local cache; ``None`` when ``pretrained`` is no tag of this model."""
     if not tag:
         return None
-    repository, _, file = tag["hf_hub"].rpartition("/")
-    candidates = (
-        [str(Path(file).with_suffix(".safetensors")), file] if file else [HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME]
-    )
-    for candidate in candidates:
-        cached = try_to_load_from_cache(repository, candidate)
-        if isinstance(cached, str):
-            return Path(cached)
+    if (cached := cached_tag(tag)) is not None:
+        return cached
+    repository = tag["hf_hub"].rpartition("/")[0]
     if download:
         return Path(download_pretrained(dict(tag)))
     raise FileNotFoundError(
         f"The weights {pretrained!r} of {name} are not in the Hugging Face cache ({repository}). Set download to true "
         f"to fetch them, or give the path of a weights file as pretrained."
     )
+
+
+def cached_tag(tag: Mapping[str, Any]) -> Path | None:
+    """The file of a tag's weights in the Hugging Face cache; None when it is not there."""
+    repository, _, file = tag.get("hf_hub", "").rpartition("/")
+    candidates = (
+        [str(Path(file).with_suffix(".safetensors")), file] if file else [HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME]
+    )
+    found = (try_to_load_from_cache(repository, candidate) for candidate in candidates if repository)
+    return next((Path(path) for path in found if isinstance(path, str)), None)
 
 
 def _check_file(path: Path, name: str, pretrained: str) -> None:

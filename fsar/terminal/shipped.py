@@ -57,7 +57,11 @@ def spell_shipped(args: Sequence[str]) -> list[str]:
         option, equals, value = word.partition("=")
         if not equals:
             option, value = args[i - 1] if i else "", word
-        if not (option in ("-c", "--config") or re.fullmatch(PARTS, option)) or (file := find_shipped(value)) is None:
+        part = re.fullmatch(PARTS, option)
+        file = find_shipped(value) if part or option in ("-c", "--config") else None
+        if file is None and part:
+            file = find_shipped(f"encoder/{value}")
+        if file is None:
             continue
         if Path(value).is_file():
             sys.stderr.write(f"{option} {value}: the shipped configuration is taken; ./{value} is your file.\n")

@@ -30,6 +30,7 @@ def main(args: list[str]) -> None:
     parser.add_argument("folder", type=Path, help="holds one folder of clips per class")
     parser.add_argument("-o", "--out", type=Path, help="the file to write (FOLDER's name with .yaml)")
     parser.add_argument("--seed", type=int, default=0, help="of the division of classes (0)")
+    parser.add_argument("--encoder", help="of the commands that are printed: small, base or vision, see fsar weights")
     own = parser.parse_args(args)
     out = own.out or Path(f"{own.folder.resolve().name}.yaml")
     if out.exists():
@@ -42,7 +43,7 @@ def main(args: list[str]) -> None:
         part.write_text(text, encoding="utf-8")
     usable = [name for name, some in clips.items() if len(some) > 1]
     print(f"{out}: {len(usable)} classes, {sum(len(clips[name]) for name in usable)} clips")
-    print(next_commands(own.folder, out, len(usable)))
+    print(next_commands(own.folder, out, len(usable), own.encoder))
 
 
 def write_configuration(folder: Path, clips: Mapping[str, Sequence[str]], notes: Sequence[str], seed: int) -> str:
@@ -105,13 +106,17 @@ def measure(folder: Path, clips: Mapping[str, Sequence[str]]) -> str:
     return f"{told}{f' Cannot be read: {_quote(broken[0])}.' if broken else ''}".strip()
 
 
-def next_commands(folder: Path, out: Path, classes: int) -> str:
+def next_commands(folder: Path, out: Path, classes: int, encoder: str | None = None) -> str:
     """What to type now."""
     lines = [f"fsar check-videos {folder} --quick"]
-    if classes >= FEW:
-        lines += [f"fsar fit --run runs/mine -c trainer -c method/clip_fsar -c {out}", "fsar test --run runs/mine"]
+    if encoder:
+        lines.append(f"fsar weights get {encoder}")
+    with_encoder = f" --model.encoder {encoder}" if encoder else ""
+    if classes >= FEW and encoder != "vision":
+        fit = f"fsar fit --run runs/mine -c trainer -c method/clip_fsar -c {out}{with_encoder}"
+        lines += [fit, "fsar test --run runs/mine"]
     else:
-        lines.append(f"fsar test --run runs/mine -c trainer -c method/prototype -c {out}")
+        lines.append(f"fsar test --run runs/mine -c trainer -c method/prototype -c {out}{with_encoder}")
     return "\n".join(["next:", *(f"  {line}" for line in lines)])
 
 

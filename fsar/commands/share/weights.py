@@ -1,0 +1,128 @@
+"""Weights that can be had: list them, get them, look at a file.
+
+    fsar weights                     three that are recommended, by use
+    fsar weights PATTERN             all whose name holds the pattern, such as dinov3, ViT-B-16: or mobileclip
+    fsar weights get NAME            fetch one (small, base, vision, or a name from the list), and say how to use it
+    fsar weights check FILE          what a file is, and which architecture and activation fit
+
+Names are those that ``predict --encoder`` takes. Nothing is fetched by anything but ``get``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from fsar.encoders.architecture import shapes_suggest
+from fsar.encoders.available import Offer, fetch, find_offer, list_offers
+from fsar.encoders.by_name import RECOMMENDED, encoder_by_name, split_name
+from fsar.encoders.state import read_state
+from fsar.encoders.variants import recognise
+from fsar.terminal.failure import Options, one_message
+from fsar.terminal.shown import shown
+
+MOST = 40
+"""Rows of a list; a narrower pattern shows the rest."""
+
+
+@one_message(program="fsar weights")
+def main(args: list[str]) -> None:
+    """List, get or check."""
+    parser = Options(__doc__, prog="fsar weights")
+    parser.add_argument("what", nargs="*", metavar="PATTERN | get NAME | check FILE")
+    words = parser.parse_args(args).what
+    if not words:
+        recommend()
+    elif words[0] in ("get", "check") and len(words) == 2:
+        get(words[1]) if words[0] == "get" else check(Path(words[1]))
+    elif len(words) == 1 and words[0] not in ("get", "check"):
+        show(list(list_offers(words[0])), words[0])
+    else:
+        parser.error(f"expected a pattern, get NAME or check FILE, found {' '.join(words)!r}")
+
+
+def recommend() -> None:
+    """The recommended weights, and how to see others."""
+    for use, (name, why) in RECOMMENDED.items():
+        offer = find_offer(name)
+        print(f"{use:7}  {describe(offer)}\n{'':7}  {why}")
+    print("\n`fsar weights get small` fetches one; `fsar weights PATTERN` lists others, such as dinov3 or siglip2")
+
+
+def describe(offer: Offer) -> str:
+    """An offer in a line."""
+    side = f"{offer.side} px" if offer.side else "size unknown"
+    here = "here" if offer.cached else "to be fetched"
+    return f"{offer.name}: {offer.weigh() / 1e6:.0f} M weights see {side}, {offer.licence}, {here}"
+
+
+def show(offers: Sequence[Offer], pattern: str) -> None:
+    """Rows of a list.
+
+    Raises:
+        ValueError: nothing has such a name.
+    """
+    if not offers:
+        raise ValueError(f"no weights of open_clip, timm or torchvision have {pattern!r} in their name.")
+    width = max(len(offer.name) for offer in offers[:MOST])
+    for offer in offers[:MOST]:
+        row = f"{offer.name:{width}}  {offer.side or '?':>4} px  {'text' if offer.text else '':4}  {offer.licence}"
+        print(shown(f"{row}{'  (here)' if offer.cached else ''}"))
+    if len(offers) > MOST:
+        print(f"and {len(offers) - MOST} more: give a longer pattern")
+
+
+def get(name: str) -> None:
+    """Fetch weights, check them, and print the line to use."""
+    offer = find_offer(name)
+    print(describe(offer))
+    path = fetch(offer)
+    state, _ = read_state(path)
+    size = os.path.getsize(path) / 1e6
+    print(f"{path}: {size:.0f} MB, {sum(x.numel() for x in state.values()) / 1e6:.0f} M weights, all finite")
+    use = name if name in RECOMMENDED else offer.name
+    print(f"use it: fsar predict --encoder {use} --support FOLDER --query CLIP")
+    try_frame(split_name(offer.name))
+
+
+def check(path: Path) -> None:
+    """Say what a file of weights is.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        ValueError: it cannot be read, or holds no network that is known.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist: name a file of weights.")
+    state, openai = read_state(path)
+    variant = recognise(state, str(path))
+    count = sum(x.numel() for x in state.values())
+    kinds = sorted({str(x.dtype).removeprefix("torch.") for x in state.values()})
+    print(f"{path}: {len(state)} tensors, {count / 1e6:.1f} M weights, {', '.join(kinds)}, all finite")
+    maker = "OpenAI" if openai else variant.name
+    quick = True if openai else variant.quick_gelu
+    if maker:
+        print(f"made by {maker}{f'; left out: {chr(44).join(variant.dropped)}' if variant.dropped else ''}")
+    hint = shapes_suggest(variant.state)
+    print(hint or "its shapes are no CLIP of open_clip: an image network, as timm:NAME:FILE?")
+    if quick is not None:
+        print(f"activation: {'QuickGELU' if quick else 'GELU'}")
+    elif " are those of " in hint:
+        print("it does not say its activation: quick_gelu true for what descends from OpenAI's, else false")
+
+
+def try_frame(name: tuple[str, str | None]) -> None:
+    """Send a frame through, so that a file that loads and gives nonsense is seen now.
+
+    Raises:
+        ValueError: features that are not finite.
+    """
+    encoder = encoder_by_name(*name)
+    side = encoder.image_size
+    features = encoder(torch.full((1, 1, 3, side, side), 127, dtype=torch.uint8))
+    if not bool(features.isfinite().all()):
+        raise ValueError(f"{name[0]} gives features that are not finite: fetch it again.")
+    print(f"a grey frame gives {features.shape[-1]} finite numbers")
