@@ -25,6 +25,7 @@ from episodes.datamodule import EpisodicDataModule
 from fsar.sharing.run import best_checkpoint, read_checkpoint, was_only_tested
 from fsar.terminal import usage
 from fsar.terminal.config_files import spell_out
+from fsar.terminal.failure import LIST_OPTIONS, OptionsAsked
 from fsar.terminal.processes import end_with_parent
 from fsar.terminal.sources import list_sources
 from fsar.terminal.user_code import find_user_code
@@ -158,6 +159,8 @@ def parse_options(parser: Parser, args: Sequence[str]) -> Namespace:
         FileNotFoundError: for a file or run that is not there.
         ValueError: for a file that cannot be understood; for an option, where the parser does not end the program.
     """
+    if list(args) == [LIST_OPTIONS]:
+        raise OptionsAsked(parser)
     typed = (word.partition("=")[0] for word in args if word.startswith("--"))
     unknown = next((option for option in typed if option[2:].split(".")[0] in parser.unread), None)
     words = expand(["test", *args])[1:]

@@ -102,6 +102,23 @@ def users_own(error: Exception) -> str:
     return ""
 
 
+LIST_OPTIONS = "--list-options"
+"""The word that, alone on a command line, asks a command which options it takes."""
+
+
+class OptionsAsked(BaseException):
+    """The answer to :data:`LIST_OPTIONS`: completion asks it of every command, and nothing is run.
+
+    Args:
+        parser: of the command.
+        handed_on: what the options begin with that the command takes beside its own, from those of ``fsar test``.
+    """
+
+    def __init__(self, parser: argparse.ArgumentParser, handed_on: Sequence[str] = ()) -> None:
+        super().__init__(parser.prog)
+        self.parser, self.handed_on = parser, tuple(handed_on)
+
+
 class Options(argparse.ArgumentParser):
     """The options of a tool; a wrong one is told in one line, without the list of all.
 
@@ -116,8 +133,16 @@ class Options(argparse.ArgumentParser):
         super().__init__(prog, description=description, epilog=epilog, formatter_class=plain, allow_abbrev=False)
         self.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """As any parser does, and without options that are handed on."""
+        if list(args or ()) == [LIST_OPTIONS]:
+            raise OptionsAsked(self)
+        return super().parse_args(args, namespace)
+
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """As any parser does; but an option that stands there twice is refused, unless it adds up."""
+        if list(args or ()) == [LIST_OPTIONS]:
+            raise OptionsAsked(self, ("-",))
         adds = (action for action in self._actions if action.nargs == 0 or isinstance(action, argparse._AppendAction))
         try:
             refuse_twice(sys.argv[1:] if args is None else args, [o for action in adds for o in action.option_strings])
@@ -127,6 +152,8 @@ class Options(argparse.ArgumentParser):
 
     def own_and_others(self, args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         """What is ours, and the ``--model.X`` and ``--data.X`` that are handed on; any other option is refused."""
+        if args == [LIST_OPTIONS]:
+            raise OptionsAsked(self, ("--model.", "--data."))
         own, rest = self.parse_known_args(args)
         for arg in rest:
             if arg.startswith("-") and not arg.startswith(("--model.", "--data.")):

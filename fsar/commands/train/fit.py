@@ -26,7 +26,7 @@ from episodes.datamodule import EpisodicDataModule
 from episodes.files import write_atomically
 from episodes.locks import WITHOUT_LOCKS, held_alone
 from fsar.build import Parser, add_sections, expand, join_parts, make_trainer
-from fsar.commands.completion import script
+from fsar.commands.completion import write_script
 from fsar.commands.train.run_folder import SaveConfig, claim, loggers, remove_empty
 from fsar.evaluation.metrics import Accuracy
 from fsar.evaluation.provenance import time_shares
@@ -101,7 +101,7 @@ class CLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """``fsar --completion`` prints what completes the options in a shell."""
         if args == ["--completion"]:
-            print(script(self._subcommand_parsers), end="")
+            print(write_script(self._subcommand_parsers), end="")
             sys.exit()
         super().parse_arguments(parser, args)
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from fsar.commands import COMMANDS
+from fsar.commands.completion import ask_options
 from fsar.commands.train.fit import main
 
 
@@ -27,7 +29,8 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("fsar ", {"fit", "validate", "test", "predict"}),
+        ("fsar ", set(COMMANDS)),
+        ("fsar che", {"check-videos", "check-benchmark", "check-alignment"}),
         ("fsar fit --data.wa", {"--data.ways"}),
         ("fsar test --ckpt", {"--ckpt_path"}),
         ("fsar fit --model.alignment OT", {"OTAM"}),
@@ -38,6 +41,24 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("fsar predict --c", {"--checkpoint", "--classes", "--config", "--csv"}),
         ("fsar predict --data.fr", {"--data.frames"}),
         ("fsar predict --trainer.max_ep", set()),
+        ("fsar predict --sh", {"--shots"}),
+        ("fsar sweep --inf", {"--inference"}),
+        ("fsar sweep --split ", {"val", "test"}),
+        ("fsar extract --dty", {"--dtype"}),
+        ("fsar extract --dtype bf", {"bfloat16"}),
+        ("fsar extract --trainer.accum", {"--trainer.accumulate_grad_batches"}),
+        ("fsar baselines --data.wa", {"--data.ways"}),
+        ("fsar baselines --tun", {"--tuning_episodes"}),
+        ("fsar baselines --ver", set()),
+        ("fsar episodes --data.wa", {"--data.ways"}),
+        ("fsar episodes --model.", set()),
+        ("fsar report --ga", {"--gallery"}),
+        ("fsar web --por", {"--port"}),
+        ("fsar web --model.enc", {"--model.encoder"}),
+        ("fsar publish --tok", {"--token"}),
+        ("fsar compare --model.met", set()),
+        ("fsar init --out", {"--out"}),
+        ("fsar fit -c method/ma", {"method/ma_clip"}),
         ("fsar fit -c con", set()),  # the shell itself completes names of files
     ],
 )
@@ -47,3 +68,18 @@ def test_bash_completes(script: Path, line: str, expected: set[str]) -> None:
     done = subprocess.run(["bash", "-c", code, "bash", *words], capture_output=True, text=True, check=True)
     assert set(done.stdout.split()) == expected
     assert not done.stderr
+
+
+def test_every_option_of_every_command_stands_in_it(script: Path) -> None:
+    text = script.read_text()
+    lines = {name: line for line in text.splitlines() for name in COMMANDS if line.startswith(f"            {name}) ")}
+    assert set(lines) == set(COMMANDS)
+    for name, line in lines.items():
+        assert " --debug " in line.replace('"', " ") or name in ("fit", "validate", "test"), name
+        assert "--list-options" not in line
+    for name, command in COMMANDS.items():
+        if not command.named:
+            options = ask_options(command).parser.format_help().replace(",", " ").replace("]", " ").split()
+            asked = {word.lstrip("[") for word in options if word.lstrip("[").startswith("--")}
+            missing = {word for word in asked if f" {word} " not in lines[name].replace('"', " ")}
+            assert not {word for word in missing if word[2:].isidentifier()}, name

@@ -60,6 +60,7 @@ LINES = {
     "publish": ["publish {run} --to {new} --code here"],
 }
 ELSEWHERE = {
+    "convert": "tests/fsar/commands/share/test_convert.py",
     "demo": "tests/docs/test_blocks.py",
     "splits": "tests/fsar/commands/data/test_splits_command.py",
     "check-benchmark": "tests/fsar/commands/data/test_check_benchmark.py",
