@@ -6,16 +6,19 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from io import BytesIO
+from typing import IO
 
-from starlette.responses import PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fsar.web.arrival import Broken, Patience, TooMuch, again, take
 from fsar.web.hosts import is_here
-from fsar.web.uploads import Held, Limits
+from fsar.web.uploads import TOKEN, Held, Limits
 
 POSTS = {f"/gradio_api/{name}" for name in ("upload", "queue/join", "cancel", "reset")}
 CLOSED = ("/gradio_api/proxy=", "/gradio_api/stream", "/gradio_api/vibe", "/gradio_api/dev")
+FILE = "/gradio_api/file="
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; worker-src 'self' blob:; object-src 'none'; frame-ancestors 'none'"
@@ -62,7 +65,7 @@ class Guard:
         if refusal := self._refusal(scope):
             await refusal(scope, receive, with_headers)
         elif scope["method"] != "POST":
-            await self.app(scope, receive, with_headers)
+            await self.app(self._found(scope), receive, with_headers)
         else:
             await self._post(scope, receive, with_headers)
 
@@ -77,6 +80,18 @@ class Guard:
         if not needed or path.startswith(CLOSED):
             return refuse("The page has no use for this.", 403)
         return None
+
+    def _found(self, scope: Scope) -> Scope:
+        """A request for a held file, as gradio knows it."""
+        if not scope["path"].startswith(FILE + TOKEN):
+            return scope
+        path = scope["path"].replace(TOKEN, f"{self.held.folder}/", 1)
+        return {**scope, "path": path, "raw_path": path.encode()}
+
+    def _named(self, body: IO[bytes]) -> IO[bytes]:
+        """What the page asks, with held files named as gradio knows them."""
+        folder = json.dumps(f"{self.held.folder}/")[:-1]
+        return BytesIO(body.read().replace(b'"path":"' + TOKEN.encode(), f'"path":{folder}'.encode()))
 
     async def _post(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hands on a request once its body is there; files that come with it are counted."""
@@ -98,7 +113,7 @@ class Guard:
             if upload:
                 await self._store(scope, again(body, receive), send)
             else:
-                await self.app(scope, again(body, receive), send)
+                await self.app(scope, again(self._named(body), receive), send)
 
     def _count(self, count: Callable[[int], None], more: int) -> None:
         count(more)
@@ -126,7 +141,10 @@ class Guard:
                 self.held.discard_parts()
         with suppress(ValueError):  # gradio refused the form in words
             found = json.loads(b"".join(message.get("body", b"") for message in answer))
-            self.held.arrived(found if isinstance(found, list) else ())
+            if isinstance(found, list):
+                self.held.arrived(found)
+                await JSONResponse([self.held.token(file) for file in found])(scope, receive, send)
+                return
         for message in answer:
             await send(message)
 

@@ -15,6 +15,9 @@ from episodes.listing import VIDEO_SUFFIXES
 from episodes.video import VideoError
 from episodes.video.container import check_file as check_video_file
 
+TOKEN = "held/"
+"""What the names of held files begin with, as the browser knows them."""
+
 
 class Refused(ValueError):
     """What was asked cannot be answered; the message is for the person before the page."""
@@ -144,6 +147,10 @@ class Held:
         self._files: dict[str, tuple[int, float]] = {}  # size and time of coming
         self._coming: dict[object, int] = {}
         self._lock = Lock()
+
+    def token(self, file: str) -> str:
+        """What the browser is told of a file: its place in the folder, not where that is on this machine."""
+        return f"{TOKEN}{Path(file).resolve().relative_to(self.folder.resolve()).as_posix()}"
 
     def paths(self, box: Any) -> list[str]:
         """Paths of the files in a box, from what the browser says: nothing, a file or several.

@@ -137,10 +137,17 @@ def upload(served: Served, body: bytes, **headers: str) -> tuple[int, bytes]:
     return answer(connection)
 
 
+def path_of(served: Served, token: str) -> str:
+    return token.replace("held", str(served.held.folder), 1)
+
+
 def test_a_whole_upload_is_held_and_counted(served: Served) -> None:
     status, found = upload(served, form(b"a" * 100, b"b" * 50))
     assert status == 200
-    assert [Path(file).read_bytes() for file in json.loads(found)] == [b"a" * 100, b"b" * 50]
+    assert str(served.held.folder) not in found.decode()  # nor any other path of this machine
+    tokens = json.loads(found)
+    assert all(token.startswith("held/") for token in tokens)
+    assert [Path(path_of(served, token)).read_bytes() for token in tokens] == [b"a" * 100, b"b" * 50]
     assert served.held.size() == 150
 
 
@@ -214,7 +221,7 @@ def test_too_large_a_request_is_refused_by_what_it_says_and_by_what_it_brings(se
 
 
 def test_no_more_than_the_limit_is_held_and_closing_a_page_makes_room(served: Served) -> None:
-    kept = [json.loads(upload(served, form(bytes([n]) * 200_000))[1])[0] for n in range(6)]
+    kept = [path_of(served, json.loads(upload(served, form(bytes([n]) * 200_000))[1])[0]) for n in range(6)]
     assert upload(served, form(b"seventh"))[0] == 413
     served.held.put("page", "box", kept)
     served.held.forget("page")

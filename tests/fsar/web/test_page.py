@@ -153,6 +153,10 @@ def test_from_dropped_clips_to_the_answer(page: Any, server: Server, clips: Path
     page.get_by_label("Class 1", exact=True).fill(CLASSES[0])  # as it was asked
     page.locator("#verdict:not(.stale)").wait_for()
 
+    link = page.locator("#query a[href*='file=held/']").first.get_attribute("href")
+    assert page.request.get(link).body() == (clips / "an arrow on polka dots_6.mp4").read_bytes()
+    assert str(server.folder) not in page.content()
+
     first = page.locator("#maps img").first.get_attribute("src")
     page.get_by_role("radio", name="a heart on snow").check()
     page.wait_for_function("src => document.querySelector('#maps img')?.src !== src", arg=first)

@@ -176,3 +176,4 @@ def test_only_uploads_are_read(tmp_path: Path, path: str) -> None:
             held.paths(box)
     assert held.paths(None) == []
     assert held.paths([{"path": f"{held.folder}/1/a.mp4"}]) == [f"{held.folder}/1/a.mp4"]
+    assert held.token(f"{held.folder}/1/a.mp4") == "held/1/a.mp4"
