@@ -14,7 +14,7 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,7 @@ from episodes.features.identity import identify
 from episodes.features.key import Key, store_key
 from episodes.features.writer import read_part, write_part
 from episodes.sampler import StridedSampler
+from episodes.splits import Split
 
 VARIABLE, OFF = "FSAR_CACHE", "off"
 LIMIT = 2 * 2**30
@@ -57,7 +58,7 @@ class FeatureCache:
     def __init__(self, root: Path, clips: ClipDataset, encoder: Key, names: Sequence[str] = ("frames",)) -> None:
         self.names = names
         about = {**store_key(clips, encoder), "videos": None}
-        self.clips = clips
+        self.root, self.clips, self.serves = root, clips, True
         self.folder = root / hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:24]
         self.files: dict[int, Path] = {}
         self.writes = True
@@ -68,7 +69,8 @@ class FeatureCache:
             path = self.clips.split.path(video)
             if (known := identify(path)) is None:
                 return None
-            name = hashlib.sha256(json.dumps([os.path.abspath(path), *known]).encode()).hexdigest()[:32]
+            facts = [os.path.abspath(path), *known, str(self.clips.split.span(video) or "")]
+            name = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
             self.files[video] = self.folder / f"{name}.npy"
         return self.files[video]
 
@@ -88,10 +90,14 @@ class FeatureCache:
             return None
         return Features({name: torch.from_numpy(rows) for name, rows in zip(self.names, arrays, strict=True)})
 
+    def find_all(self, videos: Iterable[int]) -> dict[int, Features]:
+        """Of these videos those whose features are known."""
+        return {video: found for video in videos if (found := self.find(video)) is not None}
+
     def keep(self, videos: Tensor, features: Features) -> None:
         """Keep features of videos ``(b)``, such as ``frames (b t d)``, that are float32, as they are; what cannot be
         written costs nothing but this."""
-        if not self.writes or any(features[name].dtype != torch.float32 for name in self.names):
+        if not (self.writes and self.serves) or any(features[name].dtype != torch.float32 for name in self.names):
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -105,64 +111,109 @@ class FeatureCache:
 
 
 class Videos:
-    """Batches of videos: those whose features are known, then the others as pixels.
+    """Batches of videos: those whose features are known by now, then the others as pixels.
 
     Args:
-        known: ``{video: features}``.
-        split: of all videos.
+        videos: their numbers.
         size: of a batch.
-        others: reads what is not known; None when all is.
-        cache: takes what is encoded.
+        cache: knows features, and takes what is encoded.
+        read: a loader of videos as pixels.
+        serves: whether the cache still holds what the encoder would give; asked before every pass.
     """
 
     def __init__(
-        self, known: dict[int, Features], split: Any, size: int, others: ClipLoader | None, cache: FeatureCache
+        self,
+        videos: list[int],
+        size: int,
+        cache: FeatureCache,
+        read: Callable[[list[int]], Iterable[VideoBatch]],
+        serves: Callable[[], bool],
     ) -> None:
-        self.known, self.split, self.size, self.others, self.cache = list(known.items()), split, size, others, cache
+        self.videos, self.size, self.cache, self.read, self.serves = videos, size, cache, read, serves
+        self.known = self.cache.find_all(self.videos)  # of the first pass
+        count = len(self.known)
+        self.batches = -(-count // size) - (-(len(videos) - count) // size)
+        self.first = True
+        self._reads: tuple[list[int], Iterable[VideoBatch]] = [], ()
 
     def __len__(self) -> int:
-        return -(-len(self.known) // self.size) + (0 if self.others is None else len(self.others))
+        return self.batches
 
     def __iter__(self) -> Iterator[VideoBatch]:
-        for start in range(0, len(self.known), self.size):
-            yield collate_videos(self.split, self.known[start : start + self.size])
-        if self.others is not None:
-            yield from self.others
+        self.cache.serves = self.serves()
+        if not self.cache.serves:
+            self.known = {}
+        elif not self.first:
+            self.known = self.cache.find_all(self.videos)
+        self.first, known = False, self.known
+        count = len(known)
+        if -(-count // self.size) - (-(len(self.videos) - count) // self.size) > self.batches:  # more than was promised
+            known = dict(list(known.items())[: count - count % self.size])
+        rest = [video for video in self.videos if video not in known]
+        found = list(known.items())
+        for start in range(0, len(found), self.size):
+            yield collate_videos(self.cache.clips.split, found[start : start + self.size])
+        if rest != self._reads[0]:
+            self._reads = rest, self.read(rest)
+        yield from self._reads[1]
 
 
 def with_cache(data: Any, name: str, videos: Sequence[int]) -> Iterable[VideoBatch]:
     """This process's share of some videos of a split, as features where an earlier evaluation left them.
 
-    Pixels alone where ``data.cache`` is off, features come from a store, clips are random, or training changes what the
-    encoder gives.
+    Pixels alone where ``data.cache`` is off, features come from a store, clips are random, or what the encoder gives is
+    no function of the clip and of frozen weights.
 
     Args:
         data: the data module; its trainer's module says by ``cache_key()`` what turns clips into features.
         name: of the split.
         videos: their numbers.
     """
-    data.kept, root, trainer = None, cache_folder(), data.trainer
-    key = getattr(getattr(trainer, "lightning_module", None), "cache_key", lambda: None)()
-    if not data.cache or root is None or data.features is not None or key is None:
-        return data.video_loader(name, videos)
-    clips: ClipDataset = data.clips(data.splits[name])
-    if clips.sampler.random or getattr(clips.transform, "random", True):
-        return data.video_loader(name, videos)
-    try:
-        cache = FeatureCache(root, clips, key, trainer.lightning_module.contents().names)
-    except ValueError:  # a sampler or transform that plain values do not describe
+    trainer = data.trainer
+    ask = getattr(getattr(trainer, "lightning_module", None), "cache_key", lambda: None)
+    key = ask() if data.features is None else None
+    names = ("frames",) if key is None else trainer.lightning_module.contents().names
+    data.kept = cache = open_cache(data, data.splits[name], key, names)
+    if cache is None:
         return data.video_loader(name, videos)
     if trainer.is_global_zero:
-        make_room(root)
+        make_room(cache.root)
     share = list(StridedSampler(videos, trainer.global_rank, trainer.world_size))
-    known = {video: found for video in share if (found := cache.find(video)) is not None}
-    rest = [video for video in share if video not in known]
-    if known and trainer.is_global_zero:
-        say(f"{len(known)} of {len(share)} clips from the cache {root} (--data.cache false encodes anew)")
-    collate = partial(collate_videos, clips.split)
-    others = ClipLoader(clips, data.video_batch, sampler=rest, collate_fn=collate, **data.loading()) if rest else None
-    data.kept = cache
-    return Videos(known, clips.split, data.video_batch, others, cache)
+    collate = partial(collate_videos, cache.clips.split)
+
+    def read(rest: list[int]) -> ClipLoader:
+        return ClipLoader(cache.clips, data.video_batch, sampler=rest, collate_fn=collate, **data.loading())
+
+    found = Videos(share, data.video_batch, cache, read, lambda: ask() == key)
+    if found.known and trainer.is_global_zero:
+        say(told(len(found.known), len(share), cache.root))
+    return found
+
+
+def open_cache(data: Any, split: Split, key: Key | None, names: Sequence[str] = ("frames",)) -> FeatureCache | None:
+    """The cache of a split's clips as they are read in evaluation; None where none can serve.
+
+    Args:
+        data: the data module.
+        split: of the clips.
+        key: what turns them into features; None where a cache cannot serve.
+        names: of the features.
+    """
+    root = cache_folder()
+    if not data.cache or root is None or key is None:
+        return None
+    clips: ClipDataset = data.clips(split)
+    if clips.sampler.random or getattr(clips.transform, "random", True):
+        return None
+    try:
+        return FeatureCache(root, clips, key, names)
+    except ValueError:  # a sampler or transform that plain values do not describe
+        return None
+
+
+def told(known: int, count: int, root: Path) -> str:
+    """What is said of clips that are not encoded again."""
+    return f"{known} of {count} clips from the cache {root} (--data.cache false encodes anew)"
 
 
 def say(line: str) -> None:

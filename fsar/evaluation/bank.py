@@ -248,6 +248,24 @@ def feature_key(method: Method, training: bool = False) -> dict[str, Any]:
     return {"name": encoder.identity, **about, "sha256": digest.hexdigest()}
 
 
+def cache_key(method: Method, device: torch.device, precision: str = "32-true") -> dict[str, Any] | None:
+    """What turns a clip into features, where a cache of them can serve; None where they are not of the clip alone, or
+    not of frozen weights that the encoder's hash covers.
+
+    Args:
+        method: asked for its encoder.
+        device: it computes on.
+        precision: of the trainer.
+    """
+    own = type(method).encode is not Method.encode
+    if own or method.text_conditioned or not method.encoder.frozen or halved(method):
+        return None
+    computed = {"precision": precision, "device": device.type, "torch": torch.__version__}
+    if tuple(method.needs) != Method.needs:
+        computed["needs"] = " ".join(method.needs)
+    return {**feature_key(method), **computed}
+
+
 def _roomy_device(features: Tensor) -> torch.device:
     """The features' own device while a quarter of its memory is free, else the host."""
     if features.device.type != "cuda":

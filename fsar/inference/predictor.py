@@ -18,7 +18,9 @@ from torch import Tensor
 
 from episodes.clips import Streams, combined
 from episodes.datamodule import EpisodicDataModule
+from episodes.dataset import collate_videos
 from episodes.episode import IndexEpisode, VideoBatch
+from episodes.features.cache import make_room, open_cache, told
 from episodes.splits import Split
 from episodes.video import VideoError, time_limit
 from episodes.video.packed import is_packed
@@ -26,7 +28,7 @@ from fsar.alignment import OTAM
 from fsar.alignment.maps import AlignmentMap, alignment_maps
 from fsar.build import build, device_of, load_weights
 from fsar.encoders.by_name import USUAL, encoder_by_name, split_name
-from fsar.evaluation.bank import VideoBank, score_episodes
+from fsar.evaluation.bank import VideoBank, cache_key, score_episodes
 from fsar.inference.answer import Answer, Answers, rank_classes
 from fsar.inference.threshold import KEEP, Threshold, bound, leave_out
 from fsar.methods import Prototype
@@ -109,14 +111,22 @@ class Predictor:
     ) -> tuple[VideoBank, dict[str, VideoError]]:
         """Every file once, and those that gave one of ``errors``. A query's class is unknown: what it would be as a
         support clip is never looked up."""
-        bank, causes = VideoBank(self.learner.method, floor=False), {}
         source, classes, device = self.data.clips(split), torch.tensor(split.labels), self.learner.device
-        batches = torch.arange(len(classes)).split(self.data.video_batch)
+        cache = open_cache(self.data, split, cache_key(self.learner.method, device), self.learner.contents().names)
+        known = {} if cache is None else cache.find_all(range(len(classes)))
+        bank, causes = VideoBank(self.learner.method, floor=False, keep=None if cache is None else cache.keep), {}
+        if known:
+            bank.add(collate_videos(split, list(known.items())).to(device))
+        rest = [video for video in range(len(classes)) if video not in known]
+        size = self.data.video_batch
+        batches = [rest[start : start + size] for start in range(0, len(rest), size)]
         console = Console(stderr=True)
+        if cache is not None and known and progress:
+            console.print(told(len(known), len(classes), cache.root), soft_wrap=True, highlight=False, markup=False)
         hidden = not (progress and console.is_terminal)
         for videos in track(batches, "clips", console=console, transient=True, disable=hidden):
             clips: dict[int, Streams] = {}
-            for video in videos.tolist():
+            for video in videos:
                 try:
                     with time_limit(self.seconds):
                         clips[video] = source.clip(video)
@@ -126,6 +136,8 @@ class Predictor:
                 kept = torch.tensor(list(clips))
                 batch = VideoBatch(kept, combined(torch.stack, list(clips.values())), classes[kept], split.class_names)
                 bank.add(batch.to(device))
+        if cache is not None and rest:
+            make_room(cache.root)
         return bank, causes
 
     def _episode(self, support: Tensor, labels: Tensor, query: Tensor, names: tuple[str, ...]) -> IndexEpisode:

@@ -19,7 +19,7 @@ from fsar.encoders.adapted import Adapted
 from fsar.encoders.beside import Beside
 from fsar.encoders.cost import added_cost
 from fsar.encoders.state import hash_tensors
-from fsar.evaluation.bank import VideoBank, contents, feature_key, halved, score_episodes
+from fsar.evaluation.bank import VideoBank, cache_key, contents, feature_key, score_episodes
 from fsar.evaluation.metrics import EpisodeAccuracy
 from fsar.evaluation.provenance import Phases
 from fsar.evaluation.results import Predictions, summarise
@@ -168,15 +168,8 @@ class Learner(LightningModule):
         return contents(self.method)
 
     def cache_key(self) -> dict[str, Any] | None:
-        """What turns clips into features in ``test`` and ``validate``; None where a cache of them cannot serve: they
-        are not of the clip alone, or what is trained changes them."""
-        method = self.method
-        if self.trainer.state.fn not in ("test", "validate") or not method.encoder.frozen or halved(method):
-            return None
-        computed = {"precision": str(self.trainer.precision), "device": self.device.type, "torch": torch.__version__}
-        if tuple(method.needs) != Method.needs:
-            computed["needs"] = " ".join(method.needs)
-        return None if method.text_conditioned else {**feature_key(method), **computed}
+        """What turns clips into features where a cache of them can serve, see that function."""
+        return cache_key(self.method, self.device, str(self.trainer.precision))
 
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer(self.parameter_groups())

@@ -45,6 +45,7 @@ def make_predictor(run: str | None, checkpoint: str, encoder: str | None, overri
     from fsar.inference.predictor import load_named
 
     predictor = load_named(run, (), encoder, checkpoint, overrides, device)
+    predictor.data.cache = False  # nothing stays of what a visitor brings
     if predictor.learner.device.type == "cpu":
         limit_memory(MEMORY)
     return predictor

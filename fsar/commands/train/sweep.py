@@ -17,6 +17,7 @@ from typing import Any, get_args, get_type_hints
 
 from episodes.datamodule import EpisodicDataModule
 from episodes.dataset import IndexEpisodes, needed_videos
+from episodes.features import with_cache
 from fsar.build import build_with_trainer
 from fsar.evaluation.bank import VideoBank, score_episodes
 from fsar.evaluation.provenance import Phases, time_shares
@@ -30,8 +31,10 @@ Setting = tuple[int, int, str | None]
 
 def encode(learner: Learner, data: EpisodicDataModule, split: str, videos: list[int], phases: Phases) -> VideoBank:
     """These videos of the split, once."""
-    bank = VideoBank(learner.method)
-    for batch in data.video_loader(split, videos):
+    batches = with_cache(data, split, videos)
+    cache: Any = getattr(data, "kept", None)
+    bank = VideoBank(learner.method, keep=cache and cache.keep)
+    for batch in batches:
         with phases.measure("encode", learner.device):
             bank.add(batch.to(learner.device))
     bank.close()

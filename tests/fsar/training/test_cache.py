@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
-from episodes.features.cache import make_room
+from episodes.clips import Features, Streams
+from episodes.datamodule import EpisodicDataModule
+from episodes.dataset import ClipDataset
+from episodes.episode import VideoBatch
+from episodes.features.cache import Videos, make_room, open_cache
+from episodes.frames import Span
+from episodes.splits import Split
 from fsar.commands.train.fit import main
+from fsar.commands.train.sweep import main as sweep
+from fsar.evaluation.bank import VideoBank, cache_key
+from fsar.inference.predictor import bare, load
 
 FRAME_MEAN = ["--model.method", "Prototype", "--model.alignment", "FrameMean"]
 
@@ -75,8 +88,87 @@ def test_a_folder_that_cannot_be_written_costs_nothing(config: Path, cache: Path
         assert test(config, "first")["encoder_forwards"] == 15
 
 
+def test_a_fit_validates_on_what_its_frozen_encoder_gave_once(
+    config: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[int] = []
+    add = VideoBank.add
+
+    def count(bank: VideoBank, batch: VideoBatch) -> None:
+        encoded.append(len(batch.videos) if isinstance(batch.clips, Streams) else 0)
+        add(bank, batch)
+
+    monkeypatch.setattr(VideoBank, "add", count)
+    main(["fit", "--debug", "--run", "run", "-c", str(config), "--trainer.max_epochs", "3"])
+    count = len(list(cache.glob("*/*.npy")))
+    assert count > 5
+    assert encoded == [count, 0, 0]
+
+
+def test_every_pass_over_the_videos_has_as_many_batches_as_were_promised(tmp_path: Path) -> None:
+    clips: Any = SimpleNamespace(split=Split("x", ("a",), tuple("abcdefghi"), (0,) * 9, Path()))
+    for known in ([], range(9), [0, 1, 2], [0, 3, 4, 5, 8]):
+        held = {video: Features(frames=torch.zeros(2, 3)) for video in known}
+        cache: Any = SimpleNamespace(clips=clips, find_all=lambda videos, held=held: dict(held))
+        read: Any = lambda rest: [rest[i : i + 4] for i in range(0, len(rest), 4)]  # noqa: E731
+        videos = Videos(list(range(9)), 4, cache, read, lambda: True)
+        passes = len(videos)
+        held.clear()
+        held.update({video: Features(frames=torch.zeros(2, 3)) for video in (0, 1, 2, 3, 4)})
+        videos.first = False
+        for batches in (list(videos), list(videos)):
+            assert len(batches) <= max(passes, 3)
+            found = [v for b in batches for v in (b.videos.tolist() if isinstance(b, VideoBatch) else b)]
+            assert sorted(found) == list(range(9))
+        videos.serves = lambda: False  # the weights have changed
+        assert not any(isinstance(batch, VideoBatch) for batch in videos)
+
+
+def test_sweep_and_predict_read_what_a_test_kept(
+    config: Path, support: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    test(config, "run")
+    sweep(["--run", "run", "--ways", "2", "--shots", "1", "2", "--out", "swept"])
+    assert "15 of 15 clips from the cache" in capsys.readouterr().err
+    folders = {clip.parent.name: [str(clip)] for clip in sorted(support.glob("*/*.mp4"))}
+    query = next(support.glob("*/*.mp4"))
+    first = load("run").predict(folders, query)
+    known = load("run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ClipDataset, "clip", lambda *_: pytest.fail("a known clip was read"))
+        again = known.predict(folders, query)
+    assert first[0].ranking == again[0].ranking
+
+
+def test_a_method_that_encodes_in_its_own_way_is_not_kept() -> None:
+    method = bare("fsar-tiny", "shapes", "cpu").learner.method
+    assert cache_key(method, torch.device("cpu")) is not None
+    method.__class__ = type("Own", (type(method),), {"encode": lambda self, clips, text=None: self.encoder(clips)})
+    assert cache_key(method, torch.device("cpu")) is None
+
+
+def test_parts_of_one_file_are_told_apart(clips: Path, tmp_path: Path) -> None:
+    spans = (None, Span(0.0, 0.2), Span(0.2, 0.4))
+    paths = tuple(f"class_0/0.mp4{span or ''}" for span in spans)
+    split = Split("x", ("a",), paths, (0,) * 3, clips, spans=spans)
+    cache = open_cache(EpisodicDataModule(), split, {"sha256": "encoder"})
+    assert cache is not None
+    assert len({cache.file(video) for video in range(3)}) == 3
+
+
+def test_two_tests_at_once_fill_one_cache(config: Path, cache: Path, tmp_path: Path) -> None:
+    line = [sys.executable, "-m", "fsar", "test", "-c", str(config), *FRAME_MEAN, "--trainer.accelerator", "cpu"]
+    both = [subprocess.Popen([*line, "--run", name], stdout=subprocess.DEVNULL) for name in ("first", "second")]
+    assert [each.wait(300) for each in both] == [0, 0]
+    assert rows("first") == rows("second")
+    assert len(list(cache.glob("*/*"))) == 15
+    assert test(config, "third", "--trainer.accelerator", "cpu")["encoder_forwards"] == 0
+    assert rows("third") == rows("first")
+
+
 def test_what_training_changes_is_not_kept(config: Path, cache: Path) -> None:
-    main(["fit", "--debug", "--run", "run", "-c", str(config)])
+    tuned = ["--model.encoder.init_args.tune", "full"]
+    main(["fit", "--debug", "--run", "run", "-c", str(config), *tuned])
     assert not cache.exists()
 
 
