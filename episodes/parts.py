@@ -145,7 +145,7 @@ class LoaderOptions:
     Args:
         features: folder that fsar extract filled for this configuration, read instead of the videos: the
             features of a frozen encoder, or what the frozen blocks of an encoder gave of which the last are trained.
-        cache: keep what a frozen encoder gives in ``test`` and ``validate`` for the next of them (``FSAR_CACHE``).
+        cache: keep what a frozen encoder gives in evaluation for the next one (``FSAR_CACHE``).
         check_videos: look at every video of the splits before the start, and refuse to start on a broken one.
         skip_unreadable: leave broken videos out and list them, instead of refusing to start.
         episodes_per_batch: training episodes in one batch.
