@@ -63,6 +63,9 @@ RESNET_NAMES = {
 """A ResNet that released code cut up into a sequence of its children, in torchvision's names; for
 :func:`rename_released`."""
 
+CLIP_TOWER_NAMES = {r"(?:module\.)?backbone\.(?:module\.)?": "encoder.visual."}
+"""CLIP's visual tower, which released code calls a backbone; likewise."""
+
 
 def rename_released(state: Mapping[str, Tensor], names: Mapping[str, str | None], expected: str) -> dict[str, Tensor]:
     """Weights of the authors' checkpoint of a method under our names.

@@ -73,6 +73,14 @@ class Method(nn.Module):
     """True when scoring uses nothing of a class's support clips but the mean of each of their parts; evaluation then
     averages while it looks the parts up and hands over one support clip per class."""
 
+    sees_other_queries: bool = False
+    """True for a transductive method: the scores of a query depend on which other queries stand in its episode.
+    Evaluation scores whole episodes and says how many queries of each class they hold; results carry the mark."""
+
+    reads_query_labels: bool = False
+    """True when scores depend on the classes of the queries, which nobody knows of a new clip: an upper bound, or a
+    published habit. Results carry the mark, and ``predict`` refuses."""
+
     def __init__(self, encoder: FrameEncoder) -> None:
         super().__init__()
         if self.needs != Method.needs:  # every encoder gives frames

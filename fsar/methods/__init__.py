@@ -1,6 +1,7 @@
 """Few-shot methods, one paper one file."""
 
 from fsar.methods.action_clip import ActionCLIP
+from fsar.methods.clip_cpm2c import ClipCPM2C
 from fsar.methods.clip_family import (
     APE,
     APET,
@@ -16,6 +17,8 @@ from fsar.methods.clip_family import (
     ZeroShot,
 )
 from fsar.methods.clip_fsar import ClipFSAR
+from fsar.methods.clip_mei import ClipMEI
+from fsar.methods.clip_spm import ClipSPM
 from fsar.methods.d2st import D2ST
 from fsar.methods.hyrsm import HyRSM
 from fsar.methods.hyrsm_plus_plus import HyRSMPlusPlus
@@ -34,7 +37,10 @@ __all__ = [
     "TSFSAR",
     "ActionCLIP",
     "Clip4Clip",
+    "ClipCPM2C",
     "ClipFSAR",
+    "ClipMEI",
+    "ClipSPM",
     "CoCoOp",
     "CoOp",
     "HyRSM",

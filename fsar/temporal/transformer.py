@@ -29,6 +29,7 @@ class TemporalTransformer(nn.Module):
         positions: number of learned positions added to the tokens, 0 for none as released.
         zero_init: start as the identity (both output projections are zero), so that a head on strong frozen features
             begins at their accuracy. Ours; the released code does not.
+        head_width: channels of a head; ``d / heads`` when not given.
 
     Examples:
         >>> TemporalTransformer(channels=64)(torch.rand(3, 8, 64)).shape
@@ -46,16 +47,18 @@ class TemporalTransformer(nn.Module):
         hidden_norm: bool = False,
         positions: int = 0,
         zero_init: bool = False,
+        head_width: int | None = None,
     ) -> None:
         super().__init__()
         if depth < 1:
             raise ValueError(f"TemporalTransformer: depth must be at least 1, found {depth}.")
-        if channels % heads:
+        if head_width is None and channels % heads:
             raise ValueError(f"heads={heads} must divide the {channels} channels of the features.")
         self.channels = channels
         self.positions = nn.Parameter(torch.randn(positions, channels) * 0.02) if positions else None
         self.blocks = nn.ModuleList(
-            Block(channels, heads, hidden, attention_dropout, hidden_dropout, hidden_norm) for _ in range(depth)
+            Block(channels, heads, hidden, attention_dropout, hidden_dropout, hidden_norm, head_width)
+            for _ in range(depth)
         )
         if zero_init:
             for name, parameter in self.blocks.named_parameters():
@@ -73,7 +76,7 @@ class TemporalTransformer(nn.Module):
 
 
 class Block(nn.Module):
-    """One block of :class:`TemporalTransformer`."""
+    """One block of :class:`TemporalTransformer`; what its tokens attend to may be others than themselves."""
 
     def __init__(
         self,
@@ -82,15 +85,17 @@ class Block(nn.Module):
         hidden: int,
         attention_dropout: float,
         hidden_dropout: float,
-        hidden_norm: bool,
+        hidden_norm: bool = False,
+        head_width: int | None = None,
     ) -> None:
         super().__init__()
         self.heads = heads
+        width = channels if head_width is None else heads * head_width
         self.norm = nn.LayerNorm(channels)
-        self.to_q = nn.Linear(channels, channels, bias=False)
-        self.to_k = nn.Linear(channels, channels, bias=False)
-        self.to_v = nn.Linear(channels, channels, bias=False)
-        self.to_out = nn.Sequential(nn.Linear(channels, channels), nn.Dropout(attention_dropout))
+        self.to_q = nn.Linear(channels, width, bias=False)
+        self.to_k = nn.Linear(channels, width, bias=False)
+        self.to_v = nn.Linear(channels, width, bias=False)
+        self.to_out = nn.Sequential(nn.Linear(width, channels), nn.Dropout(attention_dropout))
         self.feed_forward = nn.Sequential(
             nn.LayerNorm(channels) if hidden_norm else nn.Identity(),
             nn.Linear(channels, hidden),
@@ -100,10 +105,15 @@ class Block(nn.Module):
             nn.Dropout(hidden_dropout),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``(... l d) -> (... l d)``."""
+    def forward(self, x: Tensor, memory: Tensor | None = None) -> Tensor:
+        """``(... l d) -> (... l d)``; the tokens see ``memory (... m d)``, or themselves when there is none."""
         a = self.norm(x)
-        q, k, v = (linear(a).unflatten(-1, (self.heads, -1)).transpose(-3, -2) for linear in self.projections)
+        seen = a if memory is None else self.norm(memory)
+        given = (a, seen, seen)
+        q, k, v = (
+            linear(y).unflatten(-1, (self.heads, -1)).transpose(-3, -2)
+            for linear, y in zip(self.projections, given, strict=True)
+        )
         o = nn.functional.scaled_dot_product_attention(q, k, v).transpose(-3, -2).flatten(-2)
         y = self.to_out(o) + x
         return self.feed_forward(y) + y

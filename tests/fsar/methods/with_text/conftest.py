@@ -1,0 +1,77 @@
+"""For methods that read frames and class texts: stored outputs of released code in our terms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from episodes.episode import Episode
+
+
+class NoEncoder(nn.Module):
+    """Stands where an image-text encoder would: heads are tested on features."""
+
+    def __init__(self, channels: int, grid: tuple[int, int] = (1, 1)) -> None:
+        super().__init__()
+        self.channels, self.grid = channels, grid
+        self.widths = {"frames": channels, "patches": channels}
+
+    def text(self, names: Any) -> Tensor:
+        """Some numbers for each name."""
+        return torch.stack([torch.randn(self.channels, generator=torch.Generator().manual_seed(len(n))) for n in names])
+
+    def check_needs(self, needs: Any, reader: str) -> None:
+        """Everything is given."""
+
+
+class Checks:
+    """What tests of this folder share."""
+
+    NoEncoder = NoEncoder
+
+    def weights(self, arrays: dict[str, Tensor], prefix: str = "weight/") -> dict[str, Tensor]:
+        """The released state dict among the arrays."""
+        return {name.removeprefix(prefix): x for name, x in arrays.items() if name.startswith(prefix)}
+
+    def stored_episode(self, arrays: dict[str, Tensor], *roles: str) -> Episode:
+        """The episode that stored outputs are of; gradients reach its clips."""
+        labels = arrays["support_labels"]
+        by_label = torch.arange(int(labels.max()) + 1).scatter(0, labels, arrays["support_classes"])
+        support, query = (arrays[role].clone().requires_grad_() for role in roles or ("support", "query"))
+        names = tuple(f"class {c}" for c in range(len(arrays["text"])))
+        return Episode(support, query, labels, arrays["query_labels"], by_label, names, torch.tensor(0))
+
+    def random_episode(self, d: int, ways: int = 3, shots: int = 2, queries: int = 4, frames: int = 5) -> Episode:
+        """Random features."""
+        labels = torch.arange(ways).repeat_interleave(shots)
+        clips = torch.randn(ways * shots, frames, d), torch.randn(queries, frames, d)
+        names = tuple(f"class {c}" for c in range(ways + 2))
+        return Episode(*clips, labels, torch.arange(queries) % ways, torch.arange(ways), names, torch.tensor(0))
+
+    def without_dropout(self, method: Any) -> Any:
+        """The method, with every dropout at 0."""
+        for module in method.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+        return method
+
+    def scores(self, method: Any, episode: Episode, text: Tensor) -> Any:
+        """What a method says of an episode of features."""
+        parts = method.support_parts(episode.support, text[episode.support_classes]), method.query_parts(episode.query)
+        return method.score(*parts, episode, text)
+
+    def agree(self, found: dict[str, Tensor], expected: dict[str, Tensor], share: float = 1e-5) -> None:
+        """Everything expected was found, equal up to a share of the largest entry."""
+        assert expected.keys() <= found.keys()
+        for name, wanted in expected.items():
+            value = found[name].detach().reshape(wanted.shape)
+            error = float((value - wanted).abs().max() / wanted.abs().max())
+            assert error < share, f"{name}: {error:.2g}"
+
+
+@pytest.fixture
+def checks() -> Checks:
+    return Checks()
