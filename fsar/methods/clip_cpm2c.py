@@ -27,7 +27,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from episodes.episode import Episode
+from episodes.clips import Features
+from episodes.episode import Task
 from fsar.alignment.base import Alignment
 from fsar.alignment.otam import OTAM
 from fsar.encoders.frame import FrameEncoder
@@ -121,13 +122,13 @@ class ClipCPM2C(AlignedMethod):
                 parts[f"{name}_tokens"] = torch.cat([front.unsqueeze(-2), parts[name]], dim=-2)
         return parts
 
-    def query_parts(self, features: Tensor) -> Parts:
-        return self.modulate(features, self.tokens)
+    def query_parts(self, features: Features) -> Parts:
+        return self.modulate(features["frames"], self.tokens)
 
-    def support_parts(self, features: Tensor, text: Tensor) -> Parts:
-        return self.modulate(features, dict.fromkeys(self.weights, text))
+    def support_parts(self, features: Features, text: Tensor) -> Parts:
+        return self.modulate(features["frames"], dict.fromkeys(self.weights, text))
 
-    def match(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> Tensor:
+    def match(self, support: Parts, query: Parts, episode: Task, text: Tensor) -> Tensor:
         """``-(a OTAM(frames) + b OTAM(motion))``, ``(... q n)``."""
         similarity = torch.zeros((), device=episode.classes.device)
         for name, weight in self.weights.items():
@@ -135,7 +136,7 @@ class ClipCPM2C(AlignedMethod):
             similarity = similarity + weight * super().match(*stream, episode, text)
         return similarity
 
-    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> ConsistentScores:
+    def score(self, support: Parts, query: Parts, episode: Task, text: Tensor) -> ConsistentScores:
         logits = self.match(support, query, episode, text)
         if not self.training:
             return ConsistentScores(logits, logits)
@@ -155,7 +156,7 @@ class ClipCPM2C(AlignedMethod):
             distance = distance + self.weights[name] * squared_distance(parts[f"{name}_tokens"], other, axes)
         return distance
 
-    def loss(self, scores: Scores, episode: Episode) -> dict[str, Tensor]:
+    def loss(self, scores: Scores, episode: Task) -> dict[str, Tensor]:
         labels, classes = episode.query_labels, episode.clip_classes
         few_shot = cross_entropy(scores.few_shot, labels) * labels.shape[-1]  # summed over the queries of an episode
         if scores.class_logits is None or not isinstance(scores, ConsistentScores) or scores.consistency is None:

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from episodes.episode import Episode
+from episodes.episode import Task
 from fsar.alignment.base import Alignment
 from fsar.encoders.frame import FrameEncoder
 from fsar.functional import rename_released
@@ -79,13 +79,13 @@ class ClipMEI(TaskAnchorMethod):
             separate_passes,
         )
 
-    def episode_text(self, episode: Episode, text: Tensor) -> Tensor:
+    def episode_text(self, episode: Task, text: Tensor) -> Tensor:
         if not self.published_text:
             return super().episode_text(episode, text)
         return text[episode.query_classes].mean(-2)
 
     def distances(
-        self, frames: Tensor, token: Tensor, front: Tensor, changed: Tensor, episode: Episode, text: Tensor
+        self, frames: Tensor, token: Tensor, front: Tensor, changed: Tensor, episode: Task, text: Tensor
     ) -> tuple[Tensor, Tensor]:
         axes = frames.dim() - 2
         true = text[episode.query_classes]  # (... q d)

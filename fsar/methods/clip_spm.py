@@ -18,7 +18,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from episodes.episode import Episode
+from episodes.episode import Task
 from fsar.alignment.base import Alignment
 from fsar.encoders.frame import FrameEncoder
 from fsar.functional import rename_released
@@ -81,7 +81,7 @@ class ClipSPM(TaskAnchorMethod):
             separate_passes,
         )
 
-    def episode_text(self, episode: Episode, text: Tensor) -> Tensor:
+    def episode_text(self, episode: Task, text: Tensor) -> Tensor:
         if not self.published_text:
             return super().episode_text(episode, text)
         return text[torch.cat([episode.query_classes, episode.support_classes], dim=-1)].mean(-2)

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from episodes.episode import Episode
+from episodes.clips import Features
+from episodes.episode import Task
 from fsar.alignment.base import Alignment
 from fsar.alignment.otam import OTAM
 from fsar.encoders.frame import FrameEncoder
@@ -118,15 +119,15 @@ class TaskAnchorMethod(AlignedMethod):
         self.reads_query_labels = published_text
         self.separate_passes = separate_passes
 
-    def query_parts(self, features: Tensor) -> Parts:
+    def query_parts(self, features: Features) -> Parts:
         """The frames as they are: what stands in front of them is the episode's."""
-        return {"frames": features}
+        return {"frames": features["frames"]}
 
-    def support_parts(self, features: Tensor, text: Tensor) -> Parts:
-        parts = {"frames": self.modulation(features, text)[1]}
-        return {**parts, "features": features} if self.training else parts
+    def support_parts(self, features: Features, text: Tensor) -> Parts:
+        parts = {"frames": self.modulation(features["frames"], text)[1]}
+        return {**parts, "features": features["frames"]} if self.training else parts
 
-    def episode_text(self, episode: Episode, text: Tensor) -> Tensor:
+    def episode_text(self, episode: Task, text: Tensor) -> Tensor:
         """ē ``(... d)``: the mean text of the episode's classes."""
         return text[episode.classes].mean(-2)
 
@@ -135,7 +136,7 @@ class TaskAnchorMethod(AlignedMethod):
         token: Tensor = self.token(text.unsqueeze(-2) * frames.mean((-2, -1)).unsqueeze(-1))
         return token
 
-    def task_similarity(self, support: Tensor, query: Tensor, episode: Episode) -> Tensor:
+    def task_similarity(self, support: Tensor, query: Tensor, episode: Task) -> Tensor:
         """``-D₂`` ``(... q n)`` of modulated supports ``(... s t d)`` and queries ``(... q t d)``."""
         labels, ways = episode.support_labels, episode.ways
         anchors = class_anchors(support, labels, ways, query if self.published_anchors else None)
@@ -152,13 +153,13 @@ class TaskAnchorMethod(AlignedMethod):
         by_anchor: Tensor = self.alignment(query_anchor, class_anchor)  # (... 1 n) with all queries, (... q n) without
         return by_clip + by_anchor
 
-    def compared(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> tuple[Tensor, Tensor]:
+    def compared(self, support: Parts, query: Parts, episode: Task, text: Tensor) -> tuple[Tensor, Tensor]:
         """What D₁ compares: modulated queries and the mean of modulated supports."""
         frames = query["frames"]
         changed = self.modulation(frames, self.query_token(frames, self.episode_text(episode, text)))[1]
         return changed, shot_mean(support["frames"], episode.support_labels, episode.ways)
 
-    def score(self, support: Parts, query: Parts, episode: Episode, text: Tensor) -> TaskScores:
+    def score(self, support: Parts, query: Parts, episode: Task, text: Tensor) -> TaskScores:
         frames = query["frames"]
         token = self.query_token(frames, self.episode_text(episode, text))
         front, changed = self.modulation(frames, token)
@@ -176,12 +177,12 @@ class TaskAnchorMethod(AlignedMethod):
         return squared_distance(self.motion(changed).mean(-2), front, frames.dim() - 2)
 
     def distances(
-        self, frames: Tensor, token: Tensor, front: Tensor, changed: Tensor, episode: Episode, text: Tensor
+        self, frames: Tensor, token: Tensor, front: Tensor, changed: Tensor, episode: Task, text: Tensor
     ) -> tuple[Tensor | None, Tensor | None]:
         """How far tokens are from the true texts, and clips with them from clips with those; None twice without."""
         return None, None
 
-    def loss(self, scores: Scores, episode: Episode) -> dict[str, Tensor]:
+    def loss(self, scores: Scores, episode: Task) -> dict[str, Tensor]:
         """``CE_sum / tasks + auxiliary_weight · (text distance + consistency + ω M)``."""
         labels = episode.query_labels
         few_shot = cross_entropy(scores.few_shot, labels) * labels.shape[-1]  # summed over an episode's queries

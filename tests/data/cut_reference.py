@@ -69,6 +69,14 @@ def cut_hyrsmpp(arrays: Arrays) -> Arrays:
     return without(whole(arrays, "case3"), "features", "pe.pe")
 
 
+def cut_tokens(arrays: Arrays) -> Arrays:
+    """The first case with all weights, without what stands between its inputs and its scores, and without gradients."""
+    return {key: x for key, x in whole(arrays, "case0", "weight").items() if not key.startswith(BETWEEN)}
+
+
+BETWEEN = tuple(f"case0/{name}" for name in ("semantic", "task", "grad", "logits_global"))
+
+
 def without(arrays: Arrays, *ends: str) -> Arrays:
     """Arrays whose names end otherwise."""
     return {key: x for key, x in arrays.items() if not key.endswith(ends)}
@@ -192,7 +200,10 @@ CUTS: dict[str, Callable[[Arrays], Arrays]] = {
     "hyrsm": cut_hyrsm,
     "hyrsmpp": cut_hyrsmpp,
     "team": cut_team,
+    "clip_cpm2c": cut_tokens,
     "clip_fsar": cut_clip_fsar,
+    "clip_mei": cut_tokens,
+    "clip_spm": cut_tokens,
     "action_clip": cut_action_clip,
     "clip4clip": cut_clip4clip,
     "ape": cut_ape,

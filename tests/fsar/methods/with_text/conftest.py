@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from episodes.clips import Features
 from episodes.episode import Episode
 
 
@@ -40,16 +41,17 @@ class Checks:
         """The episode that stored outputs are of; gradients reach its clips."""
         labels = arrays["support_labels"]
         by_label = torch.arange(int(labels.max()) + 1).scatter(0, labels, arrays["support_classes"])
-        support, query = (arrays[role].clone().requires_grad_() for role in roles or ("support", "query"))
+        clips = (Features(frames=arrays[role].clone().requires_grad_()) for role in roles or ("support", "query"))
         names = tuple(f"class {c}" for c in range(len(arrays["text"])))
-        return Episode(support, query, labels, arrays["query_labels"], by_label, names, torch.tensor(0))
+        return Episode(next(clips), next(clips), labels, arrays["query_labels"], by_label, names, torch.tensor(0))
 
     def random_episode(self, d: int, ways: int = 3, shots: int = 2, queries: int = 4, frames: int = 5) -> Episode:
         """Random features."""
         labels = torch.arange(ways).repeat_interleave(shots)
-        clips = torch.randn(ways * shots, frames, d), torch.randn(queries, frames, d)
+        clips = [Features(frames=torch.randn(count, frames, d)) for count in (ways * shots, queries)]
         names = tuple(f"class {c}" for c in range(ways + 2))
-        return Episode(*clips, labels, torch.arange(queries) % ways, torch.arange(ways), names, torch.tensor(0))
+        asked = torch.arange(queries) % ways
+        return Episode(clips[0], clips[1], labels, asked, torch.arange(ways), names, torch.tensor(0))
 
     def without_dropout(self, method: Any) -> Any:
         """The method, with every dropout at 0."""

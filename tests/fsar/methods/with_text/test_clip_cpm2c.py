@@ -13,8 +13,8 @@ from fsar.temporal import FrameMotion
 
 NAMES = ("logits", "class_logits", "consistency", "loss", "class_loss", "few_shot_loss")
 GRADIENTS = {
-    "grad_support": lambda m, e: e.support.grad,
-    "grad_query": lambda m, e: e.query.grad,
+    "grad_support": lambda m, e: e.support["frames"].grad,
+    "grad_query": lambda m, e: e.query["frames"].grad,
     "grad_weight/scale": lambda m, e: m.scale.grad,
     "grad_weight/class_token": lambda m, e: m.token.grad,
     "grad_weight/context2.layers.0.1.net.0.weight": lambda m, e: (

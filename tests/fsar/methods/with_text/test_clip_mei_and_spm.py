@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from episodes.episode import Episode
 from fsar.alignment import TRX
 from fsar.methods import ClipMEI, ClipSPM, clip_mei, clip_spm
 
@@ -15,8 +16,8 @@ METHODS = {"clip_mei": (ClipMEI, clip_mei.convert_released), "clip_spm": (ClipSP
 PUBLISHED = {"published_anchors": True, "published_text": True}
 NAMES = ("logits", "auxiliary", "motion_distance", "consistency", "text_distance", "few_shot_loss", "loss")
 GRADIENTS = {
-    "grad_support": lambda m, e: e.support.grad,
-    "grad_query": lambda m, e: e.query.grad,
+    "grad_support": lambda m, e: e.support["frames"].grad,
+    "grad_query": lambda m, e: e.query["frames"].grad,
     "grad_weight/mo_alpha1": lambda m, e: m.motion_weight.grad,
     "grad_weight/motion_conv1.weight": lambda m, e: m.motion.first.weight.grad,
     "grad_weight/token_tr.mlp.net.0.weight": lambda m, e: m.token[0].weight.grad,
@@ -73,7 +74,8 @@ def test_the_marks_say_what_is_so(name: str, anchors: bool, text: bool, checks: 
     method = small(name, checks.NoEncoder(16), published_anchors=anchors, published_text=text).eval()
     episode, words = checks.random_episode(16), torch.randn(5, 16)
     logits = checks.scores(method, episode, words).logits
-    changed = replace(episode, query=torch.cat([torch.randn_like(episode.query[:1]), episode.query[1:]]))
+    clips = episode.query["frames"]
+    changed = replace(episode, query=torch.cat([torch.randn_like(clips[:1]), clips[1:]]))
     moved = not torch.allclose(checks.scores(method, changed, words).logits[1:], logits[1:], atol=1e-5)
     assert moved == anchors
     relabelled = replace(episode, query_labels=torch.zeros_like(episode.query_labels))
@@ -95,11 +97,10 @@ def test_as_many_queries_of_each_class_hide_whose_text_it_is(name: str, checks: 
 def test_leading_axes_and_classes_of_several_sizes(options: dict[str, bool], checks: Any) -> None:
     method = small("clip_mei", checks.NoEncoder(16), **options).eval()
     first, second, words = checks.random_episode(16), checks.random_episode(16), torch.randn(5, 16)
-    fields = ("support", "query", "support_labels", "query_labels", "classes", "number")
-    both = replace(first, **{f: torch.stack([getattr(e, f) for e in (first, second)]) for f in fields})
+    both = Episode.stack([first, second])
     alone = torch.stack([checks.scores(method, e, words).logits for e in (first, second)])
     torch.testing.assert_close(checks.scores(method, both, words).logits, alone)
-    uneven = replace(first, support=first.support[1:], support_labels=first.support_labels[1:])
+    uneven = replace(first, support=first.support.at(slice(1, None)), support_labels=first.support_labels[1:])
     assert checks.scores(method, uneven, words).logits.isfinite().all()
 
 
