@@ -76,7 +76,9 @@ class Beside(FrameEncoder):
         layers = [lower[f"layer {layer}"].float() for layer in self.kept_layers]
         found = self.side.features(tuple(x.reshape(-1, *x.shape[-3:]) for x in layers), self.blocks)
         lead = layers[0].shape[:-3]
-        features = Features({n: x.reshape(*lead, *x.shape[1:]).float() for n, x in found.items() if n in needs})
+        features = Features(
+            {n: x.reshape(*lead, *x.shape[1:]).float() for n, x in found.items() if n in {"frames", *needs}}
+        )
         if "tower" in needs:
             with torch.no_grad():
                 features["tower"] = super().above(LowerHalf({f"layer {self.kept_layers[-1]}": layers[-1]}))["frames"]
