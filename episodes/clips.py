@@ -70,7 +70,7 @@ class Contents(NamedTuple):
     names: tuple[str, ...] = ("frames",)
 
 
-KINDS = {kind.__name__: kind for kind in (Streams, Features, LowerHalf)}
+CLIP_KINDS = {kind.__name__: kind for kind in (Streams, Features, LowerHalf)}
 
 
 def combined(function: Callable[[list[Tensor]], Tensor], many: Sequence[C]) -> C:

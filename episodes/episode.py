@@ -82,11 +82,12 @@ class Task(_Held):
                     f"Episode.{role}_labels has shape {tuple(labels.shape)}, but classes {tuple(self.classes.shape)} "
                     f"asks for {tuple(batch)} followed by one axis of clips."
                 )
-            for name, shape in self.shapes(role).items():
-                if shape[: labels.dim()] != labels.shape:
+            clips: Clips | Tensor = getattr(self, role)
+            for name, value in clips.items() if isinstance(clips, Clips) else [("numbers", clips)]:
+                if value.shape[: labels.dim()] != labels.shape:
                     raise ValueError(
-                        f"Episode.{role}{name} has shape {tuple(shape)}, which must begin with the shape of its labels "
-                        f"{tuple(labels.shape)}."
+                        f"Episode.{role} has {name} of shape {tuple(value.shape)}, which must begin with the shape of "
+                        f"its labels {tuple(labels.shape)}."
                     )
             if labels.dtype != torch.int64:
                 raise ValueError(f"Episode.{role}_labels must be int64, found {labels.dtype}.")
@@ -106,10 +107,6 @@ class Task(_Held):
             )
         if self.number.shape != batch:
             raise ValueError(f"Episode.number has shape {tuple(self.number.shape)}, expected {tuple(batch)}.")
-
-    def shapes(self, role: str) -> dict[str, torch.Size]:
-        """Shape of each tensor of the ``support`` or ``query`` clips, by what it is called behind the role."""
-        raise NotImplementedError(f"{type(self).__name__} must define shapes(role).")
 
     @property
     def ways(self) -> int:
@@ -184,9 +181,6 @@ class Episode(Task):
             told = [f"{kind} with {', '.join(f'{n} {s}' for n, s in shapes.items())}" for kind, shapes in found]
             raise ValueError(f"support clips are {told[0]} and query clips {told[1]}; they must agree.")
 
-    def shapes(self, role: str) -> dict[str, torch.Size]:
-        return {f"[{name!r}]": value.shape for name, value in getattr(self, role).items()}
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class IndexEpisode(Task):
@@ -194,9 +188,6 @@ class IndexEpisode(Task):
 
     support: Tensor
     query: Tensor
-
-    def shapes(self, role: str) -> dict[str, torch.Size]:
-        return {"": getattr(self, role).shape}
 
 
 @dataclass(frozen=True, eq=False)

@@ -158,8 +158,9 @@ class Method(nn.Module):
         return {"frames": features["frames"]}
 
     def support_parts(self, features: Features, text: Tensor) -> Parts:
-        """What scoring needs of a support video, from its features and its class's text ``(... d)``."""
-        return {"frames": features["frames"]}
+        """What scoring needs of a support video, from its features and its class's text ``(... d)``; as of a query,
+        where nothing else is said."""
+        return self.query_parts(features)
 
     def compared(self, support: Parts, query: Parts, episode: Task, text: Tensor) -> tuple[Tensor, Tensor] | None:
         """The frames that an alignment compares; None for a method that aligns no frames, see :class:`AlignedMethod`.

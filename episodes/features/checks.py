@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 import zlib
 from pathlib import Path
 from tokenize import TokenError
@@ -20,8 +19,6 @@ from episodes.splits import Split
 META, SUMS, PARTS = "meta.json", "checksums.json", "parts"
 FIRST = ("features",)
 """Names of the arrays in a store of the first format, which had one, whatever it held."""
-OLD_CHUNK = 16
-"""Videos under one sha256 in the stores that were made before every feature had a checksum of its own."""
 KINDS: dict[Precision, str] = {"float32": "<f4", "float16": "<f2", "bfloat16": "<u2"}
 """What a precision is called in a .npy file."""
 
@@ -99,12 +96,11 @@ def open_features(file: Path) -> NDArray[np.generic]:
 Arrays = dict[str, NDArray[Any]]
 
 
-def check_files(folder: Path) -> tuple[dict[str, Any], Arrays, Arrays | None]:
+def check_files(folder: Path) -> tuple[dict[str, Any], Arrays, Arrays]:
     """Compare the files of a store with one another.
 
     Returns:
-        What ``meta.json`` says; the arrays by name, memory-mapped; and for each the checksums ``(v m)``, None in a
-        store that was made before there were such.
+        What ``meta.json`` says; the arrays by name, memory-mapped; and for each the checksums ``(v m)``.
 
     Raises:
         ValueError: when they do not fit; it names the file.
@@ -123,8 +119,8 @@ def check_files(folder: Path) -> tuple[dict[str, Any], Arrays, Arrays | None]:
     if sizes != len(meta["paths"]):
         raise damaged(folder / META, f"names {len(meta['paths'])} videos and the sizes of {sizes}")
     if isinstance(sums, list):
-        check_old(folder, meta, sums, arrays)
-        return meta, arrays, None
+        told = "was made before every feature had a checksum, and is read no more"
+        raise ValueError(f"the feature store {folder} {told}. {way_out(folder)}")
     try:
         facts = sums["arrays"] if "names" in meta else {FIRST[0]: sums}
         stored = {name: f"{facts[name]['dtype']} {tuple(facts[name]['shape'])}" for name in names}
@@ -140,31 +136,6 @@ def check_files(folder: Path) -> tuple[dict[str, Any], Arrays, Arrays | None]:
     if hashlib.sha256((folder / META).read_bytes()).hexdigest() != about:
         raise damaged(folder / META, "is not what was written")
     return meta, arrays, tables
-
-
-def check_old(folder: Path, meta: dict[str, Any], sums: list[str], arrays: Arrays) -> None:
-    """Read all of a store that has a sha256 for every 16 videos, and warn that this is done at every opening.
-
-    Raises:
-        ValueError: when they do not fit.
-    """
-    ((name, features),) = arrays.items()
-    chunks = [features[start : start + OLD_CHUNK] for start in range(0, len(features), OLD_CHUNK)]
-    if len(chunks) != len(sums):
-        raise damaged(folder / SUMS, f"holds {len(sums)} checksums instead of {len(chunks)}")
-    for number, (rows, expected) in enumerate(zip(chunks, sums, strict=True)):
-        if hashlib.sha256(np.ascontiguousarray(rows).data).hexdigest() != expected or not finite(rows, meta["dtype"]):
-            named = f"{number * OLD_CHUNK} to {number * OLD_CHUNK + len(rows) - 1}"
-            first = meta["paths"][number * OLD_CHUNK]
-            raise damaged(
-                file_of(folder, name), f"does not hold what was written of videos {named} ({first} and following)"
-            )
-    warnings.warn(
-        f"{folder} was made before every feature had a checksum and every video a hash: all of it was read to check "
-        "it, and a video replaced by one of equal size is not noticed. `fsar extract --verify` brings it "
-        "up to date without encoding.",
-        stacklevel=2,
-    )
 
 
 def finite(rows: NDArray[Any], dtype: Precision) -> bool:

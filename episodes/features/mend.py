@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection
 from pathlib import Path
 
@@ -20,8 +19,8 @@ from episodes.video import VideoError
 def mend(root: Path, clips: ClipDataset, encoder: str | Key, contents: Contents = FRAMES) -> int:
     """Read a store, or what is there of one, and take out the chunks that are damaged or whose videos have changed.
 
-    A :class:`~episodes.features.writer.FeatureWriter` then has these to make; what is whole stays. A store that was
-    made before there were checksums of every feature is brought up to date. The caller holds the store's lock.
+    A :class:`~episodes.features.writer.FeatureWriter` then has these to make; what is whole stays. The caller holds
+    the store's lock.
 
     Args:
         root: the folder of all stores.
@@ -57,14 +56,12 @@ def mend(root: Path, clips: ClipDataset, encoder: str | Key, contents: Contents 
 def _unpack(folder: Path, changed: Collection[int], contents: Contents) -> bool:
     """Turn a complete store into an unfinished one that holds its whole chunks, if anything is to be made anew."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of old stores, which become new ones here
-            store = FeatureStore(folder, contents)
+        store = FeatureStore(folder, contents)
     except ValueError:  # a damaged index tells nothing of the rest
         store = None
     if store is not None:
         faults = {video // CHUNK for video in store.faults()}
-        if not faults and not changed and store.sums is not None:
+        if not faults and not changed:
             return False
         (folder / PARTS).mkdir(exist_ok=True)
         arrays = [store.arrays[name] for name in store.contents.names]

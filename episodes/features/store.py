@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from torch.utils.data import Dataset
 
-from episodes.clips import KINDS, Clips, Contents, LowerHalf
+from episodes.clips import CLIP_KINDS, Clips, Contents, LowerHalf
 from episodes.dataset import ClipDataset
 from episodes.features.checks import (
     EXTRACT,
@@ -61,10 +61,10 @@ class FeatureStore:
         self.files: Arrays | None = files
         told = self.meta.get("names")
         first = contents if contents.kind is LowerHalf else FRAMES
-        self.contents = first if told is None else Contents(KINDS[self.meta["kind"]], tuple(told))
+        self.contents = first if told is None else Contents(CLIP_KINDS[self.meta["kind"]], tuple(told))
         self.views: int = self.meta["views"]
         self.dtype: Precision = self.meta["dtype"]
-        self._unseen = np.full((len(self.meta["paths"]), self.views), self.sums is not None)
+        self._unseen = np.full((len(self.meta["paths"]), self.views), True)
 
     def open_files(self) -> Arrays:
         """The files' arrays, memory-mapped."""
@@ -97,7 +97,7 @@ class FeatureStore:
         """What is wrong with the features of a video in a view: file and words."""
         for name, array in self.open_files().items():
             rows, what = np.array(array[video, view]), None
-            if self.sums is not None and sum_of(rows) != self.sums[name][video, view]:
+            if sum_of(rows) != self.sums[name][video, view]:
                 what = "does not hold what was written"
             elif not finite(rows, self.dtype):
                 what = "holds NaN or infinity among the features"

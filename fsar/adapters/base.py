@@ -90,6 +90,9 @@ class SideNetwork(nn.Module):
     frames: int | None = None
     """``t`` when the network was made for one number of frames."""
 
+    per_frame: bool = True
+    """False for one vector a clip."""
+
     def forward(self, states: tuple[Tensor, ...], blocks: nn.ModuleList | nn.Sequential) -> Tensor:
         """Frame features of clips.
 

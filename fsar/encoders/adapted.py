@@ -161,6 +161,9 @@ class Adapted(FrameEncoder):
         """See :attr:`fsar.encoders.FrameEncoder.gives`; one vector a clip has no patches beside it."""
         return tuple(name for name in super().gives if name != "patches" or self.output == "frames")
 
+    def steps(self, frames: int) -> int:
+        return frames if self.output == "frames" else 1
+
     def _pass(
         self, encode: Callable[[Tensor], Tensors], clips: Tensor, axes: int, text: Tensor | None = None
     ) -> Tensors:

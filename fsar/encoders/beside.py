@@ -69,6 +69,9 @@ class Beside(FrameEncoder):
         """Of the network, and of the tower."""
         return {**dict.fromkeys(self.side.gives, self.channels), "tower": self.tower_channels}
 
+    def steps(self, frames: int) -> int:
+        return frames if self.side.per_frame else 1
+
     def above(self, lower: LowerHalf, needs: Sequence[str] = ("frames",), text: Tensor | None = None) -> Features:
         """What the network gives, ``t`` being 1 where it gives one vector a clip, from the layers that it reads, in any
         precision. It reads no text."""

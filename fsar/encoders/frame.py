@@ -142,6 +142,10 @@ class FrameEncoder(nn.Module):
         """Channels of ``frames`` and, where it has them, of ``patches``."""
         return {"frames": self.channels, **({"patches": self._patches[1]} if "patches" in self.gives else {})}
 
+    def steps(self, frames: int) -> int:
+        """How many steps ``t`` the features of a clip of so many frames have."""
+        return frames
+
     def check_needs(self, needs: Sequence[str], reader: str) -> None:
         """Refuse a reader of features that this encoder does not give.
 

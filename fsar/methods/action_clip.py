@@ -78,9 +78,6 @@ class ActionCLIP(Method):
     def query_parts(self, features: Features) -> Parts:
         return {"video": normalize(self.head(features["frames"]).mean(-2), dim=-1)}
 
-    def support_parts(self, features: Features, text: Tensor) -> Parts:
-        return self.query_parts(features)
-
     def score(self, support: Parts, query: Parts, episode: Task, text: Tensor) -> Scores:
         prototypes = normalize(shot_mean(support["video"], episode.support_labels, episode.ways), dim=-1)
         by_support = self.scale * query["video"] @ prototypes.mT  # (... q n)

@@ -45,9 +45,6 @@ class D2ST(AlignedMethod):
         frames = features["frames"]
         return {"frames": frames, "pooled": frames.mean(-2)} if self.training else {"frames": frames}
 
-    def support_parts(self, features: Features, text: Tensor) -> Parts:
-        return self.query_parts(features)
-
     def score(self, support: Parts, query: Parts, episode: Task, text: Tensor) -> Scores:
         scores = super().score(support, query, episode, text)
         if self.training and self.classifier is not None:

@@ -7,7 +7,7 @@ it needs no training and is the floor under every other number: ``FrameMean`` gi
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import nn
 
 from episodes.clips import Features
 from fsar.alignment.base import Alignment
@@ -32,7 +32,4 @@ class Prototype(AlignedMethod):
         self.temporal = nn.Identity() if temporal is None else temporal
 
     def query_parts(self, features: Features) -> Parts:
-        return {"frames": self.temporal(features["frames"])}
-
-    def support_parts(self, features: Features, text: Tensor) -> Parts:
         return {"frames": self.temporal(features["frames"])}

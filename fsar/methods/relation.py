@@ -80,9 +80,6 @@ class RelationMethod(Method):
         parts = self.relation.clip_parts(features["frames"])
         return parts if self.training else {name: x for name, x in parts.items() if name != "within"}
 
-    def support_parts(self, features: Features, text: Tensor) -> Parts:
-        return self.query_parts(features)
-
     def prototypes(self, support: Parts, episode: Task) -> Parts:
         """What queries are compared with: the mean of the shots of every class, or the clips themselves."""
         kept = {name: x for name, x in support.items() if name != "within"}

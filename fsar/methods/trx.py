@@ -61,9 +61,6 @@ class TRX(Method):
         """Keys and values of the tuples, ``(... m D)`` of every cardinality."""
         return self.matching.project(features["frames"])
 
-    def support_parts(self, features: Features, text: Tensor) -> Parts:
-        return self.query_parts(features)
-
     def score(self, support: Parts, query: Parts, episode: Task, text: Tensor) -> Scores:
         shots = {name: shot_groups(x, episode.support_labels, episode.ways) for name, x in support.items()}
         logits = self.matching.match(query, shots)

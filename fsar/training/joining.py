@@ -28,21 +28,24 @@ def check_joined(method: Method, frames: int) -> None:
         ValueError: naming the part and the option.
     """
     for name, part in method.named_modules():
+        steps, told = frames, f"data.frames is {frames}"
+        if not name.startswith("encoder.") and (steps := method.encoder.steps(frames)) != frames:
+            told += f", of which {type(method.encoder).__name__} makes {steps} step{'s' if steps > 1 else ''}"
         made_for = _frames_of(part)
-        if made_for is not None and made_for != frames:
+        if made_for is not None and made_for != steps:
             raise ValueError(
-                f"data.frames is {frames}, but {type(part).__name__} was made for clips of {made_for} frames: set "
-                f"data.frames to {made_for}, or frames of that part (model.{name.split('.')[0]}) to {frames}."
+                f"{told}, but {type(part).__name__} was made for clips of {made_for} frames: set "
+                f"data.frames to {made_for}, or frames of that part (model.{name.split('.')[0]}) to {steps}."
             )
-        if isinstance(part, TupleAttention) and frames < part.cardinality:
+        if isinstance(part, TupleAttention) and steps < part.cardinality:
             raise ValueError(
-                f"data.frames is {frames}, but TRX compares tuples of {part.cardinality} frames: set data.frames to "
-                f"{part.cardinality} or more, or cardinalities of TRX to no more than {frames}."
+                f"{told}, but TRX compares tuples of {part.cardinality} frames: set data.frames to "
+                f"{part.cardinality} or more, or cardinalities of TRX to no more than {steps}."
             )
-        if isinstance(part, TemporalTransformer) and part.positions is not None and len(part.positions) < frames:
+        if isinstance(part, TemporalTransformer) and part.positions is not None and len(part.positions) < steps:
             raise ValueError(
-                f"data.frames is {frames}, but {type(part).__name__} has {len(part.positions)} positions: give it "
-                f"--model.{name}.positions {frames}, or fewer frames."
+                f"{told}, but {type(part).__name__} has {len(part.positions)} positions: give it "
+                f"--model.{name}.positions {steps}, or fewer frames."
             )
     temporal = getattr(method, "temporal", None)
     channels = getattr(temporal, "channels", None)

@@ -39,7 +39,7 @@ def test_any_leading_axes_and_any_clips(batch: tuple[int, ...], clip: tuple[int,
     [
         (
             {"support": torch.zeros(5, 8, 4)},
-            r"support\['frames'\] has shape \(5, 8, 4\), which must begin with .* \(4,\)",
+            r"support has frames of shape \(5, 8, 4\), which must begin with .* \(4,\)",
         ),
         (
             {"query": torch.zeros(2, 9, 4)},

@@ -80,9 +80,6 @@ class Clip4Clip(PooledMethod):
         frames = features["frames"]
         return {"pooled": pool_frames(frames if self.head is None else self.head(frames))}
 
-    def support_parts(self, features: Features, text: Tensor) -> Parts:
-        return self.query_parts(features)
-
     def similarity(self, clips: Parts, text: Tensor) -> Tensor:
         """Logits of clips ``(... v *)`` against texts ``(... c d)`` -> ``(... v c)``."""
         if isinstance(self.head, TightTransformer):

@@ -71,9 +71,6 @@ class CoOp(Method):
     def query_parts(self, features: Features) -> Parts:
         return {"pooled": pool(features["frames"])}
 
-    def support_parts(self, features: Features, text: Tensor) -> Parts:
-        return {"pooled": pool(features["frames"])}
-
     def score(self, support: Parts, query: Parts, episode: Task, text: Tensor) -> Scores:
         few_shot = self.temperature * query["pooled"] @ text[episode.classes].mT
         if not self.training:

@@ -156,9 +156,6 @@ class LinearProbe(PooledMethod):
         frames = features["frames"]
         return {"pooled": pool(frames) if self.normalise else frames.mean(-2)}
 
-    def support_parts(self, features: Features, text: Tensor) -> Parts:
-        return self.query_parts(features)
-
     def score(self, support: Parts, query: Parts, episode: Task, text: Tensor) -> Scores:
         clips, labels, ways = support["pooled"], episode.support_labels, episode.ways
         strength = self.strength[..., 0, 0] if isinstance(self.strength, Tensor) else self.strength  # a grid (g 1 1 1)

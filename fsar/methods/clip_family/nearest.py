@@ -62,9 +62,6 @@ class SimpleShot(PooledMethod):
     def query_parts(self, features: Features) -> Parts:
         return {"pooled": features["frames"].mean(-2)}
 
-    def support_parts(self, features: Features, text: Tensor) -> Parts:
-        return {"pooled": features["frames"].mean(-2)}
-
     def score(self, support: Parts, query: Parts, episode: Task, text: Tensor) -> Scores:
         centre = support["pooled"].mean(-2, keepdim=True) if self.mean is None else self.mean
         clips_s, clips_q = support["pooled"] - centre, query["pooled"] - centre

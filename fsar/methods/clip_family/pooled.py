@@ -38,9 +38,6 @@ class PooledMethod(Method):
     def query_parts(self, features: Features) -> Parts:
         return {"pooled": pool(features["frames"])}
 
-    def support_parts(self, features: Features, text: Tensor) -> Parts:
-        return {"pooled": pool(features["frames"])}
-
 
 def pool(frames: Tensor) -> Tensor:
     """Frames ``(... t d)`` -> unit clip vectors ``(... d)``."""

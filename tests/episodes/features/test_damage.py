@@ -145,7 +145,10 @@ DAMAGES: dict[str, tuple[Change, str]] = {
     ),
     "Fortran's order": (array(np.asfortranarray), r"frames\.npy holds"),
     "no checksums": (lambda folder: (folder / "checksums.json").unlink(), r"checksums\.json is missing"),
-    "empty checksums": (lambda folder: (folder / "checksums.json").write_text("[]"), r"checksums\.json holds 0 checks"),
+    "empty checksums": (
+        lambda folder: (folder / "checksums.json").write_text("{}"),
+        r"checksums\.json lacks check",
+    ),
     "no meta": (lambda folder: (folder / "meta.json").unlink(), r"meta\.json is missing"),
     "no JSON": (lambda folder: (folder / "meta.json").write_text("{"), r"meta\.json is no JSON"),
     "meta of another": (edit(dtype="float64"), r"meta\.json lacks 'float64' or tells it wrongly"),
@@ -262,24 +265,15 @@ def test_a_frozen_half_in_the_first_format_is_read_layer_by_layer(tmp_path: Path
     assert torch.equal(open_store(tmp_path, clips, ENCODER, kept).clip(35)["layer 3"], tokens["layer 3"][35, 0])
 
 
-def test_a_store_from_before_there_were_checksums_is_read_whole_with_a_warning_and_brought_up_to_date(
-    tmp_path: Path, clips: ClipDataset
-) -> None:
+def test_a_store_from_before_there_were_checksums_is_refused_and_made_anew(tmp_path: Path, clips: ClipDataset) -> None:
     store, _ = fill(tmp_path, clips)
     expected, features = contents(store.folder), in_the_first_format(store.folder)
-    meta = json.loads((store.folder / "meta.json").read_text())
-    old = {name: value for name, value in meta.items() if name not in ("times", "hashes")}
-    (store.folder / "meta.json").write_text(json.dumps(old))
     sums = [hashlib.sha256(features[start : start + CHUNK].tobytes()).hexdigest() for start in range(0, VIDEOS, CHUNK)]
     (store.folder / "checksums.json").write_text(json.dumps(sums))
-    with pytest.warns(UserWarning, match="all of it was read to check it, and a video replaced by one of equal size"):
-        assert np.array_equal(read_all(tmp_path, clips), features[:, 0])
-    flip(store.folder / "features.npy", -1)
-    with pytest.raises(ValueError, match=r"does not hold what was written of videos 32 to 35 \(32 and following\)"):
-        FeatureStore(store.folder)
-    flip(store.folder / "features.npy", -1)
-    assert mend(tmp_path, clips, ENCODER) == 0
-    assert fill(tmp_path, clips)[1] == []
+    with pytest.raises(ValueError, match=r"was made before every feature had a checksum.*`fsar extract .* --verify`"):
+        read_all(tmp_path, clips)
+    assert mend(tmp_path, clips, ENCODER) == 3
+    assert fill(tmp_path, clips)[1] == [0, 1, 2]
     assert contents(store.folder) == expected
 
 

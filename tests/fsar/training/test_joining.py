@@ -39,6 +39,16 @@ def test_frames_of_parts(make: Callable[[], Prototype]) -> None:
         check_joined(made, 16)
 
 
+def test_steps_that_the_encoder_makes_of_the_frames() -> None:
+    made = method(TemporalTransformer(16, positions=8), AlphaDistance(16))
+    made.encoder.steps = lambda frames: frames // 2  # type: ignore[method-assign]
+    check_joined(made, 16)
+    with pytest.raises(
+        ValueError, match=r"data.frames is 8, of which FrameEncoder makes 4 steps, but .* made for .* 8"
+    ):
+        check_joined(made, 8)
+
+
 def test_channels_of_the_temporal_module() -> None:
     check_joined(method(TemporalTransformer(16)), 5)
     with pytest.raises(ValueError, match=r"features of 16 channels, .* made for 32: give --model.temporal.channels 16"):

@@ -32,7 +32,7 @@ from fsar.encoders import ClipEncoder
 from fsar.encoders.adapted import Adapted
 from fsar.encoders.beside import Beside
 from fsar.evaluation.bank import feature_key, to_store
-from fsar.method import Method
+from fsar.method import Method, Parts
 from fsar.methods import D2ST, TSFSAR, ClipFSAR, MAClip, Prototype
 from fsar.training.learner import Learner
 
@@ -155,6 +155,37 @@ def test_training_and_test_from_the_store_equal_those_from_pixels(
     assert stored.result["accuracy"] == pixels.result["accuracy"]
     assert stored.result["confusion"] == pixels.result["confusion"]
     assert stored.result["encoder_forwards"] == pixels.result["encoder_forwards"]  # the upper half still runs
+
+
+class PatchMean(Prototype):
+    """Frames are the mean of their patches."""
+
+    needs = ("frames", "patches")
+
+    def query_parts(self, features: Features) -> Parts:
+        return {"frames": features["patches"].mean(-2)}
+
+
+def test_a_method_of_patches_stores_them_beside_its_frames(
+    tmp_path: Path, make: Make, data: Callable[..., EpisodicDataModule], tool: ModuleType
+) -> None:
+    runs: list[Learner] = []
+    for name, method, kept in (("a", PatchMean, ["frames", "patches"]), ("b", Prototype, ["frames"])):
+        extractor = tool.Extractor(learner(method(make(), OTAM())), data(), tmp_path / name, ("test",), 1, "float16")
+        trainer().predict(extractor, return_predictions=False)
+        (store,) = extractor.stores()
+        assert list(store.arrays) == kept
+        size = sum(array.nbytes for array in store.arrays.values()) // 15
+        assert f"a view of a video takes {size:,} bytes in float16 (frames (4, 48) 384 bytes" in extractor.cost()
+    for source in (None, str(tmp_path / "a")):
+        runs.append(learner(PatchMean(make(), OTAM())))
+        trainer().test(runs[-1], data(features=source, cache=False), verbose=False)
+    np.testing.assert_allclose(runs[1].rows["scores"], runs[0].rows["scores"], rtol=1e-2, atol=1e-2)
+    assert [run.result["encoder_forwards"] for run in runs] == [15, 0]
+    frames = learner(Prototype(make(), OTAM()))
+    trainer().test(frames, data(features=str(tmp_path / "a")), verbose=False)  # reads the one array that it needs
+    with pytest.raises(ValueError, match="holds frames, not patches, which this method reads too"):
+        trainer().test(runs[1], data(features=str(tmp_path / "b")), verbose=False)
 
 
 def test_a_store_is_named_by_the_frozen_half_alone(make: Make) -> None:
