@@ -36,14 +36,20 @@ class VideoBank:
         keep_on: where the parts are kept; ``None`` for the method's device as long as a quarter of its memory is
             free, else the host's memory.
         keep: gets numbers ``(b)`` and features of videos that were encoded from pixels, as for a cache.
+        beside: another bank that gets the same features, of a method whose encoder gives the same.
         floor: also compare the videos with their classes' names, for :meth:`zero_shot`. Without it names are read by
             methods that need them alone, and may be of any length for the others.
     """
 
     def __init__(
-        self, method: Method, keep_on: torch.device | None = None, floor: bool = True, keep: Keep | None = None
+        self,
+        method: Method,
+        keep_on: torch.device | None = None,
+        floor: bool = True,
+        keep: Keep | None = None,
+        beside: VideoBank | None = None,
     ) -> None:
-        self.method, self.floor, self.keep = method, floor, keep
+        self.method, self.floor, self.keep, self.beside = method, floor, keep, beside
         self.averages_shots: bool = getattr(method, "averages_shots", False)
         self.keep_on = keep_on
         self.forwards = 0  # clips encoded, by all processes once the bank is closed
@@ -63,6 +69,8 @@ class VideoBank:
         text = self.text[batch.classes]
         clips, both = batch.clips, self.method.text_conditioned
         features = self.method.features_of(clips)
+        if self.beside is not None:
+            self.beside.add(replace(batch, clips=features))
         support_features = self.method.features_of(clips, text) if both else features
         self.forwards += 0 if isinstance(clips, Features) else len(batch.videos) * (1 + both)
         place = self.keep_on or _roomy_device(features["frames"])

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from episodes.files import write_atomically
 from fsar.alignment.maps import AlignmentMap
+from fsar.evaluation.calibration import Calibration
 from fsar.inference.threshold import Threshold
 
 
@@ -21,10 +22,12 @@ class Answer:
 
     Args:
         clip: its path.
-        ranking: (class name, probability), the likeliest first.
+        ranking: (class name, probability), the likeliest first; see ``calibration``.
         similarities: to every class, as few-shot logits.
         threshold: below which similarities a clip is unlike all classes.
         alignments: by class name; empty for a method that matches no frames.
+        calibration: what makes the ranking's numbers probabilities; without it they are shares of a softmax that
+            nothing was compared with, and are called so.
     """
 
     clip: str
@@ -32,6 +35,16 @@ class Answer:
     similarities: Mapping[str, float]
     threshold: Threshold
     alignments: Mapping[str, AlignmentMap] = field(default_factory=dict, compare=False, repr=False)
+    calibration: Calibration | None = None
+
+    @property
+    def measure(self) -> str:
+        """What the ranking's numbers are: "probability" or "share"."""
+        return "share" if self.calibration is None else "probability"
+
+    def amount(self, number: float, digits: int = 0) -> str:
+        """A number of the ranking as it is shown: a probability in per cent, a share as a fraction."""
+        return f"{number:.{digits + 2}f}" if self.calibration is None else f"{number:.{digits}%}"
 
     @property
     def unlike_all(self) -> bool:
@@ -65,7 +78,7 @@ class Answer:
         best = self.alignments.get(self.ranking[0][0])
         return {
             "clip": self.clip,
-            "ranking": [{"class": name, "probability": round(p, 6)} for name, p in self.ranking],
+            "ranking": [{"class": name, self.measure: round(p, 6)} for name, p in self.ranking],
             "similarity": round(self.similarity, 6),
             "bound": None if self.bound is None else round(self.bound, 6),
             "unlike_all": self.unlike_all,
@@ -73,7 +86,7 @@ class Answer:
         }
 
     def __str__(self) -> str:
-        names = ", ".join(f"{name} {probability:.0%}" for name, probability in self.ranking[:3])
+        names = ", ".join(f"{name} {self.amount(number)}" for name, number in self.ranking[:3])
         return f"{self.clip}: {names}" + (" (unlike all)" if self.unlike_all else "")
 
 
@@ -91,7 +104,8 @@ class Answers(list[Answer]):
 
 
 def write_csv(path: Path, answers: Answers, truth: Mapping[str, str] | None = None) -> None:
-    """One row for each clip: file, class, probability, similarity, unlike_all and, of clips not read, why.
+    """One row for each clip: file, class, probability (``share`` where it is not calibrated), similarity, unlike_all
+    and, of clips not read, why.
 
     Args:
         path: of the file.
@@ -99,13 +113,14 @@ def write_csv(path: Path, answers: Answers, truth: Mapping[str, str] | None = No
         truth: ``{clip: class}`` where it is known, written as well.
     """
     known = {} if truth is None else {"truth": truth}
+    measure = answers[0].measure if answers else "probability"
     with write_atomically(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["file", *known, "class", "probability", "similarity", "unlike_all", "unreadable"])
+        writer.writerow(["file", *known, "class", measure, "similarity", "unlike_all", "unreadable"])
         for answer in answers:
             told = [as_cell(each[answer.clip]) for each in known.values()]
-            name, probability = answer.ranking[0]
-            row = [as_cell(name), f"{probability:.6f}", f"{answer.similarity:.6f}", str(answer.unlike_all).lower(), ""]
+            name, number = answer.ranking[0]
+            row = [as_cell(name), f"{number:.6f}", f"{answer.similarity:.6f}", str(answer.unlike_all).lower(), ""]
             writer.writerow([as_cell(answer.clip), *told, *row])
         for clip, cause in answers.unreadable.items():
             told = [as_cell(each[clip]) for each in known.values()]

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import track
-from torch import Tensor
 
 from episodes.clips import Streams, combined
 from episodes.datamodule import EpisodicDataModule
@@ -28,9 +27,11 @@ from fsar.alignment import OTAM
 from fsar.alignment.maps import AlignmentMap, alignment_maps
 from fsar.build import build, device_of, load_weights
 from fsar.encoders.by_name import USUAL, encoder_by_name, split_name
-from fsar.evaluation.bank import VideoBank, cache_key, score_episodes
+from fsar.evaluation.bank import VideoBank, cache_key
+from fsar.evaluation.calibration import Calibration
 from fsar.inference.answer import Answer, Answers, rank_classes
-from fsar.inference.threshold import KEEP, Threshold, bound, leave_out
+from fsar.inference.support_set import SupportSet
+from fsar.inference.threshold import KEEP
 from fsar.methods import Prototype
 from fsar.sharing.run import open_run
 from fsar.training.learner import Learner
@@ -54,6 +55,8 @@ class Predictor:
         """To read one clip; None for no limit. A clip that takes longer is a VideoError."""
         self.keep = KEEP
         """Share of new clips of the classes that must not be called unlike all; smaller is stricter."""
+        self.calibration: Calibration | None = None
+        """Of a trained run, as its validation episodes gave it; None finds it from the support clips."""
 
     @torch.no_grad()
     def predict(
@@ -89,14 +92,16 @@ class Predictor:
         unreadable = {query: causes[path].cause for query, path in absolute.items() if path in causes}
         if not asked:
             return Answers([], unreadable)
-        clips = torch.tensor(list(labels.values()))
         number = {file: i for i, file in enumerate(files)}
         numbers = torch.tensor([number[os.path.abspath(query)] for query in asked])
-        episode = self._episode(torch.arange(len(clips)), clips, numbers, names)
-        scores, threshold = score_episodes(bank, episode), self._threshold(bank, clips, names)
+        shown = torch.tensor(list(labels.values()))
+        clips = SupportSet(bank, torch.arange(len(shown)), shown, names, device=self.learner.device)
+        scores, threshold = clips.ask(numbers), clips.threshold(self.keep)
+        calibration = self.calibration or clips.calibrate()
+        logits = scores.logits / (calibration.temperature if calibration else 1.0)
         alike = [dict(zip(names, row, strict=True)) for row in scores.few_shot[0].tolist()]
-        found = zip(asked, scores.probabilities[0], alike, self._maps(bank, episode), strict=True)
-        answers = [Answer(os.fspath(q), rank_classes(names, p), s, threshold, maps) for q, p, s, maps in found]
+        found = zip(asked, logits[0].softmax(-1), alike, self._maps(bank, clips.episode(numbers)), strict=True)
+        answers = [Answer(os.fspath(q), rank_classes(names, p), s, threshold, m, calibration) for q, p, s, m in found]
         return Answers(answers, unreadable)
 
     def frames(self, clip: PathLike) -> np.ndarray:
@@ -139,34 +144,6 @@ class Predictor:
         if cache is not None and rest:
             make_room(cache.root)
         return bank, causes
-
-    def _episode(self, support: Tensor, labels: Tensor, query: Tensor, names: tuple[str, ...]) -> IndexEpisode:
-        """A batch of episodes from video numbers ``support (s) or (e s)`` and ``query (q) or (e q)``."""
-        if support.dim() == 1:
-            support, labels, query = support[None], labels[None], query[None]
-        e = len(support)
-        classes, number = torch.arange(len(names)).expand(e, -1), torch.arange(e)
-        named = IndexEpisode(support, query, labels, torch.zeros_like(query), classes, names, number)
-        return named.to(self.learner.device)
-
-    def _threshold(self, bank: VideoBank, labels: Tensor, names: tuple[str, ...]) -> Threshold:
-        """Calibrated on the support clips, whose classes are ``labels (s)``; see :mod:`fsar.inference.threshold`."""
-        clips, sizes = torch.arange(len(labels)), torch.bincount(labels).tolist()
-        alignment = getattr(self.learner.method, "alignment", None)
-        genuine: dict[int, list[float]] = {}
-        for shots in {1} if alignment is not None and alignment.merges_shots else set(sizes):
-            left = [] if alignment is not None and alignment.merges_shots else leave_out(labels.tolist(), shots)
-            genuine[shots] = []
-            for clip, rest in left:
-                alone = self._episode(torch.tensor(rest), labels[rest], clips[clip, None], names)
-                genuine[shots].append(float(score_episodes(bank, alone).few_shot[0, 0, labels[clip]]))
-        bounds = [bound(genuine.get(size, []), self.keep) for size in sizes]
-        found = score_episodes(bank, self._episode(clips, labels, clips, names)).few_shot[0].float().cpu()
-        least = torch.tensor([-torch.inf if one is None else one for one in bounds])
-        own = torch.nn.functional.one_hot(labels, len(names)).bool()
-        refused = int(((found < least) | own).all(-1).sum())
-        left_out = len(next(iter(genuine.values())))
-        return Threshold(dict(zip(names, bounds, strict=True)), self.keep, left_out, refused, len(labels))
 
     def _maps(self, bank: VideoBank, episode: IndexEpisode) -> list[dict[str, AlignmentMap]]:
         """For each query its alignment with each class, by name; nothing for a method that matches no frames."""
@@ -234,6 +211,8 @@ def load(
     predictor = configure(["--config", run.config, *overrides, "--ckpt_path", "null"], device)
     if run.checkpoint is not None:
         load_weights(predictor.learner, predictor.data, run.checkpoint)
+        if not overrides:  # else these are not the logits that it was fitted to
+            predictor.calibration = predictor.learner.calibration
     return predictor
 
 

@@ -103,9 +103,17 @@ def bound(genuine: Sequence[float], keep: float) -> float | None:
     return sorted(genuine)[place - 1] if place else None
 
 
-def leave_out(labels: Sequence[int], shots: int) -> list[tuple[int, list[int]]]:
+def leave_out(labels: Sequence[int], shots: int, even: bool = False) -> list[tuple[int, list[int]]]:
     """Every clip of a class of two or more, with the support that is left for it: the other classes, and of its own
-    as many other clips as there are, ``shots`` at most."""
+    as many other clips as there are, ``shots`` at most.
+
+    Args:
+        labels: of the clips.
+        shots: at most so many of its own class.
+        even: as many of every class, for metrics that need that; nothing where classes differ in size.
+    """
+    if even and len({labels.count(label) for label in labels}) > 1:
+        return []
     found = []
     for clip, label in enumerate(labels):
         own = [other for other in range(len(labels)) if labels[other] == label]
@@ -113,5 +121,8 @@ def leave_out(labels: Sequence[int], shots: int) -> list[tuple[int, list[int]]]:
             continue
         place = own.index(clip)
         kept = (own[place + 1 :] + own[:place])[:shots]
-        found.append((clip, sorted(kept + [other for other in range(len(labels)) if labels[other] != label])))
+        for other in set(labels) - {label}:
+            rest = [i for i in range(len(labels)) if labels[i] == other]
+            kept += rest[: len(own) - 1] if even else rest
+        found.append((clip, sorted(kept)))
     return found

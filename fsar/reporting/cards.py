@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from fsar.alignment.maps import Cells, digits
+from fsar.inference.answer import Answer
 from fsar.reporting.classes import Rows
 
 
@@ -70,7 +71,7 @@ class Card:
         episode: its number.
         truth: the class it shows.
         file: of the query.
-        ranking: (class, probability), the likeliest first.
+        answer: what it was taken for.
         query: JPEG frames ``(t)``.
         matches: the classes that it is drawn against.
         metric: that made the maps, "" when there are none.
@@ -80,10 +81,15 @@ class Card:
     episode: int
     truth: str
     file: str
-    ranking: tuple[tuple[str, float], ...]
+    answer: Answer
     query: list[str]
     matches: list[Match]
     metric: str
+
+    @property
+    def ranking(self) -> tuple[tuple[str, float], ...]:
+        """(class, number), the likeliest first."""
+        return self.answer.ranking
 
     @property
     def right(self) -> bool:
@@ -99,16 +105,16 @@ class Card:
 
 
 def choose(rows: Rows, count: int) -> list[Chosen]:
-    """Three in eight the most confidently right, as many the most confidently wrong, the rest the closest calls.
+    """Three in eight the most clearly right, as many the most clearly wrong, the rest the closest calls.
 
-    Confidence is the score of the true class above the best other. Within a kind no class is shown twice while others
+    How clearly: the score of the true class above the best other. Within a kind no class is shown twice while others
     are left. The same rows give the same choice.
     """
     third = round(count * 3 / 8)
     margin, right = rows.margin, rows.margin > 0
     kinds = (
-        ("confidently right", np.flatnonzero(right), -margin, third),
-        ("confidently wrong", np.flatnonzero(~right), margin, third),
+        ("clearly right", np.flatnonzero(right), -margin, third),
+        ("clearly wrong", np.flatnonzero(~right), margin, third),
         ("a close call", np.arange(len(margin)), np.abs(margin), count - 2 * third),
     )
     taken: dict[int, str] = {}

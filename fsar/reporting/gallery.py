@@ -16,6 +16,7 @@ from episodes.datamodule import EpisodicDataModule
 from episodes.sampler import EpisodeSampler
 from fsar.build import load_weights
 from fsar.encoders.state import hash_tensors
+from fsar.evaluation.calibration import Calibration
 from fsar.evaluation.comparison import Result
 from fsar.inference.predictor import Predictor, configure
 from fsar.reporting.cards import Card, Chosen, Match, choose
@@ -52,6 +53,8 @@ def open_result(run: ReportedRun, result: Result, options: Sequence[str]) -> Pre
         raise Unavailable(f"The method cannot be built again: {error} {again}") from error
     if record.get("checkpoint"):
         load_checkpoint(predictor, run, Path(record["checkpoint"]))
+    if record.get("temperature") is not None:
+        predictor.calibration = Calibration(record["temperature"], record["temperature_from"])
     if record.get("inference"):
         predictor.learner.method.inference = record["inference"]
     return predictor
@@ -139,7 +142,7 @@ def make_card(predictor: Predictor, sampler: EpisodeSampler, rows: Rows, chosen:
         matches.append(Match(name, role, shots, cost, path, lines, sure))
     metric = next(iter(answer.alignments.values())).metric if answer.alignments else ""
     frames = jpegs(predictor.frames(query))
-    return Card(chosen.kind, number, truth, rows.video[chosen.row], answer.ranking, frames, matches, metric)
+    return Card(chosen.kind, number, truth, rows.video[chosen.row], answer, frames, matches, metric)
 
 
 def make_gallery(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from fsar.encoders.beside import Beside
 from fsar.encoders.cost import added_cost
 from fsar.encoders.state import hash_tensors
 from fsar.evaluation.bank import VideoBank, cache_key, contents, feature_key, score_episodes
+from fsar.evaluation.calibration import Calibration, calibrate, calibration_facts, read_calibration
 from fsar.evaluation.metrics import EpisodeAccuracy
 from fsar.evaluation.provenance import Phases
 from fsar.evaluation.results import Predictions, summarise
@@ -29,6 +31,7 @@ from fsar.training.pixels import PIXELS_KEY, check_framing, check_statistics
 METHOD_KEY = "fsar_method"
 CLASSES_KEY = "trained_classes"
 FROZEN_KEY = "frozen_weights_sha256"
+CALIBRATION_KEY = "calibration"
 
 
 class Learner(LightningModule):
@@ -61,11 +64,13 @@ class Learner(LightningModule):
         self.accuracy = EpisodeAccuracy()
         self.zero_shot = EpisodeAccuracy()  # of the class names alone, on the same episodes
         self.bank: VideoBank | None = None
+        self.beside: VideoBank | None = None  # gets the same features, see fsar.training.worth
         self.predictions = Predictions()
         self.phases = Phases()
         self.rows: dict[str, np.ndarray] = {}
         self.result: dict[str, Any] = {}  # of the last test: accuracy, interval, confusion, seconds, ...
         self.trained_classes: tuple[str, ...] = ()  # names of the classes that the weights were trained on
+        self.calibration: Calibration | None = None  # by the last validation of a fit; of weights that were read
         self.strict_loading = False  # checkpoints hold what is trained; on_load_checkpoint checks the rest
 
     def on_fit_start(self) -> None:
@@ -126,7 +131,7 @@ class Learner(LightningModule):
         if isinstance(batch, VideoBatch):
             with self.phases.measure("encode", self.device):
                 cache: Any = getattr(getattr(self.trainer, "datamodule", None), "kept", None)
-                self.bank = self.bank or VideoBank(self.method, keep=cache and cache.keep)
+                self.bank = self.bank or VideoBank(self.method, keep=cache and cache.keep, beside=self.beside)
                 self.bank.add(batch)
         elif not self.trainer.sanity_checking:  # then a few videos only were encoded
             with self.phases.measure("score", self.device):
@@ -148,7 +153,10 @@ class Learner(LightningModule):
         if not self.trainer.training:
             self.rows = self.predictions.arrays()
             summary = summarise(self.rows, self.predictions.class_names)
-            self.result = {**summary, **self.phases.record(), "encoder_forwards": forwards}
+            if self.trainer.state.fn == "fit":
+                self.calibration = calibrate(self.rows, self.method.describe())
+            said = calibration_facts(self.rows, self.calibration)
+            self.result = {**summary, **said, **self.phases.record(), "encoder_forwards": forwards}
             if self.zero_shot.update_called:
                 floor = self.zero_shot.compute()
                 self.result |= {"zero_shot_accuracy": floor.mean, "zero_shot_interval_95": floor.interval}
@@ -223,12 +231,15 @@ class Learner(LightningModule):
         checkpoint[CLASSES_KEY] = list(self.trained_classes)
         checkpoint[FROZEN_KEY] = frozen_fingerprint(self.method)
         checkpoint[PIXELS_KEY] = self.method.encoder.pixels
+        if self.calibration is not None:
+            checkpoint[CALIBRATION_KEY] = asdict(self.calibration)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         check_checkpoint(self, checkpoint)
         if self._trainer is not None:
             check_framing(self.method.encoder, getattr(self.trainer, "datamodule", None), checkpoint)
         self.trained_classes = tuple(checkpoint.get(CLASSES_KEY, ()))
+        self.calibration = read_calibration(checkpoint.get(CALIBRATION_KEY), self.method.describe())
 
 
 def frozen_names(module: nn.Module) -> set[str]:

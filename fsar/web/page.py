@@ -190,13 +190,12 @@ def asked_html(frame: Any, query: str) -> str:
 def verdict_html(found: ShownAnswer, query: str) -> str:
     """Of which clip, who won, how sure, and whether it is like any of them."""
     asked = asked_html(found["query"][len(found["query"]) // 2], query)
-    best, probability = found["ranking"][0]
-    head = f"<h2>{escape(best)}</h2><p>{probability:.0%}</p>"
+    head = f"<h2>{escape(found['ranking'][0][0])}</h2><p>{found['measure']} {found['amounts'][0]}</p>"
     if found["note"]:
         head += f'<p class="box unlike">{escape(found["note"])}</p>'
     bars = "".join(
-        f'<li><span>{escape(name)}</span><span>{p:.1%}</span><i><b style="width: {100 * p:.1f}%"></b></i></li>'
-        for name, p in found["ranking"]
+        f'<li><span>{escape(name)}</span><span>{shown}</span><i><b style="width: {100 * p:.1f}%"></b></i></li>'
+        for (name, p), shown in zip(found["ranking"], found["amounts"], strict=True)
     )
     explained = f'<p class="small">{escape(found["explanation"])}</p>'
     return f'<div class="fsar answer">{asked}{head}<ol class="bars">{bars}</ol>{explained}</div>'

@@ -29,8 +29,9 @@ class ShownAnswer(TypedDict):
 
     ranking: tuple[tuple[str, float], ...]
     unlike_all: bool
-    similarity: float
     note: str
+    measure: str
+    amounts: tuple[str, ...]
     explanation: str
     metric: str
     maps: dict[str, tuple[np.ndarray, np.ndarray]]
@@ -102,17 +103,17 @@ def answer_query(predictor: Any, support: dict[str, list[str]], query: str) -> S
         VideoError, ValueError: as the predictor.
     """
     found = predictor.predict(support, [query])[0]
-    from fsar.drawing import (
-        name_lines,  # here, for a process of little memory that answers with an error needs no torch
-    )
+    from fsar.drawing import name_lines  # here: a process of little memory that answers with an error needs no torch
+    from fsar.evaluation.calibration import explain
 
     maps = found.alignments
     return {
         "ranking": found.ranking,
         "unlike_all": found.unlike_all,
-        "similarity": found.similarity,
         "note": found.note,
-        "explanation": found.threshold.explain(),
+        "measure": found.measure,
+        "amounts": tuple(found.amount(number, 1) for _, number in found.ranking),
+        "explanation": f"{explain(found.calibration)} {found.threshold.explain()}",
         "metric": next((one.metric for one in maps.values()), ""),
         "maps": {name: (one.cost.numpy(), one.path.numpy()) for name, one in maps.items()},
         "paths": {name: dict(one.paths) for name, one in maps.items()},

@@ -56,11 +56,7 @@ class Worker:
             return self._receive(seconds)
 
     def ready(self) -> None:
-        """Returns when the process can be asked.
-
-        Raises:
-            RuntimeError: with the message of what could not be made.
-        """
+        """Returns when the process can be asked; RuntimeError with the message of what could not be made."""
         with self._lock:
             self._wait()
 

@@ -13,6 +13,7 @@ from typing import Any
 from episodes.listing import class_folders, resolve_names
 from episodes.splits import query_split, support_split
 from episodes.video import limits
+from fsar.evaluation.calibration import explain
 from fsar.inference.answer import Answer, Answers, write_csv
 from fsar.inference.known import draw_known
 from fsar.inference.predictor import load_named
@@ -73,7 +74,7 @@ def main(args: list[str]) -> None:
         else:
             print(shown("\n\n".join(describe(answer) for answer in answers)))
             if answers:
-                print(f"\n{answers[0].threshold.explain()}")
+                print(f"\n{explain(answers[0].calibration)}\n{answers[0].threshold.explain()}")
         if broken := answers.unreadable:
             names = "".join(f"\n  {clip}: {cause}" for clip, cause in broken.items())
             place = "--query" if truth is None else "--support"
@@ -111,7 +112,7 @@ def options() -> Options:
     parser.add_argument(
         "--keep", type=float, default=KEEP, help=f"share of new clips of the classes to keep ({KEEP:g})"
     )
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table: file, class, probability, unlike_all")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table: file, class, probability, ...")
     parser.add_argument("--json", action="store_true", help="print JSON, with the alignment maps")
     return parser
 
@@ -170,9 +171,9 @@ def describe(answer: Answer) -> str:
     width = max(len(name) for name, _ in answer.ranking)
     sure = answer.unlike_all and answer.threshold.telling
     lines = [answer.clip + ("   unlike all of them" if sure else "")]
-    for name, probability in answer.ranking:
-        bar = block() * round(BAR * probability)
-        lines.append(f"  {probability:6.1%}  {name:{width}}  {bar}".rstrip())
+    for name, number in answer.ranking:
+        bar = block() * round(BAR * number)
+        lines.append(f"  {answer.amount(number, 1):>6}  {name:{width}}  {bar}".rstrip())
     best = answer.ranking[0][0]
     if best in answer.alignments:
         lines.append(f"  {answer.alignments[best].describe(best)}")
@@ -228,10 +229,15 @@ def report(
 ) -> dict[str, Any]:
     """All answers, for JSON: clips per class, answers with their true class where it is known, the threshold, what
     could not be read, and what was left out."""
-    threshold = answers[0].threshold if answers else None
+    threshold, calibration = (answers[0].threshold, answers[0].calibration) if answers else (None, None)
     return {
         "support": support,
         "answers": [answer.record() | ({"truth": truth[answer.clip]} if truth else {}) for answer in answers],
+        "calibration": {
+            "temperature": calibration and calibration.temperature,
+            "source": calibration and calibration.source,
+            "explanation": explain(calibration),
+        },
         "threshold": threshold
         and {
             "bounds": dict(threshold.bounds),

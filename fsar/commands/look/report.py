@@ -21,6 +21,7 @@ from markupsafe import Markup, escape
 
 from episodes.files import write_atomically
 from fsar import reporting
+from fsar.evaluation.calibration import explain
 from fsar.evaluation.provenance import versions
 from fsar.reporting.comparison import compare
 from fsar.reporting.runs import ReportedRun, metric_name, names_alone, plus_minus, read_run, setting, template
@@ -71,6 +72,7 @@ def render(views: Sequence[View], command: str) -> str:
         "template": template,
         "metric": metric_name,
         "prose": prose,
+        "calibration": explain,
         "minus": lambda text: text.replace("-", "−"),
         "finite": lambda x: x if math.isfinite(x) else 0.0,
     }

@@ -38,7 +38,7 @@ from fsar.sharing.published_config import file_name, files_of, foreign_classes, 
 from fsar.sharing.run import CONFIG, FACTS, WEIGHTS, is_repository, read_checkpoint, read_config
 from fsar.terminal import failure
 from fsar.terminal.user_code import find_user_code
-from fsar.training.learner import CLASSES_KEY, FROZEN_KEY, METHOD_KEY
+from fsar.training.learner import CALIBRATION_KEY, CLASSES_KEY, FROZEN_KEY, METHOD_KEY
 from fsar.training.pixels import PIXELS_KEY
 
 CARD, RESULTS = "README.md", "results"
@@ -95,7 +95,9 @@ def pack(run: Path, folder: Path, options: PublishOptions) -> list[str]:
             "find it, such as an address."
         )
     weights = hash_tensors(fsar.load(run, device="cpu").learner.method.state_dict())
-    facts = {k: checkpoint[k] for k in (METHOD_KEY, FROZEN_KEY, CLASSES_KEY, PIXELS_KEY) if k in checkpoint}
+    facts = {
+        k: checkpoint[k] for k in (METHOD_KEY, FROZEN_KEY, CLASSES_KEY, PIXELS_KEY, CALIBRATION_KEY) if k in checkpoint
+    }
     folder.mkdir(parents=True)
     state = {name: value.clone().contiguous() for name, value in checkpoint["state_dict"].items()}
     packed_weights = save(state, {FACTS: json.dumps(facts)})

@@ -38,6 +38,7 @@ from fsar.training.checkpoints import BestCheckpoint, LastCheckpoint, ResumePoin
 from fsar.training.learner import Learner
 from fsar.training.live import EpisodeProgress
 from fsar.training.whole import write_whole
+from fsar.training.worth import Worth
 
 RUN_VARIABLE = "FSAR_RUN"  # processes that Lightning starts for other devices share the folder of the first
 NOISE = (
@@ -148,6 +149,7 @@ class CLI(LightningCLI):
             checkpoints = Path(folder, "checkpoints")
             kept = [BestCheckpoint(checkpoints), LastCheckpoint(checkpoints)]
             kwargs["callbacks"] = [ResumePoint(checkpoints), *kwargs["callbacks"], *kept]
+        kwargs["callbacks"] += [Worth()] if fit else []
         kwargs["logger"] = loggers(configured.logger, folder) if fit else configured.logger or False
         trainer = make_trainer(partial(super().instantiate_trainer, **kwargs))
         write_whole(trainer.strategy)
@@ -172,6 +174,8 @@ class CLI(LightningCLI):
         """Say where everything is."""
         if self.trainer.is_global_zero:
             folder = self.trainer.default_root_dir
+            for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+                print(f"\n{callback.line()}" if isinstance(callback, Worth) and callback.line() else "", end="")
             print(f"\nrun folder: {folder}\ntest it:    fsar test --run {folder}")
 
     def before_test(self) -> None:

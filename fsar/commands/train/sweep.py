@@ -20,6 +20,7 @@ from episodes.dataset import IndexEpisodes, needed_videos
 from episodes.features import with_cache
 from fsar.build import build_with_trainer
 from fsar.evaluation.bank import VideoBank, score_episodes
+from fsar.evaluation.calibration import calibration_facts
 from fsar.evaluation.provenance import Phases, time_shares
 from fsar.evaluation.results import Predictions, set_damaged_aside, summarise, write_results
 from fsar.terminal.failure import Options, one_message
@@ -50,7 +51,8 @@ def score(bank: VideoBank, learner: Learner, data: EpisodicDataModule, split: st
             predictions.add(batch, score_episodes(bank, batch).logits)
     learner.rows = predictions.arrays()
     summary = summarise(learner.rows, predictions.class_names)
-    learner.result = {**summary, **phases.record(), "encoder_forwards": bank.forwards}
+    said = calibration_facts(learner.rows, learner.calibration)
+    learner.result = {**summary, **said, **phases.record(), "encoder_forwards": bank.forwards}
 
 
 def run(

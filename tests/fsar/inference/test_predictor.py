@@ -146,14 +146,12 @@ def test_similarity_and_threshold_are_few_shot_logits(config: Path, clips: Path,
     assert combined.ranking != plain.ranking
 
 
-def test_a_metric_that_merges_shots_is_calibrated_without_leaving_clips_out(
-    config: Path, clips: Path, support: Path
-) -> None:
+def test_a_metric_that_merges_shots_leaves_as_many_of_every_class(config: Path, clips: Path, support: Path) -> None:
     metric = ["--model.alignment", "TRX", "--model.alignment.channels", "32", "--model.alignment.width", "8"]
     predictor = configure(["-c", str(config), *metric])
     even = {name: sorted((clips / name).iterdir())[:2] for name in mapping(support)}
     (answer,) = predictor.predict(even, [clips / "class_1" / "4.mp4"])
-    assert (answer.threshold.left_out, answer.threshold.foreign) == (0, 6)
+    assert (answer.threshold.left_out, answer.threshold.foreign, answer.measure) == (6, 6, "probability")
     assert not answer.threshold.checked
 
 

@@ -57,7 +57,7 @@ def test_the_confident_and_the_close_are_chosen_and_no_class_twice() -> None:
     rows = classes.Rows(np.arange(8), np.full(8, ""), np.tile(names, (8, 1)), truth, scores)
     np.testing.assert_allclose(rows.margin, margin)
     found = [(chosen.row, chosen.kind) for chosen in cards.choose(rows, 8)]
-    kinds = ["confidently right"] * 3 + ["confidently wrong"] * 3 + ["a close call"] * 2
+    kinds = ["clearly right"] * 3 + ["clearly wrong"] * 3 + ["a close call"] * 2
     assert found == list(zip([0, 7, 2, 3, 4, 5, 6, 1], kinds, strict=True))
     assert [chosen.row for chosen in cards.choose(rows, 1)] == [4]
 

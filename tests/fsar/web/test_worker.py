@@ -15,6 +15,7 @@ import pytest
 
 from episodes.shapes.source import write_video
 from episodes.video import VideoError
+from fsar.evaluation.calibration import explain
 from fsar.inference import predictor
 from fsar.web import questions
 from fsar.web.questions import ClipQuestions, check_header, read_clip
@@ -142,8 +143,9 @@ def test_what_the_page_shows_is_what_the_predictor_says(tmp_path: Path) -> None:
     tiny, support, query = fsar_tiny(), {"a": files[:2], "b": files[2:3]}, files[3]
     found, (expected,) = questions.answer_query(tiny, support, query), tiny.predict(support, [query])
     assert found["ranking"] == expected.ranking
-    assert (found["similarity"], found["note"]) == (expected.similarity, expected.note)
-    assert (found["unlike_all"], found["explanation"]) == (expected.unlike_all, expected.threshold.explain())
+    assert (found["measure"], found["note"]) == (expected.measure, expected.note)
+    assert found["unlike_all"] == expected.unlike_all
+    assert found["explanation"] == f"{explain(expected.calibration)} {expected.threshold.explain()}"
     assert np.array_equal(found["query"], tiny.frames(query))
     for name, clips in support.items():
         assert np.array_equal(found["support"][name], tiny.frames(clips[0]))

@@ -83,7 +83,7 @@ def test_a_table_holds_no_formula(tmp_path: Path) -> None:
     answers = Answers([Answer("=a.mp4", ranking, similarities, THRESHOLD)], {"+b.mp4": "-cut off"})
     write_csv(tmp_path / "out.csv", answers)
     assert (tmp_path / "out.csv").read_text() == (
-        "file,class,probability,similarity,unlike_all,unreadable\n"
+        "file,class,share,similarity,unlike_all,unreadable\n"
         "'=a.mp4,'@run,0.750000,-1.500000,true,\n'+b.mp4,,,,,'-cut off\n"
     )
     assert as_cell("plain=1") == "plain=1"

@@ -32,9 +32,10 @@ def test_the_command_ranks_every_clip(
     assert [line for line in lines if line.split(" ")[0].endswith(".mp4")] == [
         line for line in lines if line.startswith(str(clips / "class_1"))
     ]
-    assert sum(bool(re.match(r" +\d+\.\d%  class [012]", line)) for line in lines) == 15
+    assert sum(bool(re.match(r" +[01]\.\d{3}  class [012]", line)) for line in lines) == 15
     said = r"  OTAM matches frames ((\d-\d )+of class \d in order|with those of class \d in no clear order)"
     assert sum(bool(re.match(said, line)) for line in lines) == 5
+    assert lines[-2].startswith("The numbers beside the classes are shares of the scores' softmax, not probabilities")
     assert lines[-1].startswith("Whether a clip is unlike all was not checked: that takes 9 support clips")
 
 
@@ -82,7 +83,7 @@ def test_a_bare_encoder_needs_no_run(support: Path, capsys: pytest.CaptureFixtur
     shown = capsys.readouterr().out
     answer = fsar.bare("fsar-tiny", "shapes", device="cpu").predict(read_support(support), [query])[0]
     assert not answer.unlike_all
-    assert [f"{p:.1%}" for _, p in answer.ranking] == re.findall(r"^ +(\d+\.\d%)", shown, re.MULTILINE)
+    assert [f"{p:.3f}" for _, p in answer.ranking] == re.findall(r"^ +(\d\.\d{3})", shown, re.MULTILINE)
 
 
 @pytest.mark.parametrize("library", ["timm", "torchvision"])
@@ -101,7 +102,7 @@ def test_an_image_network_is_named_by_its_library(
     assert predictor.frames(query).shape == (8, side, side, 3)  # the data follow the network
     (answer,) = predictor.predict(read_support(support), [query])
     found = [p for _, p in answer.ranking]
-    assert found == pytest.approx([row["probability"] for row in shown["answers"][0]["ranking"]], abs=1e-4)
+    assert found == pytest.approx([row["share"] for row in shown["answers"][0]["ranking"]], abs=1e-4)
 
 
 def test_an_encoder_is_never_left_random(support: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
