@@ -193,8 +193,7 @@ class TupleAttention(nn.Module):
         self.norm_k = nn.LayerNorm(width)
 
     def forward(self, clips: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Keys and values ``(... m D)`` of the tuples of clips ``(... t d)``: each place in a tuple has its own block
-        of the weight matrix."""
+        """Keys and values ``(... m D)`` of the tuples of clips ``(... t d)``."""
         frames = clips.shape[-2]
         fewest = frames if mask is None or torch.compiler.is_compiling() else int(mask.sum(-1).min())
         if fewest < self.cardinality:
@@ -202,12 +201,18 @@ class TupleAttention(nn.Module):
                 f"TRX: a clip of {fewest} frames has no tuples of {self.cardinality}; give longer clips or smaller "
                 "cardinalities."
             )
-        tuples, both = frame_tuples(frames, self.cardinality, clips.device), []
-        for linear in (self.k_linear, self.v_linear):
-            blocks = linear.weight.unflatten(1, (self.cardinality, -1))  # (D ω d)
-            places = [(clips @ blocks[:, i].mT)[..., tuples[:, i], :] for i in range(self.cardinality)]
-            both.append(sum(places, start=linear.bias))
-        return self.norm_k(both[0]), both[1]
+        keys, values = (
+            project_tuples(clips, x.weight, x.bias, self.cardinality) for x in (self.k_linear, self.v_linear)
+        )
+        return self.norm_k(keys), values
+
+
+def project_tuples(clips: Tensor, weight: Tensor, bias: Tensor, cardinality: int) -> Tensor:
+    """``W τ + b`` of the ordered tuples τ of frames: ``(... t d)``, W ``(D ωd)`` and b ``(D)`` to ``(... m D)``."""
+    tuples = frame_tuples(clips.shape[-2], cardinality, clips.device)
+    blocks = weight.unflatten(1, (cardinality, -1))  # (D ω d): each place in a tuple has its own
+    places = [(clips @ blocks[:, i].mT)[..., tuples[:, i], :] for i in range(cardinality)]
+    return sum(places, start=bias)
 
 
 def frame_tuples(frames: int, cardinality: int, device: torch.device | None = None) -> Tensor:

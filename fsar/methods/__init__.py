@@ -24,6 +24,8 @@ from fsar.methods.hyrsm import HyRSM
 from fsar.methods.hyrsm_plus_plus import HyRSMPlusPlus
 from fsar.methods.ma_clip import MAClip
 from fsar.methods.prototype import Prototype
+from fsar.methods.strm import STRM
+from fsar.methods.ta2n import TA2N
 from fsar.methods.team import TEAM
 from fsar.methods.trx import TRX
 from fsar.methods.ts_fsar import TSFSAR
@@ -32,6 +34,8 @@ __all__ = [
     "APE",
     "APET",
     "D2ST",
+    "STRM",
+    "TA2N",
     "TEAM",
     "TRX",
     "TSFSAR",

@@ -9,6 +9,7 @@ from fsar.adapters.evl import EVLNetwork
 from fsar.alignment.covariance import AlphaDistance
 from fsar.alignment.cross_tuple import TupleAttention
 from fsar.method import Method
+from fsar.methods.strm import FrameEnrichment
 from fsar.temporal import TemporalTransformer
 from fsar.temporal.video_heads import ClassTokenTransformer
 
@@ -65,7 +66,7 @@ def _frames_of(part: nn.Module) -> int | None:
         return len(part.weight)
     if isinstance(part, AlphaDistance):
         return part.shape[0]
-    return part.frames if isinstance(part, EVLNetwork) else None
+    return part.frames if isinstance(part, EVLNetwork | FrameEnrichment) else None
 
 
 def check_precision(precision: object) -> None:

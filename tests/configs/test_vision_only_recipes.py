@@ -51,6 +51,21 @@ FAMILY: dict[str, dict[str, Any]] = {  # one code base: base rate, start of the 
 }
 OPTIONS = ("class_weight", "position_scale", "position_weight", "window", "balance", "coefficient", "coherence_weight")
 
+STRM = {
+    "frames": 8, "cardinalities": [2], "width": 1152, "dropout": 0.1, "patch_weight": 0.1, "separate_passes": True,
+    "published_random_projection": True, "published_test_dropout": True, "published_distances": True,
+}  # fmt: skip
+RELEASED["strm"] = {
+    "ssv2_full": (75_008, 16, 1e-3, 5, 4, STRM),
+    "hmdb51": (10_000, 16, 1e-4, 5, 4, STRM),
+    "ucf101": (10_000, 16, 1e-4, 5, 4, STRM),
+    "kinetics100": (10_000, 16, 1e-4, 5, 5, STRM),
+}
+TA2N = {"dropout": 0.5, "perturb_in_evaluation": True, "logit_norm": 0, "separate_passes": True}
+RELEASED["ta2n"] = dict.fromkeys(
+    ("ssv2_full", "ssv2_small", "kinetics100", "ucf101", "hmdb51"), (100_000, 16, 1e-3, 1, 5, TA2N)
+)
+
 pytestmark = pytest.mark.filterwarnings(  # of Lightning, about itself
     "ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning",
     "ignore:LightningCLI's args parameter",

@@ -82,6 +82,35 @@ def without(arrays: Arrays, *ends: str) -> Arrays:
     return {key: x for key, x in arrays.items() if not key.endswith(ends)}
 
 
+def cut_strm(arrays: Arrays) -> Arrays:
+    """Two classes and two queries of the smallest case, of two cardinalities; the losses are over all and stay out."""
+    kept, case = {}, part(arrays, "case2")
+    clips, queries = case["support_labels"] < 2, np.flatnonzero(case["query_labels"] < 2)[:2]
+    for key, x in case.items():
+        if key.startswith("support_"):
+            kept[key] = x[clips]
+        elif key.startswith("query_"):
+            kept[key] = x[queries]
+        elif "logits" in key:
+            kept[key] = x[queries, :2]
+        elif not key.startswith(("loss", "grad_")) and not key.endswith("_first") and "norm_v" not in key:
+            kept[key] = x
+    return named("case2", kept)
+
+
+def cut_ta2n(arrays: Arrays) -> Arrays:
+    """The warp and the mask by themselves; and from the offsets on, two classes and one query: what comes before has
+    weights of 3 MB."""
+    kept = {key: x for key, x in arrays.items() if key.startswith(("warp", "mask"))}
+    case = part(arrays, "case2")
+    kept |= named("case2", {key: case[key][:2] for key in ("theta_support", "support", "support_warped")})
+    kept |= named("case2", {key: case[key][:1] for key in ("theta_query", "query", "query_warped")})
+    pairs = ("offsets", "support_vectors", "query_vectors", "cost")
+    kept |= named("case2", {key: case[key][:2, :1] for key in pairs})
+    linear = ("keynet", "querynet", "valuenet")
+    return kept | {key: x for key, x in arrays.items() if key.startswith("weight/") and key.split(".")[-2] in linear}
+
+
 def take_classes(case: Arrays, classes: int, queries: int) -> Arrays:
     """The first labels of an episode, and the first queries of theirs. Outputs are those of these classes, as few-shot
     logits are each class's own; probabilities need all classes."""
@@ -199,6 +228,8 @@ CUTS: dict[str, Callable[[Arrays], Arrays]] = {
     "trx_head": cut_trx_head,
     "hyrsm": cut_hyrsm,
     "hyrsmpp": cut_hyrsmpp,
+    "strm": cut_strm,
+    "ta2n": cut_ta2n,
     "team": cut_team,
     "clip_cpm2c": cut_tokens,
     "clip_fsar": cut_clip_fsar,
