@@ -19,10 +19,14 @@ at 0, so that a fusion begins as the identity, and padded words stay as they are
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
+
+from episodes.clips import Features
+from fsar.fusion.base import Fusion, Levels
 
 FURTHEST = 50000.0
 """Scores are kept within this, as released, so that half precision does not overflow."""
@@ -82,8 +86,11 @@ class BiAttention(nn.Module):
         return delta_v, delta_l, scores
 
 
-class GatedCrossAttention(nn.Module):
+class GatedCrossAttention(Fusion):
     """One fusion layer: frames read words and words read frames.
+
+    As ``fusion`` of a method, a support clip reads the text of its class; a query reads none (CLIP-FSAR's choice), or
+    with ``queries="each"`` there is one of it for every class, which read that class's text.
 
     Args:
         channels: ``c`` of frames or patches.
@@ -92,6 +99,7 @@ class GatedCrossAttention(nn.Module):
         heads: attention heads.
         layers: how many fusion layers there are, for ``published``, whose γ starts at one over it.
         published: as released, see the module's text.
+        queries: what a query reads.
 
     Examples:
         >>> frames, words = torch.rand(2, 8, 64), torch.rand(2, 5, 32)
@@ -108,8 +116,12 @@ class GatedCrossAttention(nn.Module):
         heads: int = 8,
         layers: int = 1,
         published: bool = False,
+        queries: Literal["none", "each"] = "none",
     ) -> None:
         super().__init__()
+        if queries not in ("none", "each"):
+            raise ValueError(f"GatedCrossAttention: queries is none or each, found {queries!r}.")
+        self.conditions_queries = queries == "each"
         words, width = words or channels, width or channels
         if width % heads:
             raise ValueError(f"GatedCrossAttention: heads={heads} must divide width={width}.")
@@ -120,6 +132,20 @@ class GatedCrossAttention(nn.Module):
         self.attn = BiAttention(channels, words, width, heads, mask_both=not published)
         self.gamma_v = nn.Parameter(torch.full((channels,), start))
         self.gamma_l = nn.Parameter(torch.full((words,), start))
+
+    reads_text = True
+
+    def fuse(self, features: Features) -> Levels:
+        return {"frames": features["frames"]}
+
+    def fuse_support(self, features: Features, text: Tensor) -> Levels:
+        return {"frames": self(features["frames"], text.unsqueeze(-2).to(features["frames"].dtype))[0]}
+
+    def fuse_for_classes(self, frames: Tensor, text: Tensor) -> Tensor:
+        n, q = text.shape[-2], frames.shape[-3]
+        each = frames.unsqueeze(-4).expand(*frames.shape[:-3], n, q, *frames.shape[-2:])
+        words = text[..., :, None, None, :].expand(*text.shape[:-1], q, 1, text.shape[-1])
+        return self(each, words.to(frames.dtype))[0]
 
     def forward(self, frames: Tensor, words: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Both streams after the layer.

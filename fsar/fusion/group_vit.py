@@ -18,6 +18,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from episodes.clips import Features
+from fsar.fusion.base import Fusion, Levels
+
 Assign = Literal["soft", "hard", "gumbel"]
 
 
@@ -180,7 +183,7 @@ class GroupingBlock(nn.Module):
         return new + self.mlp_channels(self.norm_new_x(new)), shares
 
 
-class TokenGrouping(nn.Module):
+class TokenGrouping(Fusion):
     """Patches of a frame, or of a clip, to ``G`` groups that stand for its things.
 
     Args:
@@ -201,7 +204,8 @@ class TokenGrouping(nn.Module):
         (torch.Size([2, 8, 4, 24]), torch.Size([2, 8, 4, 9]))
     """
 
-    needs = ("patches",)
+    needs = ("frames", "patches")
+    keeps_frames = False
 
     def __init__(
         self,
@@ -250,6 +254,10 @@ class TokenGrouping(nn.Module):
         patches, tokens = self.mix(patches, self.group_tokens.expand(*patches.shape[:-2], -1, -1), mask)
         out: tuple[Tensor, Tensor] = self.block(patches, tokens, None, mask)
         return out
+
+    def fuse(self, features: Features) -> Levels:
+        """Groups in place of frames: ``(... t·G d)``, frame by frame."""
+        return {"frames": self(features["patches"])[0].flatten(-3, -2)}
 
     def mix(self, patches: Tensor, tokens: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """Patches ``(... p d)`` and learned tokens ``(... G_in d)`` after the Transformer over both."""

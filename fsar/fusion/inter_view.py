@@ -18,6 +18,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from episodes.clips import Features
+from fsar.fusion.base import Fusion, Levels
+
 
 class Norm(nn.Module):
     """LayerNorm over the channels of ``(b d)`` or ``(b V d)``, or BatchNorm of each channel over all the rest."""
@@ -31,8 +34,11 @@ class Norm(nn.Module):
         return found
 
 
-class InterView(nn.Module):
+class InterView(Fusion):
     """Inter-view adapter: ``(... V d)`` to the same.
+
+    As ``fusion`` of a method the views are equal segments of a video in time: those at the same place of their segments
+    learn of each other.
 
     Args:
         channels: ``d``.
@@ -46,8 +52,6 @@ class InterView(nn.Module):
         >>> InterView(channels=12, views=4)(torch.rand(6, 4, 12)).shape
         torch.Size([6, 4, 12])
     """
-
-    needs = ("frames",)
 
     def __init__(
         self,
@@ -81,6 +85,17 @@ class InterView(nn.Module):
         self.view_f = nn.Sequential(
             nn.Linear(hidden, channels), nn.ReLU(), nn.Linear(channels, views * channels), nn.ReLU()
         )
+
+    def fuse(self, features: Features) -> Levels:
+        frames = features["frames"]
+        length, rest = divmod(frames.shape[-2], self.views)
+        if rest or not length:
+            raise ValueError(
+                f"InterView: {frames.shape[-2]} frames do not fall into views={self.views} equal segments; choose a "
+                "divisor."
+            )
+        segments = frames.unflatten(-2, (self.views, length)).transpose(-3, -2)  # (... t/V V d)
+        return {"frames": self(segments).transpose(-3, -2).flatten(-3, -2)}
 
     def forward(self, views: Tensor) -> Tensor:
         """``(... V d)`` to ``(... V d)``."""
