@@ -36,20 +36,15 @@ class VideoBank:
         keep_on: where the parts are kept; ``None`` for the method's device as long as a quarter of its memory is
             free, else the host's memory.
         keep: gets numbers ``(b)`` and features of videos that were encoded from pixels, as for a cache.
-        beside: another bank that gets the same features, of a method whose encoder gives the same.
         floor: also compare the videos with their classes' names, for :meth:`zero_shot`. Without it names are read by
             methods that need them alone, and may be of any length for the others.
     """
 
     def __init__(
-        self,
-        method: Method,
-        keep_on: torch.device | None = None,
-        floor: bool = True,
-        keep: Keep | None = None,
-        beside: VideoBank | None = None,
+        self, method: Method, keep_on: torch.device | None = None, floor: bool = True, keep: Keep | None = None
     ) -> None:
-        self.method, self.floor, self.keep, self.beside = method, floor, keep, beside
+        self.method, self.floor, self.keep = method, floor, keep
+        self.beside: VideoBank | None = None  # gets the same features, of a method whose encoder gives the same
         self.averages_shots: bool = getattr(method, "averages_shots", False)
         self.keep_on = keep_on
         self.forwards = 0  # clips encoded, by all processes once the bank is closed
@@ -105,6 +100,11 @@ class VideoBank:
     def closed(self) -> bool:
         """Whether episodes can be looked up."""
         return bool(self._bank)
+
+    @property
+    def videos(self) -> list[int]:
+        """Numbers of the videos that it holds, once it is closed."""
+        return (self._row >= 0).nonzero().flatten().tolist()
 
     def look_up(self, role: str, videos: Tensor, device: torch.device) -> Parts:
         """Parts of the videos ``(... v)`` in the role of ``query`` or ``support``: each ``(... v *)`` on ``device``.

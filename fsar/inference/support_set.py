@@ -24,8 +24,8 @@ class SupportSet:
         bank: holds them in both roles.
         clips: ``(s)`` their numbers in it.
         labels: ``(s)`` in ``0..n-1``.
-        names: of the ``n`` classes.
-        classes: ``(n)`` their numbers among the classes whose texts the bank holds; by default all of them in order.
+        names: of all classes whose texts the bank holds.
+        classes: ``(n)`` which of them these are; by default all, in order.
         device: where they are compared.
     """
 
@@ -40,7 +40,8 @@ class SupportSet:
     ) -> None:
         self.bank, self.clips, self.labels, self.names, self.device = bank, clips, labels, names, device
         self.classes = torch.arange(len(names)) if classes is None else classes
-        self.sizes = torch.bincount(labels, minlength=len(names)).tolist()
+        self.ways = len(self.classes)
+        self.sizes = torch.bincount(labels, minlength=self.ways).tolist()
         alignment = getattr(bank.method, "alignment", None)
         self.even: bool = alignment is not None and alignment.merges_shots
 
@@ -68,7 +69,7 @@ class SupportSet:
             few_shot.append(scores.few_shot.float().cpu())
             left.append(clips)
         if not left:
-            nothing = torch.empty(0, 1, len(self.names))
+            nothing = torch.empty(0, 1, self.ways)
             return Scores(nothing, nothing), torch.empty(0, dtype=torch.int64)
         return Scores(torch.cat(logits), torch.cat(few_shot)), torch.cat(left)
 
@@ -90,9 +91,10 @@ class SupportSet:
         bounds = [bound(genuine[size], keep) for size in self.sizes]
         found = self.ask(self.clips).few_shot[0].float().cpu()
         least = torch.tensor([-torch.inf if one is None else one for one in bounds])
-        refused = int(((found < least) | one_hot(self.labels, len(self.names)).bool()).all(-1).sum())
+        refused = int(((found < least) | one_hot(self.labels, self.ways).bool()).all(-1).sum())
         left_out = len(next(iter(genuine.values())))
-        return Threshold(dict(zip(self.names, bounds, strict=True)), keep, left_out, refused, len(self.labels))
+        own_names = [self.names[c] for c in self.classes.tolist()]
+        return Threshold(dict(zip(own_names, bounds, strict=True)), keep, left_out, refused, len(self.labels))
 
     def _episodes(self, support: Tensor, query: Tensor) -> IndexEpisode:
         """Episodes of places ``(e s)`` among the clips, and of queries ``(e q)`` by their numbers in the bank. The

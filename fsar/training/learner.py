@@ -131,7 +131,8 @@ class Learner(LightningModule):
         if isinstance(batch, VideoBatch):
             with self.phases.measure("encode", self.device):
                 cache: Any = getattr(getattr(self.trainer, "datamodule", None), "kept", None)
-                self.bank = self.bank or VideoBank(self.method, keep=cache and cache.keep, beside=self.beside)
+                self.bank = self.bank or VideoBank(self.method, keep=cache and cache.keep)
+                self.bank.beside = self.beside
                 self.bank.add(batch)
         elif not self.trainer.sanity_checking:  # then a few videos only were encoded
             with self.phases.measure("score", self.device):

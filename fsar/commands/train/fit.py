@@ -31,6 +31,7 @@ from fsar.commands.train.run_folder import SaveConfig, claim, loggers, remove_em
 from fsar.evaluation.metrics import Accuracy
 from fsar.evaluation.provenance import time_shares
 from fsar.evaluation.results import set_damaged_aside, write_results
+from fsar.inference.unknown import Unknown, describe
 from fsar.sharing.run import read_checkpoint, was_only_tested
 from fsar.terminal.failure import one_message
 from fsar.terminal.user_code import find_user_code
@@ -57,7 +58,8 @@ RUNS = "runs/%Y-%m-%d_%H-%M-%S"
 def main(args: list[str]) -> None:
     """Run the command line; any failure is one message and exit status 1, unless ``--debug``."""
     debug = "--debug" in args
-    args = [a for a in args if a != "--debug"]
+    unknown = args[:1] == ["test"] and "--unknown" in args
+    args = [a for a in args if a != "--debug" and not (unknown and a == "--unknown")]
     if args[-2:] == ["--help", "all"]:
         args = args[:-1]  # without "all" it was answered before
     find_user_code()  # also where other processes start
@@ -71,6 +73,7 @@ def main(args: list[str]) -> None:
                 Learner,
                 EpisodicDataModule,
                 args=expand(args),
+                unknown=unknown,
                 parser_class=Parser,
                 parser_kwargs={"prog": "fsar", "allow_abbrev": False},
                 save_config_callback=SaveConfig,
@@ -85,9 +88,10 @@ def main(args: list[str]) -> None:
 class CLI(LightningCLI):
     """LightningCLI with a run folder, and a command line that wins over the checkpoint."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, unknown: bool = False, **kwargs: Any) -> None:
         """Runs the command; what fails before it has something to keep leaves no folder."""
         self.made: list[Path] = []
+        self.unknown = Unknown() if unknown else None
         try:
             with ExitStack() as self.held:
                 super().__init__(*args, **kwargs)
@@ -149,7 +153,7 @@ class CLI(LightningCLI):
             checkpoints = Path(folder, "checkpoints")
             kept = [BestCheckpoint(checkpoints), LastCheckpoint(checkpoints)]
             kwargs["callbacks"] = [ResumePoint(checkpoints), *kwargs["callbacks"], *kept]
-        kwargs["callbacks"] += [Worth()] if fit else []
+        kwargs["callbacks"] += [Worth()] if fit else [self.unknown] if self.unknown else []
         kwargs["logger"] = loggers(configured.logger, folder) if fit else configured.logger or False
         trainer = make_trainer(partial(super().instantiate_trainer, **kwargs))
         write_whole(trainer.strategy)
@@ -212,6 +216,8 @@ class CLI(LightningCLI):
         result, data = self.model.result, self.datamodule
         seen = seen_classes(self.model.trained_classes, data.splits[split].class_names)
         result["classes_seen_in_training"] = seen
+        if self.unknown:
+            result["unknown"] = self.unknown.found
         if seen:
             rank_zero_warn(
                 f"{len(seen)} of the {split} classes were trained on ({', '.join(seen[:3])}): this is not few-shot "
@@ -226,6 +232,8 @@ class CLI(LightningCLI):
             if "zero_shot_accuracy" in result:
                 floor = Accuracy(result["zero_shot_accuracy"], result["zero_shot_interval_95"], result["episodes"])
                 print(f"the class names alone (zero-shot): {floor}")
+            if self.unknown:
+                print(describe(self.unknown.found))
             print(f"{time_shares(result, len(data.splits[split]))}\nresults: {folder}")
             count = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
             if count and not self._get(self.config, "ckpt_path"):

@@ -26,6 +26,7 @@ GROUPS: dict[str, tuple[str, dict[str, str]]] = {
             "-c FILE": "YAML; several are laid over each other: trainer, data, method",
             "--run FOLDER": "the run folder; test and validate take its configuration and best checkpoint",
             "--ckpt_path FILE": "fit: go on from there; test: take these weights; null: none",
+            "--unknown": "test: how well clips of other classes are told from these, as predict tells them",
             "--seed_everything N": "of weights that are random and of dropout",
         },
     ),
