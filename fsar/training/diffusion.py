@@ -22,7 +22,8 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
+
+from fsar.objectives.vild import anchor_distance
 
 Denoiser = Callable[[Tensor, Tensor, Tensor], Tensor]
 """``(z (b *latent), steps (b) int64, condition (b l e))`` to the predicted noise ``(b *latent)``."""
@@ -187,5 +188,5 @@ class DiffusionFeedback(nn.Module):
         diffusion = compare(predicted, noise)
         if frozen is None or self.anchor == 0:
             return {"loss": diffusion, "diffusion": diffusion}
-        anchor = (normalize(pooled, dim=-1) - normalize(frozen, dim=-1)).abs().sum(-1).mean()
+        anchor = anchor_distance(pooled, frozen)
         return {"loss": diffusion + self.anchor * anchor, "diffusion": diffusion, "anchor": anchor}

@@ -253,6 +253,10 @@ CUTS: dict[str, Callable[[Arrays], Arrays]] = {
     "diva_condition": keep_whole,
     "diva_siglip_recap": keep_whole,
     "clipasso_loss": keep_whole,
+    "fff_sigmoid": keep_whole,
+    "dreamlip_one_text": keep_whole,
+    "dreamlip_three_texts": keep_whole,
+    "audioclip_loss": keep_whole,
 }
 
 
