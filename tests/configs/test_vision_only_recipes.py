@@ -128,12 +128,18 @@ def test_the_plain_file(method: str) -> None:
     assert {group["lr"] for group in optimizer.param_groups} == {1e-3}
 
 
-@pytest.mark.parametrize("recipe", RELEASED["trx"])
-def test_trx_spreads_its_frames_as_released(recipe: str) -> None:
-    data = build([f"data/{recipe}", f"method/trx/{recipe}"]).datamodule
-    samplers = data.train_sampler, data.test_sampler
+LINEAGE = [f"{method}/{recipe}" for method in ("trx", "strm", "ta2n") for recipe in RELEASED[method]]
+
+
+@pytest.mark.parametrize("recipe", LINEAGE)
+def test_trx_and_its_heirs_read_clips_as_released(recipe: str) -> None:
+    """Frames are spread with jittered ends; pixels are not normalised."""
+    cli = build([f"data/{recipe.split('/')[1]}", f"method/{recipe}"])
+    samplers = cli.datamodule.train_sampler, cli.datamodule.test_sampler
     assert [type(sampler).__name__ for sampler in samplers] == ["TrimmedLinspace", "TrimmedLinspace"]
     assert [sampler.random for sampler in samplers] == [True, False]
+    encoder = cli.model.method.encoder
+    assert (encoder.mean, encoder.std) == ((0.0,) * 3, (1.0,) * 3)
 
 
 @pytest.mark.parametrize("kind", ["", "_published"])

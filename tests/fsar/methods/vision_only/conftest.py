@@ -26,6 +26,10 @@ class NoEncoder(nn.Module):
     def check_needs(self, needs: Any, reader: str) -> None:
         """Everything is given."""
 
+    def steps(self, frames: int) -> int:
+        """One for each frame."""
+        return frames
+
     def normalise(self, frames: Tensor) -> Tensor:
         """Frames are stored as networks get them."""
         return frames
