@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fsar.evaluation.metrics import Z_95, half_interval
+from fsar.evaluation.accuracy import Z_95, half_interval
 from fsar.evaluation.significance import Bootstrap, bootstrap, bootstrap_clips, correct_holm, needed_units
 from fsar.terminal.aliases import rename_classes
 

@@ -1,31 +1,12 @@
-"""Accuracy over episodes, with the interval that every published number should carry."""
+"""Accuracy over episodes, added up while they come, on one process or several."""
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-Z_95 = 1.96
-"""Standard deviations on either side of a normal mean that hold 95 % of the cases."""
-
-
-def half_interval(deviation: float, count: int) -> float:
-    """Half the width of the 95 % interval of a mean over ``count`` episodes; ``deviation`` is that of one of them."""
-    return float(Z_95 * deviation / count**0.5)
-
-
-class Accuracy(NamedTuple):
-    """Mean accuracy, half the width of its 95 % interval (both in 0..1) and the number of episodes behind them."""
-
-    mean: float
-    interval: float
-    episodes: int
-
-    def __str__(self) -> str:
-        return f"{100 * self.mean:.2f} ± {100 * self.interval:.2f} % ({self.episodes:,} episodes)"
+from fsar.evaluation.accuracy import Accuracy, half_interval
 
 
 class EpisodeAccuracy(Metric):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fsar.evaluation.metrics import half_interval
+from fsar.evaluation.accuracy import half_interval
 from fsar.methods.clip_family.linear_probe import shots_to_match
 
 Right = NDArray[np.float64]

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from fsar.evaluation.accuracy import Z_95
 from fsar.evaluation.cells import from_cell
-from fsar.evaluation.metrics import Z_95
 
 
 @dataclass(frozen=True)

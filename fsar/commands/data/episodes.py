@@ -16,14 +16,15 @@ import json
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from episodes.datamodule import EpisodicDataModule
 from episodes.files import write_atomically
-from fsar.build import build_data
 from fsar.terminal.failure import Options, one_message
+
+if TYPE_CHECKING:
+    from episodes.datamodule import EpisodicDataModule
 
 PARTS = ("classes", "support", "query")
 
@@ -93,8 +94,11 @@ def main(args: list[str]) -> None:
     parser.add_argument("--split", choices=("train", "val", "test"), default="test")
     parser.add_argument("--results", type=Path, nargs="+", default=[], help="results.json files to check against")
     own, rest = parser.parse_known_args(args)
-    data = build_data(rest, "fsar episodes") if rest else None
-    if data is not None:
+    data: EpisodicDataModule | None = None
+    if rest:
+        from fsar.build import build_data  # here, for a file is verified without torch
+
+        data = build_data(rest, "fsar episodes")
         data.features, data.check_videos = None, data.check_videos and data.skip_unreadable
     if own.action == "write":
         if data is None:

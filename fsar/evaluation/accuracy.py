@@ -1,0 +1,24 @@
+"""An accuracy with the interval that every published number should carry; arithmetic alone, no torch is imported."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+Z_95 = 1.96
+"""Standard deviations on either side of a normal mean that hold 95 % of the cases."""
+
+
+def half_interval(deviation: float, count: int) -> float:
+    """Half the width of the 95 % interval of a mean over ``count`` episodes; ``deviation`` is that of one of them."""
+    return float(Z_95 * deviation / count**0.5)
+
+
+class Accuracy(NamedTuple):
+    """Mean accuracy, half the width of its 95 % interval (both in 0..1) and the number of episodes behind them."""
+
+    mean: float
+    interval: float
+    episodes: int
+
+    def __str__(self) -> str:
+        return f"{100 * self.mean:.2f} ± {100 * self.interval:.2f} % ({self.episodes:,} episodes)"
