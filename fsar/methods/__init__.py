@@ -20,6 +20,7 @@ from fsar.methods.clip_fsar import ClipFSAR
 from fsar.methods.clip_mei import ClipMEI
 from fsar.methods.clip_spm import ClipSPM
 from fsar.methods.d2st import D2ST
+from fsar.methods.emp_net import EMPNet
 from fsar.methods.hyrsm import HyRSM
 from fsar.methods.hyrsm_plus_plus import HyRSMPlusPlus
 from fsar.methods.ma_clip import MAClip
@@ -47,6 +48,7 @@ __all__ = [
     "ClipSPM",
     "CoCoOp",
     "CoOp",
+    "EMPNet",
     "HyRSM",
     "HyRSMPlusPlus",
     "LinearProbe",

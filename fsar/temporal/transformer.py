@@ -75,14 +75,27 @@ class TemporalTransformer(nn.Module):
         return x.reshape(tokens.shape)
 
 
+def feed_forward(channels: int, hidden: int, dropout: float, norm: bool = False) -> nn.Sequential:
+    """The feed-forward part of a block, without its residual."""
+    return nn.Sequential(
+        nn.LayerNorm(channels) if norm else nn.Identity(),
+        nn.Linear(channels, hidden),
+        nn.GELU(),
+        nn.Dropout(dropout),
+        nn.Linear(hidden, channels),
+        nn.Dropout(dropout),
+    )
+
+
 class Block(nn.Module):
-    """One block of :class:`TemporalTransformer`; what its tokens attend to may be others than themselves."""
+    """One block of :class:`TemporalTransformer`; what its tokens attend to may be others than themselves.
+    Without ``hidden`` it is the attention alone."""
 
     def __init__(
         self,
         channels: int,
         heads: int,
-        hidden: int,
+        hidden: int | None,
         attention_dropout: float,
         hidden_dropout: float,
         hidden_norm: bool = False,
@@ -96,14 +109,7 @@ class Block(nn.Module):
         self.to_k = nn.Linear(channels, width, bias=False)
         self.to_v = nn.Linear(channels, width, bias=False)
         self.to_out = nn.Sequential(nn.Linear(width, channels), nn.Dropout(attention_dropout))
-        self.feed_forward = nn.Sequential(
-            nn.LayerNorm(channels) if hidden_norm else nn.Identity(),
-            nn.Linear(channels, hidden),
-            nn.GELU(),
-            nn.Dropout(hidden_dropout),
-            nn.Linear(hidden, channels),
-            nn.Dropout(hidden_dropout),
-        )
+        self.feed_forward = None if hidden is None else feed_forward(channels, hidden, hidden_dropout, hidden_norm)
 
     def forward(self, x: Tensor, memory: Tensor | None = None) -> Tensor:
         """``(... l d) -> (... l d)``; the tokens see ``memory (... m d)``, or themselves when there is none."""
@@ -116,7 +122,7 @@ class Block(nn.Module):
         )
         o = nn.functional.scaled_dot_product_attention(q, k, v).transpose(-3, -2).flatten(-2)
         y = self.to_out(o) + x
-        return self.feed_forward(y) + y
+        return y if self.feed_forward is None else self.feed_forward(y) + y
 
     @property
     def projections(self) -> tuple[nn.Linear, nn.Linear, nn.Linear]:

@@ -34,17 +34,24 @@ RELEASED: dict[str, dict[str, tuple[Any, ...]]] = {  # tasks, queries a class, r
     },
 }
 
+EMP_NET = {  # tasks, tasks of an epoch, rate
+    "ssv2_full": (40_000, 8000, 1e-3),
+    "ssv2_small": (10_000, 2000, 1e-3),
+    **dict.fromkeys(("hmdb51", "ucf101", "kinetics100"), (5000, 1000, 0.0001)),
+}
+
 pytestmark = pytest.mark.filterwarnings(  # of Lightning, about itself
     "ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning",
     "ignore:.*isinstance.treespec, LeafSpec:FutureWarning",
 )
 
 
-def build(*files: str) -> Built:
+def build(*files: str, **given: Any) -> Built:
     """Everything that ``fsar`` would build from these files, on the CPU and with a tiny encoder."""
     quiet = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
     options = {"trainer.accelerator": "cpu", **{f"trainer.{name}": "false" for name in quiet}}
     options |= {f"model.method.encoder.init_args.{key}": value for key, value in TINY.items()}
+    options |= {f"model.method.init_args.{key}": value for key, value in given.items()}
     named = [arg for file in files for arg in ("--config", str(CONFIGS / f"{file}.yaml"))]
     return build_with_trainer([*named, *(f"--{key}={value}" for key, value in options.items())])
 
@@ -73,6 +80,29 @@ def test_recipe(method: str, benchmark: str) -> None:
     optimizer = built.learner.configure_optimizers()
     assert isinstance(optimizer, torch.optim.Adam)
     assert {(group["lr"], group["weight_decay"]) for group in optimizer.param_groups} == {(rate, decay)}
+
+
+@pytest.mark.parametrize("benchmark", EMP_NET)
+def test_recipe_of_emp_net(benchmark: str) -> None:
+    """The clock of the code base: an epoch counts twice once it is over."""
+    assert {file.stem for file in (CONFIGS / "method" / "emp_net").glob("*.yaml")} == set(EMP_NET)
+    tasks, epoch, rate = EMP_NET[benchmark]
+    built = build(f"data/{benchmark}", f"method/emp_net/{benchmark}", layers=[1, 2, 3])
+    data, trainer, learner = built.data, built.trainer, built.learner
+    assert (data.shots, data.queries, data.test_shots) == (1, 5, 1)
+    assert (trainer.max_steps * 4, trainer.accumulate_grad_batches) == (tasks, 4)
+    assert tasks % data.counts["train"] == 0
+    assert learner.method.encoder.frozen
+    assert not learner.method.published_first_five
+    configured = learner.configure_optimizers()
+    optimizer, scheduler = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
+    assert {group["initial_lr"] for group in optimizer.param_groups} == {rate}
+    assert sorted({group["weight_decay"] for group in optimizer.param_groups}) == [0, 1e-3]
+    for step in range(0, trainer.max_steps, 25):
+        done = 4 * step
+        clock = done // epoch + done / epoch
+        factor = 0.2 + 0.8 * clock if clock < 1 else (1, 0.1, 0.01)[(clock >= 4) + (clock >= 6)]
+        assert scheduler.lr_lambdas[0](step) == pytest.approx(factor), step
 
 
 @pytest.mark.parametrize("method", RELEASED)

@@ -74,6 +74,21 @@ def cut_tokens(arrays: Arrays) -> Arrays:
     return {key: x for key, x in whole(arrays, "case0", "weight").items() if not key.startswith(BETWEEN)}
 
 
+def cut_emp_net(arrays: Arrays) -> Arrays:
+    """The smallest case with its first query, all weights, no gradients; the loss is over all queries."""
+    case = part(arrays, "case1")
+    kept = {key: x for key, x in case.items() if not key.startswith("grad_") and key != "loss"}
+    for key in kept:
+        if key.startswith("query_layer"):  # frames of a clip after each other
+            kept[key] = kept[key][: int(case["frames"])]
+        elif key in ("query_labels", "query_classes", "probabilities") or key.split("_logits")[0] in LEVELS:
+            kept[key] = kept[key][:1]
+        elif key.endswith("_class_logits"):  # supports first
+            kept[key] = kept[key][: len(case["support_labels"]) + 1]
+    return whole(arrays, "weight") | named("case1", kept)
+
+
+LEVELS = ("patch", "frame", "token")
 BETWEEN = tuple(f"case0/{name}" for name in ("semantic", "task", "grad", "logits_global"))
 
 
@@ -234,6 +249,7 @@ CUTS: dict[str, Callable[[Arrays], Arrays]] = {
     "clip_cpm2c": cut_tokens,
     "clip_fsar": cut_clip_fsar,
     "clip_mei": cut_tokens,
+    "emp_net": cut_emp_net,
     "clip_spm": cut_tokens,
     "action_clip": cut_action_clip,
     "clip4clip": cut_clip4clip,
