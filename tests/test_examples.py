@@ -18,6 +18,9 @@ MODULES = [file.relative_to(ROOT) for file in FILES if ">>> " in file.read_text(
 ILLUSTRATED = ("fsar.alignment", "fsar.temporal", "fsar.shots", "episodes.frames")
 """Rooms whose every public class has an example, and where there are none, every function."""
 
+WHOLE = ("fsar.encoders", "fsar.methods")
+"""Rooms whose example stands in the package: one for all that is in there."""
+
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
 def test_examples_print_what_they_say(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,3 +47,8 @@ def test_every_part_has_an_example(name: str) -> None:
     assert parts
     bare = [part for part, value in parts.items() if ">>> " not in (inspect.getdoc(value) or "")]
     assert not bare, f"{name}: {bare} have no example in their docstrings"
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_every_room_has_an_example(name: str) -> None:
+    assert ">>> " in (importlib.import_module(name).__doc__ or "")

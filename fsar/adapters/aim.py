@@ -32,6 +32,10 @@ class AIM(Adapter):
         tune_norm: train the tower's closing norm too, as released.
 
     10,659,072 trained weights in ViT-B at the defaults, 14,209,536 with ``temporal_input``.
+
+    >>> tower = Tower(width=64, heads=2, layers=4, hidden=256, grid=(4, 4), channels=64)
+    >>> sum(p.numel() for p in AIM().part(0, tower).parameters())  # in each of its blocks
+    6384
     """
 
     def __init__(

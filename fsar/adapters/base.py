@@ -26,7 +26,11 @@ class Clip(NamedTuple):
 
 
 class Tower(NamedTuple):
-    """The shape of a ViT."""
+    """The shape of a ViT.
+
+    >>> Tower(width=768, heads=12, layers=12, hidden=3072, grid=(14, 14), channels=512).grid  # of ViT-B/16
+    (14, 14)
+    """
 
     width: int  # D, channels of a token
     heads: int

@@ -30,6 +30,10 @@ class MAClipAdapter(Adapter):
             token and a random text token enter every softmax from the first step.
 
     15,379,200 trained weights in ViT-B, and two more a block for ``start_masked``. Any number of frames.
+
+    >>> tower = Tower(width=64, heads=2, layers=4, hidden=256, grid=(4, 4), channels=64)
+    >>> sum(p.numel() for p in MAClipAdapter().part(0, tower).parameters())  # in each of its blocks
+    10546
     """
 
     reads_text = True

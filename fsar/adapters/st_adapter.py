@@ -29,6 +29,10 @@ class STAdapter(Adapter):
 
     7,110,144 trained weights in ViT-B with one of them, 14,220,288 with both. Any number of frames. The released
     models average the class token over the frames before the closing norm: ``Adapted(..., output="video")``.
+
+    >>> tower = Tower(width=64, heads=2, layers=4, hidden=256, grid=(4, 4), channels=64)
+    >>> sum(p.numel() for p in STAdapter(hidden=16).part(0, tower).parameters())  # in each of its blocks
+    2192
     """
 
     def __init__(self, hidden: int | None = None, before_attention: bool = True, before_mlp: bool = False) -> None:

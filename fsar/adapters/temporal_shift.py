@@ -36,6 +36,10 @@ class TemporalShift(Adapter):
         divisor: one channel in ``divisor`` comes from the frame after, and one from the frame before.
         residual: shift what the block adds to as well, as ActionCLIP does. Otherwise only what the attention reads is
             shifted, which a frozen tower bears better.
+
+    >>> tower = Tower(width=64, heads=2, layers=4, hidden=256, grid=(4, 4), channels=64)
+    >>> sum(p.numel() for p in TemporalShift().part(0, tower).parameters())  # in each of its blocks
+    0
     """
 
     def __init__(self, divisor: int = 8, residual: bool = True) -> None:

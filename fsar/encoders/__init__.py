@@ -1,4 +1,10 @@
-"""Clips to named features: CLIP, image networks, and what stands inside or beside their towers."""
+"""Clips to named features: CLIP, image networks, and what stands inside or beside their towers.
+
+>>> encoder = ClipEncoder("fsar-tiny", "shapes")
+>>> clips = torch.zeros(2, 8, 3, 64, 64, dtype=torch.uint8)  # (b t c h w)
+>>> encoder.channels, encoder.frozen, encoder.text is not None
+(64, True, True)
+"""
 
 from fsar.encoders.adapted import Adapted
 from fsar.encoders.beside import Beside

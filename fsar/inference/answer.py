@@ -133,5 +133,9 @@ def as_cell(text: str) -> str:
 
 
 def rank_classes(names: Sequence[str], probabilities: Tensor) -> tuple[tuple[str, float], ...]:
-    """Names with their ``probabilities (n)``, the likeliest first."""
+    """Names with their ``probabilities (n)``, the likeliest first.
+
+    >>> rank_classes(["sit", "jump"], torch.tensor([0.25, 0.75]))
+    (('jump', 0.75), ('sit', 0.25))
+    """
     return tuple(sorted(zip(names, probabilities.tolist(), strict=True), key=lambda pair: -pair[1]))

@@ -1,4 +1,21 @@
-"""Few-shot methods, one paper one file."""
+"""Few-shot methods, one paper one file.
+
+A method takes an episode, or a batch of episodes, and gives scores; it is told apart from others by its parts alone:
+
+>>> from episodes.episode import Episode
+>>> from fsar.alignment import OTAM
+>>> from fsar.encoders import ClipEncoder
+>>> encoder = ClipEncoder("fsar-tiny", "shapes")
+>>> clips = torch.zeros(3, 8, 3, 64, 64, dtype=torch.uint8)  # two support clips and a query
+>>> labels, classes = torch.tensor([0, 1]), torch.tensor([0, 1])
+>>> episode = Episode(clips[:2], clips[2:], labels, labels[:1], classes, ("sit", "jump"), torch.tensor(0))
+>>> for method in (Prototype(encoder, OTAM()), ClipFSAR(encoder, OTAM()), ZeroShot(encoder), TipAdapter(encoder)):
+...     print(type(method).__name__, tuple(method.eval()(episode).logits.shape))
+Prototype (1, 2)
+ClipFSAR (1, 2)
+ZeroShot (1, 2)
+TipAdapter (1, 2)
+"""
 
 from fsar.methods.action_clip import ActionCLIP
 from fsar.methods.clip_cpm2c import ClipCPM2C

@@ -50,7 +50,7 @@ def temporal_coherence(frames: Tensor, window: int, balance: float, coefficient:
 
     Examples:
         >>> still = torch.ones(1, 4, 8)  # all frames are neighbours, and alike
-        >>> temporal_coherence(still, window=3, balance=23.0).item()
+        >>> round(temporal_coherence(still, window=3, balance=23.0).item(), 6)
         0.0
     """
     unit = normalize(frames.float(), dim=-1)

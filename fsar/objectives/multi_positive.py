@@ -21,6 +21,10 @@ def multi_positive_kl(logits: Tensor, positive: Tensor, target_temperature: floa
         positive: ``(... a b)`` bool.
         target_temperature: ``T = softmax(target_temperature · positive)``, 10 in the released code, which leaves a
             little weight on every negative; ``T`` is uniform on the positives when not given.
+
+    >>> logits, positive = torch.zeros(2, 2), torch.tensor([[True, False], [True, True]])
+    >>> multi_positive_kl(logits, positive)  # ln 2 for the first row, nothing for the second
+    tensor(0.3466)
     """
     if target_temperature is None:
         target = positive / positive.sum(-1, keepdim=True).clamp_min(1)
@@ -33,6 +37,10 @@ def multi_positive_kl(logits: Tensor, positive: Tensor, target_temperature: floa
 
 
 def both_directions(logits: Tensor, positive: Tensor, target_temperature: float | None = None) -> Tensor:
-    """``½ [KL(S) + KL(Sᵀ)]`` of :func:`multi_positive_kl`, symmetric in the two modalities."""
+    """``½ [KL(S) + KL(Sᵀ)]`` of :func:`multi_positive_kl`, symmetric in the two modalities.
+
+    >>> both_directions(torch.zeros(2, 2), torch.eye(2).bool())  # ln 2
+    tensor(0.6931)
+    """
     rows = multi_positive_kl(logits, positive, target_temperature)
     return (rows + multi_positive_kl(logits.mT, positive.mT, target_temperature)) / 2

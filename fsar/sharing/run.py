@@ -111,6 +111,9 @@ def is_repository(source: str) -> bool:
     """Whether ``source`` reads as ``user/name`` of a Hugging Face repository and not as a folder.
 
     A folder that exists, or that would lie in one that exists, is a folder; so is what starts with a dot.
+
+    >>> is_repository("user/name"), is_repository("./user/name"), is_repository("user/name/more")
+    (True, False, False)
     """
     named = re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", source)
     return bool(named) and not os.path.exists(source) and not os.path.exists(os.path.dirname(source))

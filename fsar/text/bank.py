@@ -21,14 +21,23 @@ Kind = Literal["name", "template", "description", "step"]
 
 @dataclass(frozen=True)
 class Sentence:
-    """One text about a class. Those of kind "step" are in the order in which the steps happen."""
+    """One text about a class. Those of kind "step" are in the order in which the steps happen.
+
+    >>> TextBank().sentences("brush_hair")[0]
+    Sentence(text='brush hair', kind='name')
+    """
 
     text: str
     kind: Kind
 
 
 class ClassTexts(NamedTuple):
-    """Features of all texts of some classes."""
+    """Features of all texts of some classes.
+
+    >>> features = torch.tensor([[[2.0, 0.0], [0.0, 0.0]]])  # one class with one text of two places
+    >>> ClassTexts(features, torch.tensor([[True, False]])).mean()
+    tensor([[1., 0.]])
+    """
 
     features: Tensor  # (C m d), un-normalised; zeros where a class has fewer than m
     mask: Tensor  # (C m) bool, true where there is a text
@@ -39,7 +48,11 @@ class ClassTexts(NamedTuple):
 
 
 def ensemble(features: Tensor, mask: Tensor | None = None) -> Tensor:
-    """``(... m d) -> (... d)``: normalise, average over the texts, normalise (Radford et al. 2021, section 3.1.4)."""
+    """``(... m d) -> (... d)``: normalise, average over the texts, normalise (Radford et al. 2021, section 3.1.4).
+
+    >>> ensemble(torch.tensor([[2.0, 0.0], [0.0, 5.0]]))
+    tensor([0.7071, 0.7071])
+    """
     unit = normalize(features, dim=-1)
     return normalize(unit.mean(-2) if mask is None else (unit * mask[..., None]).sum(-2), dim=-1)
 
@@ -66,6 +79,9 @@ class TextBank:
     Raises:
         FileNotFoundError: when the file does not exist.
         ValueError: a template without {}, or a file of another form.
+
+    >>> TextBank(["a person who is {}", "{} in a kitchen"]).texts("pouring")
+    ['a person who is pouring', 'pouring in a kitchen']
     """
 
     def __init__(

@@ -26,6 +26,9 @@ def chunks(text: str, fits: Callable[[str], bool]) -> list[str]:
 
     Raises:
         ValueError: when a single word does not fit.
+
+    >>> chunks("A hand rises. It waves to and fro.", lambda text: len(text) < 24)
+    ['A hand rises.', 'It waves to and fro.']
     """
     pieces: list[str] = []
     for sentence in re.split(r"(?<=[.!?;])\s+", text.strip()):

@@ -64,6 +64,11 @@ def clean_name(name: str, brackets: Brackets = "raw", placeholders: Mapping[str,
         name: such as "Pushing [something] from left to right" or "brush_hair".
         brackets: "raw" leaves the brackets in, "stripped" takes them off and keeps what is between them.
         placeholders: ``{what stands in the brackets: text to say instead}``, before ``brackets`` is looked at.
+
+    >>> clean_name("Pushing [something] off [something]", "stripped")
+    'Pushing something off something'
+    >>> clean_name("brush_hair"), clean_name("Lifting [part]", placeholders={"part": "one end"})
+    ('brush hair', 'Lifting one end')
     """
 
     def said(match: re.Match[str]) -> str:

@@ -44,4 +44,6 @@ def test_the_table_of_an_evaluation_runs_nothing_and_reads_the_same(tmp_path: Pa
     assert found.video.tolist() == ["=a/1.mp4", "-jump/2.mp4", "wave/3.mp4"]
     assert found.truth.tolist() == [0, 1, 2]
     assert found.guess.tolist() == [0, 1, 1]
-    assert Result(tmp_path, {}).per_episode() == {4: pytest.approx(2 / 3)}
+    again = Result(tmp_path, {}).rows()
+    assert again["episode"].tolist() == [4] * 3
+    assert again["right"].mean() == pytest.approx(2 / 3)
