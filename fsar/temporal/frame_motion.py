@@ -63,6 +63,9 @@ class ScaledMotion(FrameMotion):
     Args:
         channels: ``d``.
         share: r.
+
+    >>> ScaledMotion(channels=8).smooth(torch.zeros(2, 8, 4)).shape  # (b d t)
+    torch.Size([2, 8, 4])
     """
 
     def __init__(self, channels: int, share: float = 0.5) -> None:

@@ -28,6 +28,9 @@ class Gates(nn.Module):
         text_ratio: of the token's gate.
         slope: of the LeakyReLU.
         share: α.
+
+    >>> Gates(channels=8)(torch.zeros(2, 4, 8), torch.zeros(2, 1, 8)).shape
+    torch.Size([2, 4, 8])
     """
 
     def __init__(
