@@ -149,7 +149,7 @@ class EpisodicDataModule(LoaderOptions, ClipOptions, TaskOptions, LightningDataM
             "classes": len(sampler.classes),
             "videos": len(self.splits[name]),
             "videos_left_out": self.left_out.get(name, {}),
-            "ways": self.ways,
+            "ways": sampler.ways,
             "shots": sampler.shots,
             "queries": sampler.queries,
             "opposites": self.opposites,

@@ -25,9 +25,10 @@ class TaskOptions:
 
     Args:
         benchmark: where classes and videos come from, such as episodes.splits.Folder. Not needed to predict.
-        ways: classes per episode.
+        ways: classes per episode in training; and in evaluation, unless test_ways is given.
         shots: labelled clips per class in training; and in evaluation, unless test_shots is given.
         queries: clips to name per class in training.
+        test_ways: classes per episode in validation and test.
         test_shots: labelled clips per class in validation and test.
         test_queries: clips to name per class in validation and test.
         train_episodes: per epoch. Epoch e trains on episodes number e * train_episodes and following.
@@ -43,6 +44,7 @@ class TaskOptions:
     ways: int = 5
     shots: int = 1
     queries: int = 5
+    test_ways: int | None = None
     test_shots: int | None = None
     test_queries: int = 1
     train_episodes: int = 1000
@@ -56,6 +58,8 @@ class TaskOptions:
     def __post_init__(self) -> None:
         refuse_below_one(train_episodes=self.train_episodes, val_episodes=self.val_episodes)
         refuse_below_one(test_episodes=self.test_episodes)
+        if self.test_ways is None:
+            self.test_ways = self.ways
         if self.test_shots is None:
             self.test_shots = self.shots
 
@@ -72,7 +76,7 @@ class TaskOptions:
         """
         return EpisodeSampler(
             split.labels,
-            ways=self.ways,
+            ways=self.ways if training or self.test_ways is None else self.test_ways,
             shots=self.shots if training or self.test_shots is None else self.test_shots,
             queries=self.queries if training else self.test_queries,
             seed=self.seed if training else self.test_seed,

@@ -62,7 +62,8 @@ class Predictions:
 
 
 def summarise(arrays: dict[str, np.ndarray], class_names: tuple[str, ...]) -> dict[str, Any]:
-    """Accuracy with its interval, accuracy per class and the confusion counts ``[truth][prediction]``.
+    """Accuracy with its interval, top-5 accuracy where there are more than five classes, accuracy per class and the
+    confusion counts ``[truth][prediction]``.
 
     Args:
         arrays: of :meth:`Predictions.arrays`.
@@ -79,15 +80,25 @@ def summarise(arrays: dict[str, np.ndarray], class_names: tuple[str, ...]) -> di
     np.add.at(confusion, (truth.ravel(), guess.ravel()), 1)
     seen = confusion.sum(1)
     per_class = {name: float(confusion[c, c] / seen[c]) for c, name in enumerate(class_names) if seen[c]}
+    top5 = {"top5_accuracy": float(top_accuracy(arrays, 5).mean())} if arrays["scores"].shape[-1] > 5 else {}
     return {
         "accuracy": accuracy.mean,
         "interval_95": accuracy.interval,
+        **top5,
         "episodes": accuracy.episodes,
         "queries": int(right.size),
         "per_class_accuracy": per_class,
         "confusion": confusion.tolist(),
         "class_names": list(class_names),
     }
+
+
+def top_accuracy(arrays: dict[str, np.ndarray], count: int) -> np.ndarray:
+    """``(e q)`` bool: the truth is among the ``count`` highest scores; a class that ties with it stands before it."""
+    truth = np.take_along_axis(arrays["scores"], arrays["truth"][..., None], -1)
+    higher = (arrays["scores"] >= truth).sum(-1)  # the truth itself is one of them
+    found: np.ndarray = higher <= count
+    return found
 
 
 def write_rows(path: Path, arrays: dict[str, np.ndarray], class_names: tuple[str, ...], paths: list[str]) -> None:

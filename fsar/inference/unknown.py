@@ -37,7 +37,7 @@ class Unknown(Callback):
         split = data.splits["test"]
         if learner.bank is None:
             raise ValueError("--unknown needs a test that encodes every video once: leave out limit_test_batches.")
-        counts = (data.ways, data.test_shots, data.test_queries)
+        counts = (data.test_ways, data.test_shots, data.test_queries)
         self.found = measure(learner.bank, split.labels, split.class_names, *counts, data.test_seed, learner.device)
 
 

@@ -96,7 +96,7 @@ def draw_again(data: EpisodicDataModule, record: dict[str, Any], moved: str) -> 
             f"renamed (sha256 {split.fingerprint()[:12]}, expected {facts['split_sha256'][:12]}). Test again."
         )
     data.splits[facts["split"]] = split
-    data.ways, data.test_shots, data.test_queries = facts["ways"], facts["shots"], facts["queries"]
+    data.test_ways, data.test_shots, data.test_queries = facts["ways"], facts["shots"], facts["queries"]
     data.opposites, data.test_seed = facts["opposites"], facts["seed"]
     sampler = data.episode_sampler(facts["split"])
     if sampler.fingerprint(facts["episodes"]) != facts["episodes_sha256"]:

@@ -40,7 +40,7 @@ class Worth(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A floor that the first step would change is taken before it."""
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        self.ways = data.ways
+        self.ways = data.test_ways
         learner: Any = pl_module
         if self.floor is not None or trainer.global_step or not data.has_validation or not trainer.limit_val_batches:
             return

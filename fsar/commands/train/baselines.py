@@ -85,7 +85,7 @@ class Encoded:
         """Batches of index episodes, with the queries and the seed of training or of evaluation."""
         sampler = EpisodeSampler(
             self.split.labels,
-            data.ways,
+            data.ways if training else data.test_ways or data.ways,
             shots,
             data.queries if training else data.test_queries,
             data.seed if training else data.test_seed,
@@ -267,8 +267,8 @@ def run(
                 say(f"{k}-shot {name}: " + ", ".join(f"{key} {value:.3g}" for key, value in chosen.items()))
             by_shots[k][name] = right(method, encoded["test"], k, data.counts["test"], data)
         say(
-            f"\n{k}-shot, {data.ways}-way, {data.counts['test']:,} episodes of {data.load().name}, chance "
-            f"{100 / data.ways:.0f} %\n{table(by_shots[k])}\n"
+            f"\n{k}-shot, {data.test_ways}-way, {data.counts['test']:,} episodes of {data.load().name}, chance "
+            f"{100 / (data.test_ways or data.ways):.0f} %\n{table(by_shots[k])}\n"
         )
     if len(by_shots) > 1:
         say(curve(by_shots))

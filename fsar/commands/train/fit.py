@@ -228,7 +228,9 @@ class CLI(LightningCLI):
         folder = write_results(Path(self.trainer.default_root_dir), self.model, data, self.config_dump, split)
         if self.trainer.is_global_zero:
             accuracy = Accuracy(result["accuracy"], result["interval_95"], result["episodes"])
-            print(f"\n{split}: {data.ways}-way {data.test_shots}-shot accuracy {accuracy}")
+            print(f"\n{split}: {data.test_ways}-way {data.test_shots}-shot accuracy {accuracy}")
+            if "top5_accuracy" in result:
+                print(f"top-5: {100 * result['top5_accuracy']:.2f} %")
             if "zero_shot_accuracy" in result:
                 floor = Accuracy(result["zero_shot_accuracy"], result["zero_shot_interval_95"], result["episodes"])
                 print(f"the class names alone (zero-shot): {floor}")

@@ -46,6 +46,7 @@ GROUPS: dict[str, tuple[str, dict[str, str]]] = {
             "--data.benchmark.root FOLDER": "of its videos",
             "--data.ways N": "classes per episode (5)",
             "--data.shots K": "labelled clips per class (1)",
+            "--data.test_ways N": "the same in evaluation, where it differs",
             "--data.test_shots K": "the same in evaluation, where it differs",
             "--data.frames T": "of a clip (8)",
             "--data.size PIXELS": "side of the frames; by default what the encoder asks for",

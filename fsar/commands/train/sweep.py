@@ -78,19 +78,19 @@ def run(
     learner.eval()
     data.setup({"val": "validate", "test": "test"}[split])
     needed: set[int] = set()
-    for data.ways, data.test_shots, _ in settings:
+    for data.test_ways, data.test_shots, _ in settings:
         needed |= set(needed_videos(data.episode_sampler(split), data.counts[split]))
     phases, folders = Phases(), {}
     bank = encode(learner, data, split, sorted(needed), phases)
     for setting in settings:
-        data.ways, data.test_shots, mode = setting
+        data.test_ways, data.test_shots, mode = setting
         if mode:
             setattr(learner.method, "inference", mode)  # noqa: B010  # a method that has modes, as was checked above
         score(bank, learner, data, split, phases)
         folders[setting] = write_results(out, learner, data, config or {}, split)
         phases.lap("write")
         accuracy = f"{100 * learner.result['accuracy']:.2f} ± {100 * learner.result['interval_95']:.2f}"
-        print(f"| {data.ways} | {data.test_shots} | {mode or ''} | {accuracy} |", flush=True)
+        print(f"| {data.test_ways} | {data.test_shots} | {mode or ''} | {accuracy} |", flush=True)
     print(f"\n{time_shares(learner.result, len(needed))}; {len(settings) * data.counts[split]:,} episodes scored")
     return folders
 

@@ -88,6 +88,18 @@ def results(folder: Path, weight: float = 1.0) -> tuple[Path, dict[str, Any]]:
     return write_results(folder, learner, data, {"seed": 1, "ckpt_path": "best.ckpt"}), result
 
 
+def test_top_5_is_told_of_more_than_five_classes() -> None:
+    generator = np.random.default_rng(0)
+    scores, truth = generator.normal(size=(9, 4, 7)), generator.integers(0, 7, (9, 4))
+    rows = {"scores": scores, "truth": truth, "classes": np.tile(np.arange(7), (9, 1))}
+    names = tuple(f"class {i}" for i in range(7))
+    expected = np.mean([t in np.argsort(-s)[:5] for s, t in zip(scores.reshape(-1, 7), truth.ravel(), strict=True)])
+    assert summarise(rows, names)["top5_accuracy"] == pytest.approx(expected)
+    assert "top5_accuracy" not in summarise({**rows, "scores": scores[..., :5], "truth": truth % 5}, names)
+    same = {**rows, "scores": np.zeros_like(scores)}
+    assert summarise(same, names)["top5_accuracy"] == 0  # nothing is told apart
+
+
 def test_a_result_says_where_it_comes_from(tmp_path: Path) -> None:
     folder, result = results(tmp_path)
     assert folder == tmp_path / "results" / "test_3way_1shot"
