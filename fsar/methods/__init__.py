@@ -41,6 +41,7 @@ from fsar.methods.emp_net import EMPNet
 from fsar.methods.hyrsm import HyRSM
 from fsar.methods.hyrsm_plus_plus import HyRSMPlusPlus
 from fsar.methods.ma_clip import MAClip
+from fsar.methods.molo import MoLo
 from fsar.methods.prototype import Prototype
 from fsar.methods.strm import STRM
 from fsar.methods.ta2n import TA2N
@@ -70,6 +71,7 @@ __all__ = [
     "HyRSMPlusPlus",
     "LinearProbe",
     "MAClip",
+    "MoLo",
     "NearestNeighbour",
     "Prototype",
     "SimpleShot",

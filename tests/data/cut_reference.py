@@ -92,6 +92,13 @@ LEVELS = ("patch", "frame", "token")
 BETWEEN = tuple(f"case0/{name}" for name in ("semantic", "task", "grad", "logits_global"))
 
 
+def cut_molo(arrays: Arrays) -> Arrays:
+    """The scores of an evaluation, with the losses of its logits; no decoder and no gradients."""
+    kept = whole(arrays, "case3")
+    decoder = ("case3/weight/up", "case3/weight/outc", "case3/after/", "case3/grad_")
+    return without({key: x for key, x in kept.items() if not key.startswith(decoder)}, "pe.pe")
+
+
 def without(arrays: Arrays, *ends: str) -> Arrays:
     """Arrays whose names end otherwise."""
     return {key: x for key, x in arrays.items() if not key.endswith(ends)}
@@ -245,6 +252,7 @@ CUTS: dict[str, Callable[[Arrays], Arrays]] = {
     "hyrsmpp": cut_hyrsmpp,
     "strm": cut_strm,
     "ta2n": cut_ta2n,
+    "molo": cut_molo,
     "team": cut_team,
     "clip_cpm2c": cut_tokens,
     "clip_fsar": cut_clip_fsar,
