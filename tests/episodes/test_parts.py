@@ -28,7 +28,7 @@ def test_episodes_of_training_and_of_evaluation() -> None:
     assert (train.shots, train.queries, train.seed) == (1, 2, 4)
     assert (test.shots, test.queries, test.seed) == (3, 1, 5)
     assert TaskOptions(shots=2).test_shots == 2
-    tasks = TaskOptions(ways=2, test_ways=3)
+    tasks = TaskOptions(ways=2, queries=2, test_ways=3)
     assert tasks.draw(SPLIT, training=True).ways == 2
     with pytest.raises(ValueError, match="3-way"):
         tasks.draw(SPLIT)
