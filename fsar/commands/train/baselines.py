@@ -291,11 +291,9 @@ def main(args: list[str]) -> None:
     found: Any = parse_options(parser, args)
     parts: Any = parser.instantiate(found)
     torch.manual_seed(found.seed)
-    if torch.cuda.is_available():
-        parts.encoder.cuda()
-    by_shots = run(
-        parts.data, parts.encoder, parts.texts, found.shots, found.steps, found.tuning_episodes, found.methods
-    )
+    encoder = parts.encoder.to("cuda" if torch.cuda.is_available() else "cpu")
+    how = (found.shots, found.steps, found.tuning_episodes, found.methods)
+    by_shots = run(parts.data, encoder, parts.texts, *how)
     if found.out is not None:
         record = {str(k): {name: values.tolist() for name, values in some.items()} for k, some in by_shots.items()}
         with write_atomically(found.out) as part:
