@@ -51,6 +51,8 @@ class EpisodicDataModule(LoaderOptions, ClipOptions, TaskOptions, LightningDataM
         LightningDataModule.__init__(self)
         self.splits: dict[str, Split] = {}
         self.left_out: dict[str, dict[str, str]] = {}
+        self.together: tuple[int, ...] = ()  # values of test_shots whose videos the first evaluation gives for all
+        self.encoded = False
         self._benchmark: Benchmark | None = None
         self.allow_zero_length_dataloader_with_multiple_devices = True
 
@@ -169,8 +171,15 @@ class EpisodicDataModule(LoaderOptions, ClipOptions, TaskOptions, LightningDataM
     def _evaluation(self, name: str) -> list[Iterable[Any]]:
         refuse_limits(self.trainer)
         sampler, count = self.episode_sampler(name), self.counts[name]
-        videos = with_cache(self, name, needed_videos(sampler, count))
-        return [videos, IndexEpisodes(sampler, count, self.episode_batch, *self._share)]
+        episodes = IndexEpisodes(sampler, count, self.episode_batch, *self._share)
+        if self.encoded:
+            return [episodes]
+        needed, first = set(needed_videos(sampler, count)), self.test_shots
+        for shots in self.together:
+            self.test_shots = shots
+            needed |= set(needed_videos(self.episode_sampler(name), count))
+        self.test_shots, self.encoded = first, bool(self.together)
+        return [with_cache(self, name, sorted(needed)), episodes]
 
     def video_loader(self, name: str, videos: Sequence[int]) -> ClipLoader:
         """This process's share of some videos of a split, each once, in batches of type ``VideoBatch``."""

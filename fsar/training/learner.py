@@ -65,6 +65,7 @@ class Learner(LightningModule):
         self.zero_shot = EpisodeAccuracy()  # of the class names alone, on the same episodes
         self.bank: VideoBank | None = None
         self.beside: VideoBank | None = None  # gets the same features, see fsar.training.worth
+        self.keeps_bank = False  # for another evaluation, of the same videos and weights
         self.predictions = Predictions()
         self.phases = Phases()
         self.rows: dict[str, np.ndarray] = {}
@@ -124,7 +125,8 @@ class Learner(LightningModule):
         self._finish("test")
 
     def _start(self) -> None:
-        self.bank, self.predictions, self.phases = None, Predictions(), Phases()
+        self.bank = self.bank if self.keeps_bank else None
+        self.predictions, self.phases = Predictions(), Phases()
 
     def _evaluate(self, batch: VideoBatch | IndexEpisode) -> None:
         """Keep the parts of a batch of videos, or score a batch of episodes on what was kept."""
@@ -144,7 +146,8 @@ class Learner(LightningModule):
                     self.zero_shot.update(floor, batch.query_labels)
 
     def _finish(self, stage: str) -> None:
-        forwards, self.bank = 0 if self.bank is None else self.bank.forwards, None
+        forwards = 0 if self.bank is None else self.bank.forwards
+        self.bank = self.bank if self.keeps_bank else None
         if self.trainer.sanity_checking:
             return
         accuracy = self.accuracy.compute()

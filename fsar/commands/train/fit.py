@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -52,6 +53,7 @@ NOISE = (
     "The '.*dataloader' does not have many workers",  # the data module chooses their number
     "Total length of `list` across ranks is zero",  # no validation classes, as we say ourselves
 )
+SHOTS = "--test_shots"
 RUNS = "runs/%Y-%m-%d_%H-%M-%S"
 
 
@@ -69,9 +71,11 @@ def main(args: list[str]) -> None:
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "Tip:" not in record.msg)
     try:
         with one_message(debug):
+            args, shots = take_shots(args)
             CLI(
                 Learner,
                 EpisodicDataModule,
+                shots=shots,
                 args=expand(args),
                 unknown=unknown,
                 parser_class=Parser,
@@ -85,11 +89,35 @@ def main(args: list[str]) -> None:
         sys.exit(128 + signal.SIGTERM)  # by itself it would leave with status 0
 
 
+def take_shots(args: list[str]) -> tuple[list[str], list[int]]:
+    """The command line with the first of ``--test_shots 1 5`` as ``--data.test_shots 1``, and all of them.
+
+    Raises:
+        ValueError: for what is no number of shots, or is there twice.
+    """
+    if args[:1] not in (["test"], ["validate"]) or SHOTS not in args:
+        return args, []
+    at = args.index(SHOTS)
+    end = next((i for i in range(at + 1, len(args)) if args[i].startswith("-")), len(args))
+    words = args[at + 1 : end]
+    if not words or not all(word.isdecimal() and int(word) > 0 for word in words) or len(set(words)) < len(words):
+        raise ValueError(f"{SHOTS}: expected different whole numbers of 1 or more, found {' '.join(words) or 'none'}.")
+    return [*args[:at], "--data.test_shots", words[0], *args[end:]], [int(word) for word in words]
+
+
 class CLI(LightningCLI):
     """LightningCLI with a run folder, and a command line that wins over the checkpoint."""
 
-    def __init__(self, *args: Any, unknown: bool = False, **kwargs: Any) -> None:
-        """Runs the command; what fails before it has something to keep leaves no folder."""
+    def __init__(self, *args: Any, shots: Sequence[int] = (), unknown: bool = False, **kwargs: Any) -> None:
+        """Runs the command; what fails before it has something to keep leaves no folder.
+
+        Args:
+            args: of Lightning's own.
+            shots: several numbers to evaluate with, one after the other, on videos that are encoded once.
+            unknown: also whether clips of no class are told.
+            kwargs: of Lightning's own.
+        """
+        self.shots, self.lines = list(shots), list[str]()
         self.made: list[Path] = []
         self.unknown = Unknown() if unknown else None
         try:
@@ -184,12 +212,15 @@ class CLI(LightningCLI):
 
     def before_test(self) -> None:
         """Our own report takes the place of Lightning's table."""
-        self.config_init["test"]["verbose"] = False
-        self._look_at_results()
+        self._before()
 
     def before_validate(self) -> None:
         """Likewise."""
-        self.config_init["validate"]["verbose"] = False
+        self._before()
+
+    def _before(self) -> None:
+        self.config_init[self.subcommand]["verbose"] = False
+        self.model.keeps_bank, self.datamodule.together = len(self.shots) > 1, tuple(self.shots)
         self._look_at_results()
 
     def _look_at_results(self) -> None:
@@ -198,11 +229,23 @@ class CLI(LightningCLI):
 
     def after_test(self) -> None:
         """Write the results, and say the one number with its interval."""
-        self._report("test")
+        self._after("test")
 
     def after_validate(self) -> None:
         """Likewise for the validation classes."""
-        self._report("val")
+        self._after("val")
+
+    def _after(self, split: str) -> None:
+        """Report; then evaluate and report with the other numbers of shots, and say all once more, side by side."""
+        command = str(self.subcommand)
+        again = {**self._prepare_subcommand_kwargs(command), "ckpt_path": None}  # its weights are loaded
+        self._report(split)
+        for shots in self.shots[1:]:
+            self.datamodule.test_shots = self.config_dump["data"]["test_shots"] = shots
+            getattr(self.trainer, command)(**again)
+            self._report(split)
+        if len(self.shots) > 1 and self.trainer.is_global_zero:
+            print("", *self.lines, sep="\n")
 
     def _keep_config(self, path: Path) -> None:
         """Make a folder without a fit a run like any other, by the configuration that is tested there."""
@@ -224,11 +267,13 @@ class CLI(LightningCLI):
                 "accuracy on new classes."
             )
         self._dump_config()
-        self._keep_config(Path(self.trainer.default_root_dir, "config.yaml"))
+        if not self.lines:  # the first of several evaluations
+            self._keep_config(Path(self.trainer.default_root_dir, "config.yaml"))
         folder = write_results(Path(self.trainer.default_root_dir), self.model, data, self.config_dump, split)
         if self.trainer.is_global_zero:
             accuracy = Accuracy(result["accuracy"], result["interval_95"], result["episodes"])
-            print(f"\n{split}: {data.test_ways}-way {data.test_shots}-shot accuracy {accuracy}")
+            self.lines.append(f"{split}: {data.test_ways}-way {data.test_shots}-shot accuracy {accuracy}")
+            print(f"\n{self.lines[-1]}")
             if "top5_accuracy" in result:
                 print(f"top-5: {100 * result['top5_accuracy']:.2f} %")
             if "zero_shot_accuracy" in result:

@@ -48,6 +48,7 @@ GROUPS: dict[str, tuple[str, dict[str, str]]] = {
             "--data.shots K": "labelled clips per class (1)",
             "--data.test_ways N": "the same in evaluation, where it differs",
             "--data.test_shots K": "the same in evaluation, where it differs",
+            "--test_shots K [K ...]": "test, validate: several of them, on videos that are encoded once",
             "--data.frames T": "of a clip (8)",
             "--data.size PIXELS": "side of the frames; by default what the encoder asks for",
             "--data.val_episodes N": "validation episodes (1000)",

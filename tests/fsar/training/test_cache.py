@@ -64,6 +64,25 @@ def test_another_test_encodes_nothing_and_finds_the_same(
     assert rows("off") == rows("shots")
 
 
+def test_several_shots_are_tested_on_videos_that_are_encoded_once(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["test", "--debug", "-c", str(config), *FRAME_MEAN, "--data.cache", "false"]
+    main([*line, "--run", "both", "--test_shots", "1", "2"])
+    said = capsys.readouterr().out.splitlines()
+    assert [word.split(" accuracy")[0] for word in said[-2:]] == ["test: 3-way 1-shot", "test: 3-way 2-shot"]
+    for shots in (1, 2):
+        main([*line, "--run", f"run{shots}", "--data.test_shots", str(shots)])
+        both, alone = (Path(name, "results", f"test_3way_{shots}shot") for name in ("both", f"run{shots}"))
+        assert (both / "episodes.csv.gz").read_bytes() == (alone / "episodes.csv.gz").read_bytes()
+        found, wanted = (json.loads((folder / "results.json").read_text()) for folder in (both, alone))
+        assert found["encoder_forwards"] == 15
+        assert found["config"]["data"]["test_shots"] == found["data"]["shots"] == shots
+        assert found.get("zero_shot_accuracy") == wanted.get("zero_shot_accuracy")
+    with pytest.raises(ValueError, match=r"--test_shots: expected different whole numbers .* found 1 1\."):
+        main([*line, "--test_shots", "1", "1"])
+
+
 def test_other_clips_are_encoded(config: Path) -> None:
     test(config, "first")
     assert test(config, "second", "--data.frames", "3")["encoder_forwards"] == 15
