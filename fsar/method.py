@@ -69,6 +69,10 @@ class Method(nn.Module):
     released code does. Only layers that look at their whole batch notice, BatchNorm above all: its statistics are then
     those of each role alone, and it counts two steps."""
 
+    same_in_both_roles: bool = False
+    """True when :meth:`support_parts` gives what :meth:`query_parts` gives; evaluation then makes and keeps the parts
+    of a video once."""
+
     averages_shots: bool = False
     """True when scoring uses nothing of a class's support clips but the mean of each of their parts; evaluation then
     averages while it looks the parts up and hands over one support clip per class."""

@@ -43,13 +43,13 @@ class VideoBank:
     def __init__(
         self, method: Method, keep_on: torch.device | None = None, floor: bool = True, keep: Keep | None = None
     ) -> None:
-        self.method, self.floor, self.keep = method, floor, keep
+        self.method, self.floor, self.keep, self.keep_on = method, floor, keep, keep_on
         self.beside: VideoBank | None = None  # gets the same features, of a method whose encoder gives the same
         self.averages_shots: bool = getattr(method, "averages_shots", False)
-        self.keep_on = keep_on
+        self._roles = ("query",) if getattr(method, "same_in_both_roles", False) else ("query", "support")
         self.forwards = 0  # clips encoded, by all processes once the bank is closed
         self._videos: list[Tensor] = []
-        self._parts: dict[str, list[Parts]] = {"query": [], "support": []}
+        self._parts: dict[str, list[Parts]] = {role: [] for role in self._roles}
         self._cosines: list[Tensor] = []
         self.cosines: Tensor | None = None  # (v C) of each video's mean frame with the text of each class
         self._row = torch.empty(0, dtype=torch.int64)
@@ -74,10 +74,10 @@ class VideoBank:
         self._videos.append(batch.videos.to(place))
         cosines = text_cosines(self.method, features, batch.class_names) if self.floor else None
         self._cosines += [] if cosines is None else [cosines.to(place)]
-        for role, parts in (
-            ("query", self.method.query_parts(features)),
-            ("support", self.method.support_parts(support_features, text)),
-        ):
+        made = {"query": self.method.query_parts(features)}
+        if "support" in self._roles:
+            made["support"] = self.method.support_parts(support_features, text)
+        for role, parts in made.items():
             self._parts[role].append({name: value.to(place) for name, value in parts.items()})
 
     def close(self) -> None:
@@ -90,10 +90,11 @@ class VideoBank:
             self._bank[role] = {
                 name: _gather(torch.cat([parts[name].to(place) for parts in batches])) for name in batches[0]
             }
+        self._bank.setdefault("support", self._bank["query"])
         self.cosines = _gather(torch.cat([c.to(place) for c in self._cosines])) if self._cosines else None
         self._row = torch.full((int(videos.max()) + 1,), -1, dtype=torch.int64, device=place)
         self._row[videos] = torch.arange(len(videos), device=place)
-        self._videos, self._parts = [], {"query": [], "support": []}
+        self._videos, self._parts = [], {role: [] for role in self._roles}
         self.forwards = int(_gather(torch.tensor([self.forwards])).sum())
 
     @property

@@ -95,6 +95,7 @@ class MoLo(AlignedMethod):
     """
 
     uses_text = False
+    same_in_both_roles = True
     needs = ("frames", "patches")
 
     def __init__(

@@ -44,6 +44,7 @@ class RelationMethod(Method):
     """
 
     uses_text = False
+    same_in_both_roles = True
 
     def __init__(
         self,

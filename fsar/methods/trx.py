@@ -43,6 +43,7 @@ class TRX(Method):
     """
 
     uses_text = False
+    same_in_both_roles = True
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ from fsar.alignment.cross_tuple import TupleAttention
 from fsar.method import Method
 from fsar.methods.strm import FrameEnrichment
 from fsar.temporal import TemporalTransformer
+from fsar.temporal.motion import MotionBranch
 from fsar.temporal.video_heads import ClassTokenTransformer
 
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
@@ -37,6 +38,11 @@ def check_joined(method: Method, frames: int) -> None:
             raise ValueError(
                 f"{told}, but {type(part).__name__} was made for clips of {made_for} frames: set "
                 f"data.frames to {made_for}, or frames of that part (model.{name.split('.')[0]}) to {steps}."
+            )
+        if isinstance(part, MotionBranch) and frames < 2:
+            raise ValueError(
+                f"data.frames is {frames}, but the motion that {type(method).__name__} reads is between two frames: "
+                "set data.frames to 2 or more."
             )
         if isinstance(part, TupleAttention) and steps < part.cardinality:
             raise ValueError(

@@ -15,6 +15,7 @@ from fsar.alignment import TRX, BiMHM, MeanHausdorff
 from fsar.encoders import ImageEncoder
 from fsar.methods import MoLo
 from fsar.methods.molo import convert_released, long_short_logits
+from fsar.training.joining import check_joined
 
 CONTRASTS = {"s2q": "frames_to_query", "q2s": "frames_to_support"} | {
     "s2q_motion": "motions_to_query",
@@ -138,6 +139,9 @@ def test_what_does_not_fit_is_refused(checks: Any) -> None:
         make(checks, alignment=TRX(16))
     with pytest.raises(ValueError, match=r"motion is between two frames, but the clips have 1"):
         make(checks).query_parts(Features(patches=torch.randn(3, 1, 4, 16)))
+    with pytest.raises(ValueError, match=r"data.frames is 1, but the motion that MoLo reads is between two"):
+        check_joined(make(checks), 1)
+    check_joined(make(checks), 2)
     method = make(checks, reconstruction_weight=0.1).train()
     episode = checks.label_episode(torch.arange(3), torch.arange(3))
     support, query = (method.query_parts(Features(patches=torch.randn(3, 4, 4, 16))) for _ in range(2))
