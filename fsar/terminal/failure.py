@@ -164,4 +164,4 @@ class Options(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, and leave with status 2."""
-        self.exit(2, f"{self.prog}: {message}\n(--help lists every option)\n")
+        self.exit(2, f"{self.prog}: {shown(message)}\n(--help lists every option)\n")

@@ -21,6 +21,7 @@ import yaml
 
 from fsar.terminal.aliases import rename_classes
 from fsar.terminal.config_files import find_origin
+from fsar.terminal.shown import shown
 
 WORDS = {
     **{"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "NoneType": "null"},
@@ -68,7 +69,7 @@ class PlainParser(jsonargparse.ArgumentParser):
         program = [word for word in parser.prog.split() if not word.startswith("[")]
         options = {option for action in parser._actions for option in action.option_strings}
         sys.stderr.write(
-            f"{program[0]}: {simplify(str(message), sys.argv[1:], options)}\n"
+            f"{program[0]}: {shown(simplify(str(message), sys.argv[1:], options))}\n"
             f"(`{' '.join(program)} --help` lists every option)\n"
         )
         sys.exit(2)

@@ -31,8 +31,14 @@ from episodes.listing import find_equal, have_one_name, survey
 from episodes.video import ClipCheck, check_videos, limits
 from episodes.video.likeness import find_alike
 from fsar.terminal.failure import Options, one_message
+from fsar.terminal.shown import shown
 
 COLUMNS = ("path", "frames", "fps", "height", "width", "short", "note", "cause")
+
+
+def plain(text: str) -> str:
+    """A name or a cause as it may be printed: no markup, and nothing that a terminal obeys."""
+    return escape(shown(text))
 
 
 def find_clips(paths: Iterable[Path], console: Console) -> list[Path]:
@@ -45,7 +51,7 @@ def find_clips(paths: Iterable[Path], console: Console) -> list[Path]:
         found = list(survey(path))
         width = max((len(_below(path, one.folder)) for one in found), default=0)
         for one in found:
-            console.print(f"{escape(_below(path, one.folder)):{width}}  {escape(one.word)}", soft_wrap=True)
+            console.print(f"{plain(_below(path, one.folder)):{width}}  {plain(one.word)}", soft_wrap=True)
             clips |= dict.fromkeys(one.clips)
     return list(clips)
 
@@ -78,9 +84,9 @@ def read_all(checks: Iterable[ClipCheck], clips: int, args: argparse.Namespace, 
                 file.flush()
                 done.append(check)
                 if check.cause:
-                    console.print(f"[red]unreadable[/] {escape(check.path)}: {escape(check.cause)}", soft_wrap=True)
+                    console.print(f"[red]unreadable[/] {plain(check.path)}: {plain(check.cause)}", soft_wrap=True)
                 elif check.info and check.info.note:
-                    console.print(f"[yellow]note[/] {escape(check.path)}: {escape(check.info.note)}", soft_wrap=True)
+                    console.print(f"[yellow]note[/] {plain(check.path)}: {plain(check.info.note)}", soft_wrap=True)
                 progress.update(task, advance=1)
         except KeyboardInterrupt:
             console.print("stopped")
@@ -100,7 +106,7 @@ def tell_twins(checks: Sequence[ClipCheck], console: Console) -> tuple[int, int]
         if first.parent.parent != second.parent.parent:
             place = f"two parts, {first.parent.parent.name} and {second.parent.parent.name}"
         refused += words != "show the same" if place != "one class" else have_one_name(first, second)
-        console.print(f"[yellow]twice[/] {escape(f'{first} and {second} {words}, in {place}')}", soft_wrap=True)
+        console.print(f"[yellow]twice[/] {plain(f'{first} and {second} {words}, in {place}')}", soft_wrap=True)
     return len(why), refused
 
 
@@ -133,7 +139,7 @@ def main(args: list[str]) -> int:
     console.print(
         f"{len(checks)} of {len(clips)} clips checked: {len(checks) - broken} readable, {broken} unreadable, {short} "
         f"shorter than {own.frames} frames, {twins} there twice."
-        + (f" Report: {escape(str(own.report))}" if own.report else ""),
+        + (f" Report: {plain(str(own.report))}" if own.report else ""),
         soft_wrap=True,
     )
     return 130 if len(checks) < len(clips) else int(broken + refused > 0)

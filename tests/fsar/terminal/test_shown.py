@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from fsar.terminal.failure import one_message
+from fsar.commands.data.check_videos import main as check_videos
+from fsar.terminal.failure import Options, one_message
 from fsar.terminal.shown import shown
+from fsar.terminal.usage import PlainParser
 
 
 @pytest.mark.parametrize(
@@ -28,3 +32,18 @@ def test_a_message_does_not_send_them() -> None:
     with pytest.raises(SystemExit) as end, one_message(debug=False):
         raise ValueError("\x1b[2J.mp4 is no video")
     assert str(end.value).startswith(r"fsar: \x1b[2J.mp4 is no video")
+
+
+def test_wrong_options_and_checked_videos_send_no_escapes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        Options("", prog="fsar x").error("\x1b[31m is no option")
+    parser = PlainParser(prog="fsar", exit_on_error=True)
+    with pytest.raises(SystemExit):
+        parser.error("\x1b[31m is no option")
+    folder = tmp_path / "a"
+    folder.mkdir()
+    (folder / "\x1b[31m.mp4").write_bytes(b"no video")
+    check_videos([str(tmp_path), "--workers", "1"])
+    said = "".join(capsys.readouterr())
+    assert said.count("\\x1b[31m") >= 3
+    assert "\x1b[31m" not in said
