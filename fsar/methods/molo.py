@@ -15,8 +15,9 @@ has. For feature maps F (t d h w) of every clip::
                 + reconstruction_weight · mean (decoder(M) - (x_i+1 - x_i))²      x the normalised frames
 
 T is CLIP-FSAR's Transformer (one pre-norm block, no norm before its feed-forward part) with κ, one a stream, starting
-at 1. The release fixes maps of 7 x 7 and frames of 224 pixels; here both are what the encoder says, and differences of
-frames are brought to 32 times the map where they are of another size, as with a ViT. Maps of a ViT are its patches.
+at 1. The release fixes maps of 7 x 7 and frames of 224 pixels; here both are what the encoder says. The patches of a
+ViT are its maps. The decoder enlarges by 32, or by the 16 or 8 pixels of a patch; where none fits, differences of
+frames are brought to its size.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from fsar.functional import RESNET_NAMES, cosine, cross_entropy, over_classes, r
 from fsar.method import AlignedMethod, Parts, Scores
 from fsar.shots import shot_mean
 from fsar.temporal.hybrid_relation import ScaledPositions
-from fsar.temporal.motion import REDUCTION, MotionBranch, MotionDecoder, frame_differences
+from fsar.temporal.motion import REDUCTION, MotionBranch, MotionDecoder, enlargements, frame_differences
 from fsar.temporal.transformer import TemporalTransformer
 
 STREAMS = ("frames", "motions")
@@ -123,7 +124,8 @@ class MoLo(AlignedMethod):
             )
         channels = encoder.widths["patches"]
         self.motion = MotionBranch(channels)
-        self.decoder = MotionDecoder(channels // REDUCTION) if reconstruction_weight else None
+        factors = enlargements(encoder.image_size, encoder.grid[0])
+        self.decoder = MotionDecoder(channels // REDUCTION, factors) if reconstruction_weight else None
         self.positions = ScaledPositions(channels, position_scale, position_weight)
         self.first = nn.ParameterDict({name: nn.Parameter(torch.randn(channels)) for name in STREAMS})
         self.scales = nn.ParameterDict({name: nn.Parameter(torch.ones(())) for name in STREAMS})

@@ -63,7 +63,7 @@ class MotionBranch(nn.Module):
 
 
 class MotionDecoder(nn.Module):
-    """Motion to differences of frames, 32 times as large as the maps.
+    """Motion to differences of frames, larger than the maps by the product of the factors.
 
     Three times bilinear enlargement (align_corners), convolution, BatchNorm and ReLU; then a convolution of kernel 1 to
     three colours.
@@ -72,6 +72,7 @@ class MotionDecoder(nn.Module):
 
     Args:
         channels: of the motion, ``d / 8``.
+        factors: of the three enlargements, see :func:`enlargements`.
         widths: channels of the three steps.
 
     Examples:
@@ -79,18 +80,29 @@ class MotionDecoder(nn.Module):
         torch.Size([3, 7, 3, 64, 64])
     """
 
-    def __init__(self, channels: int, widths: tuple[int, int, int] = (128, 32, 16)) -> None:
+    def __init__(
+        self,
+        channels: int,
+        factors: tuple[int, int, int] = (2, 4, 4),
+        widths: tuple[int, int, int] = (128, 32, 16),
+    ) -> None:
         super().__init__()
-        steps = zip((2, 4, 4), (channels, *widths), widths, strict=False)
+        steps = zip(factors, (channels, *widths), widths, strict=False)
         self.up = nn.ModuleList(Enlarge(*step) for step in steps)
         self.to_colours = nn.Conv2d(widths[-1], 3, 1)
 
     def forward(self, motion: Tensor) -> Tensor:
-        """``(... t-1 c h w)`` to ``(... t-1 3 32h 32w)``."""
+        """``(... t-1 c h w)`` to ``(... t-1 3 H W)``, of 32h and 32w with the factors of the release."""
         x = motion.flatten(0, -4)
         for step in self.up:
             x = step(x)
         return self.to_colours(x).unflatten(0, motion.shape[:-3])
+
+
+def enlargements(frame: int, grid: int) -> tuple[int, int, int]:
+    """Factors that make frames of a grid: the released 2, 4, 4 for a ResNet's 32 pixels a place, smaller ones for the
+    16 or 8 pixels of a ViT's patch."""
+    return {16: (2, 2, 4), 8: (2, 2, 2)}.get(frame // grid, (2, 4, 4))
 
 
 class Enlarge(nn.Module):

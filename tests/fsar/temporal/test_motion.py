@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import conv2d, conv3d
 
-from fsar.temporal.motion import MotionBranch, MotionDecoder, frame_differences
+from fsar.temporal.motion import MotionBranch, MotionDecoder, enlargements, frame_differences
 
 
 def test_motion_written_out() -> None:
@@ -37,6 +37,13 @@ def test_what_has_no_motion_is_refused() -> None:
 
 def test_the_decoder_makes_32_pixels_of_one_place() -> None:
     assert MotionDecoder(2)(torch.randn(2, 1, 4, 2, 3, 2)).shape == (2, 1, 4, 3, 96, 64)
+
+
+def test_the_decoder_of_a_vit_makes_frames_of_its_patches() -> None:
+    for frame, grid in ((224, 7), (224, 14), (64, 8)):
+        decoder = MotionDecoder(2, enlargements(frame, grid), widths=(4, 4, 4))
+        assert decoder(torch.randn(1, 2, grid, grid)).shape == (1, 3, frame, frame)
+    assert enlargements(227, 13) == (2, 4, 4)  # what does not fit is resized
 
 
 def test_differences_of_frames_are_brought_to_the_size_of_the_decoder() -> None:

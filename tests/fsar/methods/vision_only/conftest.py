@@ -21,6 +21,7 @@ class NoEncoder(nn.Module):
     def __init__(self, channels: int, grid: tuple[int, int] = (1, 1)) -> None:
         super().__init__()
         self.channels, self.grid, self.text = channels, grid, None
+        self.image_size = 32 * grid[0]
         self.widths = {"frames": channels, "patches": channels}
 
     def check_needs(self, needs: Any, reader: str) -> None:
