@@ -23,7 +23,7 @@ Few-shot video action recognition.
   --completion  print a script that completes commands and options in bash and zsh
 
 examples:
-  fsar fit  --run runs/demo -c trainer -c data/shapes_motion -c method/clip_fsar
+  fsar fit  --run runs/demo -c trainer -c data/shapes_motion -c method/clip_fsar_tiny
   fsar test --run runs/demo
   fsar fit  -c method/clip_fsar --model.alignment.help OTAM
   fsar predict --run runs/demo --support my_classes --query clip.mp4
