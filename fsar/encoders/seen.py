@@ -15,11 +15,10 @@ from torch import Tensor, nn
 from fsar.encoders.tower import as_tokens, blocks_of, recorded
 
 LAYER = re.compile(r"layer (-?\d+)")
-_AT_INPUT = ("attnpool", "avgpool")
-_AT_OUTPUT = ("encoder", "conv5", "layers", "features")
-_LAST = ("classifier",)
+_AT_INPUT = {"transformer": False, "attnpool": True, "avgpool": True, "encoder": False}
+_AT_INPUT |= {"conv5": False, "layers": False, "features": False, "classifier": True}
 """Modules of open_clip's and torchvision's networks where the last map or the last tokens are, the first that is there:
-what enters a pooling, what the body gives, what enters the place of a classifier that pools."""
+at the input of a pooling or of the place of a classifier that pools, at the output of the body."""
 
 
 def layers_among(needs: Sequence[str]) -> list[str]:
@@ -41,9 +40,14 @@ def watched(visual: nn.Module, needs: Sequence[str]) -> Iterator[Callable[[], di
 
         def found() -> dict[str, Tensor]:
             made = {"patches": patches_of(visual, last[-1]).float()} if "patches" in needs else {}
-            tokens = [as_tokens(state).float() for state in states]
             for name in layers:
-                made[name] = torch.stack(tokens, 1) if name == "layers" else tokens[int(name.split()[1])]
+                chosen = states if name == "layers" else [states[int(name.split()[1])]]
+                if len({state.shape for state in chosen}) > 1:
+                    raise ValueError(
+                        "layers of several shapes do not fit into one tensor: ask for 'layer 1' and so on."
+                    )
+                tokens = [as_tokens(state).float() for state in chosen]
+                made[name] = torch.stack(tokens, 1) if name == "layers" else tokens[0]
             return made
 
         yield found
@@ -51,7 +55,7 @@ def watched(visual: nn.Module, needs: Sequence[str]) -> Iterator[Callable[[], di
 
 def has_patches(visual: nn.Module) -> bool:
     """Whether we know where the last map or tokens of this tower are."""
-    return isinstance(visual, VisionTransformer) or _timm(visual) is not None or _place(visual) is not None
+    return _timm(visual) is not None or _place(visual) is not None
 
 
 def patches_of(visual: Any, state: Tensor) -> Tensor:
@@ -72,8 +76,8 @@ def _timm(visual: nn.Module) -> Any:
     return network if type(network).__module__.startswith("timm.") else None
 
 
-def _place(visual: nn.Module) -> nn.Module | None:
-    return next((m for n in (*_AT_INPUT, *_AT_OUTPUT, *_LAST) if (m := getattr(visual, n, None)) is not None), None)
+def _place(visual: nn.Module) -> str | None:
+    return next((name for name in _AT_INPUT if isinstance(getattr(visual, name, None), nn.Module)), None)
 
 
 @contextmanager
@@ -94,12 +98,13 @@ def _last_of(visual: nn.Module) -> Iterator[list[Tensor]]:
         finally:
             del timm.forward_features
         return
-    module: Any = visual.transformer.resblocks[-1] if isinstance(visual, VisionTransformer) else _place(visual)
-    at_output = isinstance(visual, VisionTransformer) or module in [getattr(visual, n, None) for n in _AT_OUTPUT]
-    if at_output:
-        hook = module.register_forward_hook(lambda module, inputs, output: last.append(output))
-    else:
+    place = _place(visual)
+    assert place is not None
+    module = visual.get_submodule(place)
+    if _AT_INPUT[place]:
         hook = module.register_forward_pre_hook(lambda module, inputs: last.append(inputs[0]))
+    else:
+        hook = module.register_forward_hook(lambda module, inputs, output: last.append(output))
     try:
         yield last
     finally:

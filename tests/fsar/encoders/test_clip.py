@@ -194,6 +194,8 @@ def test_tokens_of_a_resnet_are_its_map_row_by_row() -> None:
     assert layers[1].shape == (2, 4, 512)
     torch.testing.assert_close(layers[0].mT.reshape(theirs[2].shape), theirs[2], rtol=0, atol=1e-5)
     assert not encoder.visual.layer1[0]._forward_hooks
+    with pytest.raises(ValueError, match="layers of several shapes"):
+        encoder.features(Streams(frames=clips), ("layers",))
 
 
 class _Adapter(nn.Module):
