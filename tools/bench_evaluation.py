@@ -30,7 +30,7 @@ from episodes.sampler import EpisodeSampler
 from fsar.alignment import OTAM, CostAlignment
 from fsar.encoders.clip import ClipEncoder
 from fsar.encoders.frame import FrameEncoder
-from fsar.encoders.text_tower import TextEncoder
+from fsar.encoders.tower.text_tower import TextEncoder
 from fsar.evaluation.bank import VideoBank, score_episodes
 from fsar.methods import ClipFSAR
 from fsar.terminal.failure import Options, one_message

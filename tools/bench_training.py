@@ -40,8 +40,8 @@ from fsar.adapters import AIM, EVL, D2STAdapter, LoRA, MAClipAdapter, STAdapter
 from fsar.alignment import OTAM, BiMHM
 from fsar.encoders import ClipEncoder, FrameEncoder
 from fsar.encoders.adapted import Adapted
-from fsar.encoders.architecture import architecture, config_of
 from fsar.encoders.beside import Beside
+from fsar.encoders.weights.architecture import architecture, config_of
 from fsar.evaluation.bank import contents, feature_key, to_store
 from fsar.method import Method
 from fsar.methods import D2ST, TSFSAR, ClipFSAR, MAClip, Prototype

@@ -11,6 +11,6 @@ from fsar.encoders.beside import Beside
 from fsar.encoders.clip import ClipEncoder
 from fsar.encoders.frame import FrameEncoder
 from fsar.encoders.image import ImageEncoder
-from fsar.encoders.text_tower import TextEncoder
+from fsar.encoders.tower.text_tower import TextEncoder
 
 __all__ = ["Adapted", "Beside", "ClipEncoder", "FrameEncoder", "ImageEncoder", "TextEncoder"]

@@ -11,7 +11,7 @@ from episodes.clips import Features, LowerHalf
 from fsar.adapters.base import Side
 from fsar.encoders.adapted import vit_of
 from fsar.encoders.frame import FrameEncoder
-from fsar.encoders.state import sha256_of
+from fsar.encoders.weights.state import sha256_of
 
 
 class Beside(FrameEncoder):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from fsar.encoders.architecture import FOLDER, HUB
 from fsar.encoders.clip import ClipEncoder
 from fsar.encoders.frame import FrameEncoder
 from fsar.encoders.image import ImageEncoder
 from fsar.encoders.image_networks import cached_weights
+from fsar.encoders.weights.architecture import FOLDER, HUB
 
 USUAL = "usual"
 

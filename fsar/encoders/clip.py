@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from fsar.encoders.attention import split_heads
 from fsar.encoders.frame import FrameEncoder, Tune
-from fsar.encoders.text_tower import TextEncoder
-from fsar.encoders.tower import checkpoint_blocks
-from fsar.encoders.weights import load_clip
+from fsar.encoders.tower.attention import split_heads
+from fsar.encoders.tower.blocks import checkpoint_blocks
+from fsar.encoders.tower.text_tower import TextEncoder
+from fsar.encoders.weights.load import load_clip
 
 
 class ClipEncoder(FrameEncoder):
@@ -21,8 +21,8 @@ class ClipEncoder(FrameEncoder):
             or "local-dir:FOLDER"; these bring their weights, and take no ``pretrained``.
         pretrained: a tag of open_clip ("openai") that is in the Hugging Face cache; a file: OpenAI's archive, a
             checkpoint of open_clip's training, a state dict (.pt, .bin, .safetensors), or what another system made of
-            CLIP (Hugging Face, DIVA, DreamLIP, AudioCLIP, VeCLIP's image tower: see fsar.encoders.variants); or null
-            for random weights.
+            CLIP (Hugging Face, DIVA, DreamLIP, AudioCLIP, VeCLIP's image tower, see fsar.encoders.weights.variants); or
+            null for random weights.
         tune: "frozen"; a number: that many last blocks, the closing norm and the projection are trained; or "full".
         tune_text: train the text tower as well.
         precision: of the frozen image tower's weights; "bf16" is 3.6 times faster on a CPU. Text stays float32.

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from episodes.clips import Features, LowerHalf, Streams
 from episodes.framing import Framing
-from fsar.encoders.halves import first_trained, lower_half, lower_weights, upper_half
-from fsar.encoders.seen import LAYER, has_patches, layers_among, patches_of, watched
-from fsar.encoders.state import sha256_of
-from fsar.encoders.text_tower import TextEncoder
-from fsar.encoders.tower import blocks_of, has_blocks, keep_frozen_in_eval, set_tuning, trained_tensors
+from fsar.encoders.tower.blocks import blocks_of, has_blocks, keep_frozen_in_eval, set_tuning, trained_tensors
+from fsar.encoders.tower.halves import first_trained, lower_half, lower_weights, upper_half
+from fsar.encoders.tower.seen import LAYER, has_patches, layers_among, patches_of, watched
+from fsar.encoders.tower.text_tower import TextEncoder
+from fsar.encoders.weights.state import sha256_of
 
 Tune = Literal["frozen", "full"] | int
 Tensors = dict[str, Tensor]

@@ -11,7 +11,7 @@ from torch import Tensor
 from episodes.framing import Interpolation, Resize
 from fsar.encoders.frame import FrameEncoder, Tune
 from fsar.encoders.image_networks import Library, build, channels_of, own_pixels
-from fsar.encoders.state import read_state
+from fsar.encoders.weights.state import read_state
 
 
 class ImageEncoder(FrameEncoder):

@@ -15,8 +15,8 @@ from timm.models import get_pretrained_cfg
 from torch import Tensor, nn
 
 from episodes.framing import Framing, Interpolation, Resize
-from fsar.encoders.architecture import close_names
-from fsar.encoders.state import strict_load
+from fsar.encoders.weights.architecture import close_names
+from fsar.encoders.weights.state import strict_load
 
 Library = Literal["torchvision", "timm"]
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

@@ -19,7 +19,7 @@ from torch.nn.functional import embedding_bag, normalize
 
 from episodes.clips import Clips, Contents, Features, LowerHalf, Streams
 from episodes.episode import IndexEpisode, VideoBatch
-from fsar.encoders.seen import layers_among
+from fsar.encoders.tower.seen import layers_among
 from fsar.method import Method, Parts, Scores
 
 Keep = Callable[[Tensor, Features], None]

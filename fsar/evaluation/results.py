@@ -20,7 +20,7 @@ from torch import Tensor
 
 from episodes.episode import Episode, IndexEpisode
 from episodes.files import write_atomically
-from fsar.encoders.state import hash_tensors
+from fsar.encoders.weights.state import hash_tensors
 from fsar.evaluation.accuracy import Accuracy, half_interval
 from fsar.evaluation.cells import to_cell
 from fsar.evaluation.provenance import commit, versions

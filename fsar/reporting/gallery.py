@@ -15,7 +15,7 @@ from PIL import Image
 from episodes.datamodule import EpisodicDataModule
 from episodes.sampler import EpisodeSampler
 from fsar.build import load_weights
-from fsar.encoders.state import hash_tensors
+from fsar.encoders.weights.state import hash_tensors
 from fsar.evaluation.calibration import Calibration
 from fsar.evaluation.comparison import Result
 from fsar.inference.predictor import Predictor, configure

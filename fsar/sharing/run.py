@@ -21,7 +21,7 @@ import yaml
 from huggingface_hub.errors import GatedRepoError, HFValidationError, HTTPError, RepositoryNotFoundError
 from safetensors import SafetensorError, safe_open
 
-from fsar.encoders.state import refuse_nan
+from fsar.encoders.weights.state import refuse_nan
 from fsar.sharing.bounds import BYTES, check_bounds
 from fsar.sharing.published_config import check_classes, name_files, needed
 from fsar.terminal.aliases import rename_classes

@@ -19,7 +19,7 @@ from episodes.framing import Framing
 from fsar.encoders.adapted import Adapted
 from fsar.encoders.beside import Beside
 from fsar.encoders.cost import added_cost
-from fsar.encoders.state import hash_tensors
+from fsar.encoders.weights.state import hash_tensors
 from fsar.evaluation.bank import VideoBank, cache_key, contents, feature_key, score_episodes
 from fsar.evaluation.calibration import Calibration, calibrate, calibration_facts, read_calibration
 from fsar.evaluation.metrics import EpisodeAccuracy

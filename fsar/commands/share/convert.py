@@ -25,7 +25,7 @@ from torch import Tensor
 
 from episodes.files import write_atomically
 from fsar.build import build_with_trainer
-from fsar.encoders.state import list_names, refuse_nan
+from fsar.encoders.weights.state import list_names, refuse_nan
 from fsar.sharing.run import CONFIG
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.shipped import list_shipped, suggest_shipped

@@ -30,7 +30,7 @@ from huggingface_hub.errors import HTTPError
 from safetensors.torch import save
 
 import fsar
-from fsar.encoders.state import hash_tensors
+from fsar.encoders.weights.state import hash_tensors
 from fsar.evaluation.provenance import commit, versions
 from fsar.evaluation.results import write_json
 from fsar.sharing.card import Packed, write_card

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import torch
 
-from fsar.encoders.architecture import shapes_suggest
-from fsar.encoders.available import Offer, fetch, find_offer, list_offers
 from fsar.encoders.by_name import RECOMMENDED, encoder_by_name, split_name
-from fsar.encoders.state import read_state
-from fsar.encoders.variants import recognise
+from fsar.encoders.weights.architecture import shapes_suggest
+from fsar.encoders.weights.available import Offer, fetch, find_offer, list_offers
+from fsar.encoders.weights.state import read_state
+from fsar.encoders.weights.variants import recognise
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.shown import shown
 

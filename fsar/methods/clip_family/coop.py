@@ -24,8 +24,8 @@ from torch.nn.functional import normalize
 from episodes.clips import Features
 from episodes.episode import Task
 from episodes.files import write_atomically
-from fsar.encoders.context import LearnedContext, Position
 from fsar.encoders.frame import FrameEncoder
+from fsar.encoders.tower.context import LearnedContext, Position
 from fsar.functional import cross_entropy
 from fsar.method import Method, Parts, Scores
 from fsar.methods.clip_family.pooled import pool

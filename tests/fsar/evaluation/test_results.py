@@ -17,7 +17,7 @@ from torch import nn
 
 from episodes.dataset import index_episodes
 from episodes.sampler import EpisodeSampler
-from fsar.encoders.state import hash_tensors
+from fsar.encoders.weights.state import hash_tensors
 from fsar.evaluation.provenance import Phases, time_shares
 from fsar.evaluation.results import Predictions, set_damaged_aside, summarise, write_json, write_results
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from fsar.commands.share import weights
-from fsar.encoders import available
-from fsar.encoders.available import CLIP_LICENCES, fetch, find_offer, list_offers
 from fsar.encoders.by_name import RECOMMENDED, split_name
+from fsar.encoders.weights import available
+from fsar.encoders.weights.available import CLIP_LICENCES, fetch, find_offer, list_offers
 from fsar.terminal.shipped import find_shipped, spell_shipped
 
 

@@ -9,7 +9,7 @@ import open_clip
 import torch
 from torch import Tensor, nn
 
-from fsar.encoders.architecture import FOLDER, architecture, config_of
+from fsar.encoders.weights.architecture import FOLDER, architecture, config_of
 
 
 class TextEncoder(nn.Module):

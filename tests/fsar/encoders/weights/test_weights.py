@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fsar.encoders import ClipEncoder
-from fsar.encoders.state import refuse_nan
-from fsar.encoders.weights import load_clip
+from fsar.encoders.weights.load import load_clip
+from fsar.encoders.weights.state import refuse_nan
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from fsar.encoders import ClipEncoder
-from fsar.encoders.architecture import published
+from fsar.encoders.weights.architecture import published
 
 
 def publish(folder: Path, network: nn.Module, **pixels: Any) -> Path:

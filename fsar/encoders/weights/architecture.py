@@ -28,7 +28,7 @@ _WEIGHTS = (  # in the order of open_clip
     *(HF_SAFE_WEIGHTS_NAME, "open_clip_pytorch_model.safetensors", HF_WEIGHTS_NAME, "open_clip_pytorch_model.pth"),
     *("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth"),
 )
-TINY = Path(__file__).parent / "tiny"
+TINY = Path(__file__).parents[1] / "tiny"
 
 
 def architecture(model: str) -> str:

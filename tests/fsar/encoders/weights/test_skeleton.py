@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fsar.encoders.skeleton import project_points, spread_views, turn_about
+from fsar.encoders.weights.skeleton import project_points, spread_views, turn_about
 
 
 @pytest.mark.parametrize(("kind", "distance"), [("zs", 1.6), ("fs", 1.4)])

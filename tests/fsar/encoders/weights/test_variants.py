@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fsar.encoders.clip import ClipEncoder
-from fsar.encoders.variants import recognise
+from fsar.encoders.weights.variants import recognise
 
 State = dict[str, Tensor]
 CONFIG = {

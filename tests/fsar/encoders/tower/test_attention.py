@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from fsar.encoders.attention import SplitHeadAttention, split_heads
+from fsar.encoders.tower.attention import SplitHeadAttention, split_heads
 
 
 @pytest.mark.parametrize("masked", [False, True])

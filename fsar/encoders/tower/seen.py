@@ -12,7 +12,7 @@ from open_clip.timm_model import TimmModel
 from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
-from fsar.encoders.tower import as_tokens, blocks_of, recorded
+from fsar.encoders.tower.blocks import as_tokens, blocks_of, recorded
 
 LAYER = re.compile(r"layer (-?\d+)")
 _AT_INPUT = {"transformer": False, "attnpool": True, "avgpool": True, "encoder": False}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fsar.encoders import ClipEncoder, TextEncoder
-from fsar.encoders.text_tower import _tokenizer
+from fsar.encoders.tower.text_tower import _tokenizer
 
 NAMES = ["jumping rope", "sky diving", "walking with a dog"]
 

@@ -23,11 +23,11 @@ from open_clip.factory import convert_state_dict
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg, list_pretrained_tags_by_model
 from torch import Tensor, nn
 
-from fsar.encoders.architecture import architecture, config_of, has_both_activations, published, shapes_suggest
-from fsar.encoders.state import read_state, strict_load
-from fsar.encoders.variants import recognise
+from fsar.encoders.weights.architecture import architecture, config_of, has_both_activations, published, shapes_suggest
+from fsar.encoders.weights.state import read_state, strict_load
+from fsar.encoders.weights.variants import recognise
 
-_TINY_WEIGHTS = {("fsar-tiny", "shapes"): Path(__file__).parent / "tiny" / "fsar-tiny.safetensors"}
+_TINY_WEIGHTS = {("fsar-tiny", "shapes"): Path(__file__).parents[1] / "tiny" / "fsar-tiny.safetensors"}
 _TEXT_KEYS = ("text_projection", "positional_embedding", "token_embedding", "transformer", "ln_final")
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fsar.encoders import ClipEncoder, TextEncoder
-from fsar.encoders.context import LearnedContext
+from fsar.encoders.tower.context import LearnedContext
 
 NAMES = ["surfing", "walking with a dog", "yoga"]
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from fsar.encoders.text_tower import TextEncoder
+from fsar.encoders.tower.text_tower import TextEncoder
 
 Position = Literal["end", "middle", "front"]
 PLACEHOLDER = "X"  # one token, whose embedding the context replaces
