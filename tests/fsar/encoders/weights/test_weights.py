@@ -103,8 +103,8 @@ def test_activation_must_be_told_where_the_file_and_the_model_leave_it_open(weig
 
 def test_tag_chooses_the_activation(monkeypatch: pytest.MonkeyPatch, weights: str) -> None:
     tag = {"hf_hub": "x/y/", "mean": MEAN, "std": STD, "quick_gelu": True}
-    monkeypatch.setattr("fsar.encoders.weights.get_pretrained_cfg", lambda name, pretrained: tag)
-    monkeypatch.setattr("fsar.encoders.weights.try_to_load_from_cache", lambda repository, file: weights)
+    monkeypatch.setattr("fsar.encoders.weights.load.get_pretrained_cfg", lambda name, pretrained: tag)
+    monkeypatch.setattr("fsar.encoders.weights.load.try_to_load_from_cache", lambda repository, file: weights)
     assert load_clip("test-vit", "openai").quick_gelu
     with pytest.raises(ValueError, match="contradicts"):
         load_clip("test-vit", "openai", quick_gelu=False)
@@ -178,7 +178,7 @@ def test_a_tag_that_is_not_cached_is_one_error_without_the_network(monkeypatch: 
     def network(*args: object, **kwargs: object) -> None:
         raise AssertionError("the network was asked")
 
-    monkeypatch.setattr("fsar.encoders.weights.try_to_load_from_cache", lambda repository, file: None)
+    monkeypatch.setattr("fsar.encoders.weights.load.try_to_load_from_cache", lambda repository, file: None)
     monkeypatch.setattr("socket.socket.connect", network)
     monkeypatch.setattr("socket.getaddrinfo", network)
     with pytest.raises(
@@ -194,7 +194,7 @@ def test_the_packages_own_model_is_known() -> None:
 
 
 def test_pixel_statistics_are_the_familys(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fsar.encoders.weights._build", lambda *args: open_clip.CustomTextCLIP(**_plain()))
+    monkeypatch.setattr("fsar.encoders.weights.load._build", lambda *args: open_clip.CustomTextCLIP(**_plain()))
     assert load_clip("ViT-B-16-SigLIP", None).mean == (0.5, 0.5, 0.5)
     assert load_clip("MobileCLIP-S1", None).std == (1.0, 1.0, 1.0)
     assert load_clip("ViT-L-14", None).mean == load_clip("test-vit", None).mean == MEAN
