@@ -34,6 +34,7 @@ COMMANDS = {
     "validate": Command(TRAIN, "train.fit", "accuracy on the validation classes", True),
     "test": Command(TRAIN, "train.fit", "accuracy on the test classes, with its 95 % interval", True),
     "sweep": Command(TRAIN, "train.sweep", "accuracy over ways, shots and inference modes, every video encoded once"),
+    "protocol": Command(TRAIN, "train.protocol", "open-set, generalized, cross-domain, many-way and other protocols"),
     "baselines": Command(
         TRAIN, "train.baselines", "CLIP's own few-shot family on the same episodes: what has to be beaten"
     ),

@@ -1,0 +1,149 @@
+"""Protocols beyond n ways of k shots, on videos that are encoded once.
+
+    fsar protocol open-set --run runs/demo --ways 5 --shots 1
+    fsar protocol cross-domain --run runs/demo --targets a.yaml b.yaml
+    fsar protocol many-way -c data/hmdb51 -c method/prototype --out runs/many
+
+    open-set      queries of classes that the support does not hold: AUROC, AUPR, OSCR
+    generalized   base and novel classes told apart together
+    all-way       all classes with 1 to 16 shots, base and novel
+    many-way      5 classes, twice as many, ... up to all of the split
+    unequal       as many shots on average, unequally shared
+    wrong-shot    one support clip is of another class
+    over-time     classes come one after the other, nothing is trained again
+    cross-domain  the test classes of other data (files of data options), a row each, with the classes they share
+
+Every number stands with its 95 % interval over episodes. The table is kept below --out (the run's folder), in
+protocols/NAME/results.json.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from episodes.datamodule import EpisodicDataModule
+from fsar.build import Built, build_with_trainer
+from fsar.evaluation.protocols import PROTOCOLS
+from fsar.evaluation.protocols.cross_domain import name_overlap
+from fsar.evaluation.protocols.ground import Ground, Row, lay_ground
+from fsar.evaluation.provenance import commit, versions
+from fsar.evaluation.results import write_json
+from fsar.terminal.failure import Options, one_message
+from fsar.terminal.shown import shown
+
+CROSS = "cross-domain"
+
+
+@one_message(program="fsar protocol")
+def main(args: list[str]) -> None:
+    """Parse, encode, score, print and keep."""
+    parser = Options(__doc__, prog="fsar protocol")
+    parser.add_argument("protocol", choices=[*PROTOCOLS, CROSS])
+    parser.add_argument("--ways", type=int, help="classes; known ones, novel ones, or those of a step")
+    parser.add_argument("--shots", type=int)
+    parser.add_argument("--queries", type=int, help="of each class")
+    parser.add_argument("--episodes", type=int)
+    parser.add_argument("--seed", type=int, help="of the episodes")
+    parser.add_argument("--targets", nargs="+", default=[], help="cross-domain: files or names of data options")
+    parser.add_argument("--out", type=Path, help="folder of the results; the run's by default")
+    own, rest = parser.parse_known_args(args)
+    if bool(own.targets) != (own.protocol == CROSS):
+        parser.error("--targets FILE ... goes with cross-domain, and it needs them.")
+    counts = {key: getattr(own, key) for key in ("ways", "shots", "queries", "episodes", "seed")}
+    given = {key: value for key, value in counts.items() if value is not None}
+    if bad := [f"--{key} {value}" for key, value in given.items() if key != "seed" and value < 1]:
+        parser.error(f"{', '.join(bad)}: must be at least 1.")
+    built = build_with_trainer(rest, "fsar protocol")
+    out = own.out or (Path(built.config["run"]) if built.config["run"] else None)
+    if out is None:
+        parser.error("say where results go with --out FOLDER (or give --run FOLDER).")
+    if own.protocol == CROSS:
+        rows, about = cross_domain(built, rest, own.targets, given)
+    else:
+        rows, about = one(built, own.protocol, given)
+    print_rows(rows)
+    for note in about.get("notes", []):
+        print(shown(f"* {note}"))
+    target = out / "protocols" / own.protocol / "results.json"
+    write_json(target, record(built, own.protocol, rows, about))
+    print(f"\nresults: {target}")
+
+
+def one(built: Built, name: str, given: dict[str, int]) -> tuple[list[Row], dict[str, Any]]:
+    """Rows of one protocol on the run's own data."""
+    protocol = PROTOCOLS[name]
+    run = importlib.import_module(f"fsar.evaluation.protocols.{protocol.module}").run
+    splits = tuple(split for split in protocol.splits if split != "train" or built.data.load().train.class_names)
+    ground = prepare(built, built.data, splits)
+    usual = {k: p.default for k, p in inspect.signature(run).parameters.items() if k != "ground"}
+    options = {**usual, **given}
+    notes = []
+    if "train" in splits and built.learner.trained_classes:
+        notes.append("the base classes' clips were trained on: their number is not of new clips")
+    return run(ground, **options), {"options": options, "splits": splits, "notes": notes}
+
+
+def prepare(built: Built, data: EpisodicDataModule, splits: Sequence[str]) -> Ground:
+    """Encode the splits of some data with the run's method."""
+    data.ways, data.shots, data.queries, data.test_shots, data.test_queries = 2, 1, 1, 1, 1  # protocols draw their own
+    data.drop_small_classes = True
+    data.trainer = built.trainer
+    built.trainer.strategy.connect(
+        built.learner
+    )  # as a test would; stored features are asked for by the encoder's hash
+    built.learner.trainer = built.trainer
+    return lay_ground(built.learner.to(built.trainer.strategy.root_device), data, splits)
+
+
+def cross_domain(
+    built: Built, rest: Sequence[str], targets: Sequence[str], given: dict[str, int]
+) -> tuple[list[Row], dict[str, Any]]:
+    """A row for each target: accuracy on its test classes; and which of them were trained on under a name alike.
+
+    Raises:
+        ValueError: a target without test classes, or one whose training and test classes are not disjoint.
+    """
+    run = importlib.import_module("fsar.evaluation.protocols.cross_domain").run
+    rows, notes, overlaps = [], [], {}
+    sources = built.learner.trained_classes or built.data.load().train.class_names
+    for target in targets:
+        other = build_with_trainer([*rest, "-c", target], "fsar protocol").data
+        benchmark = other.load()
+        label = f"{benchmark.name} ({Path(target).stem})"
+        rows += [row._replace(what=f"{label}: {row.what}") for row in run(prepare(built, other, ("test",)), **given)]
+        overlaps[label] = shared = name_overlap(sources, benchmark.test.class_names)
+        if shared:
+            pairs = ", ".join(f"{a} / {b}" for a, b in shared[:3])
+            notes.append(f"{label}: {len(shared)} test classes were trained on by name ({pairs}): not unseen actions")
+    return rows, {"options": given, "targets": list(targets), "overlap": overlaps, "notes": notes}
+
+
+def print_rows(rows: Sequence[Row]) -> None:
+    """The table."""
+    width = max(len(row.what) for row in rows)
+    for row in rows:
+        number = f"{100 * row.mean:6.2f} ± {100 * row.interval:.2f} %"
+        print(shown(f"{row.what:{width}}  {number}  ({row.episodes:,} episodes)"))
+
+
+def record(built: Built, name: str, rows: Sequence[Row], about: dict[str, Any]) -> dict[str, Any]:
+    """What is kept."""
+    benchmark = built.data.load()
+    return {
+        "protocol": name,
+        "method": type(built.learner.method).__name__,
+        "rows": [row._asdict() for row in rows],
+        **about,
+        "benchmark": benchmark.name,
+        "benchmark_sha256": benchmark.fingerprint(),
+        "trained_classes": list(built.learner.trained_classes),
+        "config": built.config,
+        "commit": commit(),
+        "versions": versions(),
+        "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }

@@ -1,0 +1,171 @@
+"""What every protocol stands on: videos of some splits, each encoded once, and episodes of any shape scored on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from episodes.dataset import ClipLoader, collate_videos
+from episodes.episode import IndexEpisode, VideoBatch
+from episodes.features import with_cache
+from episodes.sampler import EpisodeSampler, StridedSampler
+from fsar.evaluation.bank import VideoBank, score_episodes
+from fsar.evaluation.metrics import half_interval
+
+Integers = NDArray[np.int64]
+
+
+class Tasks(NamedTuple):
+    """Episodes in numbers: classes ``(e n)``, support videos and labels ``(e s)``, queries and labels ``(e q)``."""
+
+    classes: Integers
+    support: Integers
+    support_labels: Integers
+    query: Integers
+    query_labels: Integers
+
+
+Score = Callable[[Tasks], NDArray[np.float64]]
+"""Episodes to logits ``(e q n)``."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Videos of one or several splits, one after the other.
+
+    Args:
+        labels: ``(v)`` class of every video; classes of later splits are numbered on.
+        class_names: of all classes.
+        parts: ``{split: (first class, classes)}``.
+        score: of a method on their features.
+    """
+
+    labels: Integers
+    class_names: tuple[str, ...]
+    parts: dict[str, tuple[int, int]]
+    score: Score
+
+    def classes_of(self, split: str) -> Integers:
+        """Numbers of the classes of one split."""
+        first, count = self.parts[split]
+        return np.arange(first, first + count)
+
+    def videos_of(self, split: str) -> Integers:
+        """Numbers of the videos of one split."""
+        return np.flatnonzero(np.isin(self.labels, self.classes_of(split)))
+
+
+class Row(NamedTuple):
+    """A number of a protocol's table: what it is, its mean and half its 95 % interval over episodes, and how many."""
+
+    what: str
+    mean: float
+    interval: float
+    episodes: int
+
+
+def summarise_row(what: str, values: Sequence[float] | NDArray[np.float64]) -> Row:
+    """The row of values, one for each episode; those that are NaN do not count."""
+    x = np.asarray(values, dtype=np.float64)
+    x = x[~np.isnan(x)]
+    spread = float(x.std(ddof=1)) if len(x) > 1 else float("nan")
+    return Row(what, float(x.mean()) if len(x) else float("nan"), half_interval(spread, max(len(x), 1)), len(x))
+
+
+def measure_accuracy(logits: NDArray[np.float64], labels: Integers) -> NDArray[np.float64]:
+    """Share of the queries that are named right in each episode: ``(e q n)`` and ``(e q)`` to ``(e)``."""
+    right: NDArray[np.float64] = (logits.argmax(-1) == labels).mean(-1)
+    return right
+
+
+def as_tasks(sampler: EpisodeSampler, episodes: int) -> Tasks:
+    """The first episodes of a sampler."""
+    classes, support, query = sampler.episodes(np.arange(episodes))
+    shown, truth = (np.tile(x, (episodes, 1)) for x in (sampler.support_labels, sampler.query_labels))
+    return Tasks(classes, support, shown, query, truth)
+
+
+def count_usable(ground: Ground, clips: int, ways: int) -> int:
+    """How many classes have so many clips.
+
+    Raises:
+        ValueError: fewer than ways.
+    """
+    have = int((np.bincount(ground.labels, minlength=len(ground.class_names)) >= clips).sum())
+    if have < ways:
+        raise ValueError(
+            f"{ways} classes of {clips} clips are needed, but the split has {have}: lower --ways, --shots or --queries."
+        )
+    return have
+
+
+def lay_ground(learner: Any, data: Any, splits: Sequence[str] = ("test",)) -> Ground:
+    """Encode all videos of these splits, each once.
+
+    Args:
+        learner: with the method, on its device; its trainer is that of the data.
+        data: the data module.
+        splits: of ``train``, ``val`` and ``test``; all are read as in evaluation.
+    """
+    learner.eval()
+    for name in splits:
+        data.setup({"train": "fit", "val": "validate", "test": "test"}[name])
+    names = tuple(each for name in splits for each in data.splits[name].class_names)
+    bank, labels, parts, first = VideoBank(learner.method, floor=False), [], {}, 0
+    count = 0
+    for name in splits:
+        split = data.splits[name]
+        for batch in read_videos(data, name):
+            moved = replace(batch, videos=batch.videos + count, classes=batch.classes + first, class_names=names)
+            bank.add(moved.to(learner.device))
+        labels.append(np.asarray(split.labels, dtype=np.int64) + first)
+        parts[name] = (first, len(split.class_names))
+        first, count = first + len(split.class_names), count + len(split)
+    bank.close()
+    score = partial(score_tasks, bank, names, learner.device)
+    return Ground(np.concatenate(labels), names, parts, score)
+
+
+def read_videos(data: Any, name: str) -> Iterator[VideoBatch]:
+    """All videos of a split as in evaluation, from stored or cached features where there are such."""
+    split = data.splits[name]
+    videos = range(len(split))
+    if name != "train" or data.features is not None:
+        yield from with_cache(data, name, list(videos))
+        return
+    collate = partial(collate_videos, split)
+    yield from ClipLoader(
+        data.clips(split), data.video_batch, sampler=StridedSampler(videos), collate_fn=collate, **data.loading()
+    )
+
+
+@torch.no_grad()
+def score_tasks(
+    bank: VideoBank, names: tuple[str, ...], device: torch.device, tasks: Tasks, at_once: int = 64
+) -> NDArray[np.float64]:
+    """Logits ``(e q n)`` of episodes on the videos in a bank."""
+    found = []
+    for start in range(0, len(tasks.classes), at_once):
+        some = Tasks(*(x[start : start + at_once] for x in tasks))
+
+        def tensor(x: Integers) -> Tensor:
+            return torch.from_numpy(np.ascontiguousarray(x)).to(device)
+
+        episode = IndexEpisode(
+            classes=tensor(some.classes),
+            support_labels=tensor(some.support_labels),
+            query_labels=tensor(some.query_labels),
+            class_names=names,
+            number=tensor(np.arange(start, start + len(some.classes))),
+            support=tensor(some.support),
+            query=tensor(some.query),
+        )
+        found.append(score_episodes(bank, episode).logits.double().cpu().numpy())
+    return np.concatenate(found)
