@@ -132,7 +132,7 @@ class STRM(Method):
     """STRM.
 
     Of each video the evaluation keeps keys, values and projected tuples: at 2,048 channels, 8 frames and ω = 2, 28
-    tuples of 1,152 + 1,152 + 1,024 numbers, 0.4 MB in each role. What depends on the query is made for
+    tuples of 1,152 + 1,152 + 1,024 numbers, 0.4 MB. What depends on the query is made for
     ``queries_per_chunk`` queries at a time: ``5 n m D`` numbers each (4 MB), and ``2 n m² k`` for k shots.
 
     Args:
@@ -152,6 +152,7 @@ class STRM(Method):
 
     needs = ("frames", "patches")
     uses_text = False
+    same_in_both_roles = True
 
     def __init__(
         self,

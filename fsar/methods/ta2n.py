@@ -116,7 +116,7 @@ class TA2N(Method):
     """TA2N.
 
     Of each video the evaluation keeps its warped map and what the offsets see of it. At 2,048 channels, 8 frames and a
-    map of 7 x 7 that is 3.6 MB as a query and 3.4 MB as a support. Pairs are compared for ``queries_per_chunk`` queries
+    map of 7 x 7 that is 3.8 MB. Pairs are compared for ``queries_per_chunk`` queries
     at a time, in some ``n (4 o h w + 4 d) t`` numbers each (6 MB for 5 ways); in training for all of them, as the
     statistics of its batch norms are over all pairs.
 
@@ -135,6 +135,7 @@ class TA2N(Method):
 
     needs = ("frames", "patches")
     uses_text = False
+    same_in_both_roles = True
 
     def __init__(
         self,
@@ -164,16 +165,16 @@ class TA2N(Method):
         self.separate_passes = separate_passes
 
     def query_parts(self, features: Features) -> Parts:
-        """The warped maps ``(... t p d)``; in evaluation also what the offsets see of them, for one shot and more."""
+        """The warped maps ``(... t p d)``; in evaluation also what the offsets see of them in either role, and as a
+        query beside several shots."""
         maps = self.warped(features)
         if self.training:
             return {"maps": maps}
-        seen, of_values = (self.offsets.see(x, self.grid, 1) for x in (maps, self.shot_value(maps)))
-        return {"maps": maps, "seen": seen, "seen_values": of_values}
+        both = {f"seen{role}": self.offsets.see(maps, self.grid, role) for role in (0, 1)}
+        return {"maps": maps, **both, "seen_values": self.offsets.see(self.shot_value(maps), self.grid, 1)}
 
     def support_parts(self, features: Features, text: Tensor) -> Parts:
-        maps = self.warped(features)
-        return {"maps": maps} if self.training else {"maps": maps, "seen": self.offsets.see(maps, self.grid, 0)}
+        return self.query_parts(features)
 
     def warped(self, features: Features) -> Tensor:
         """``(... t p d)`` after dropout and the warp."""
@@ -185,7 +186,7 @@ class TA2N(Method):
         shots = {name: shot_groups(x, episode.support_labels, ways) for name, x in support.items()}
         maps = self.merge_shots(shots["maps"]) if several else shots["maps"].squeeze(-4)
         value = self.shot_value if several else nn.Identity()
-        given = (None, query.get("seen_values")) if several else (shots.get("seen"), query.get("seen"))
+        given = (None, query.get("seen_values")) if several else (shots.get("seen0"), query.get("seen1"))
         own: Parts = {"maps": query["maps"]}
         others: Parts = {"maps": maps}
         for role, (parts, seen) in enumerate(zip((others, own), given, strict=True)):

@@ -17,18 +17,25 @@ from episodes.sampler import EpisodeSampler
 from fsar.alignment import BiMHM
 from fsar.encoders import FrameEncoder
 from fsar.evaluation.bank import VideoBank, score_episodes
-from fsar.methods import TRX, HyRSM, HyRSMPlusPlus, MoLo
+from fsar.methods import STRM, TA2N, TRX, HyRSM, HyRSMPlusPlus, MoLo
 
 LABELS, NAMES = torch.arange(24) % 4, tuple("abcd")
 
 
 class Maps(FrameEncoder):
-    """Gives what is stored: maps of 2 x 2."""
+    """Gives what is stored: maps of 4 x 4."""
 
-    gives, grid, widths = ("frames", "patches"), (2, 2), {"frames": 16, "patches": 16}  # type: ignore[assignment]
+    gives, grid, widths = ("frames", "patches"), (4, 4), {"frames": 16, "patches": 16}  # type: ignore[assignment]
 
     def __init__(self) -> None:
         super().__init__(nn.Identity(), 16, 32, (0.5,) * 3, (0.5,) * 3)
+
+
+def moved(method: TA2N) -> TA2N:
+    """With a warp and offsets of its own for every clip."""
+    for last in (method.warp.head[2], method.offsets.head[2]):
+        nn.init.normal_(last.weight)  # type: ignore[arg-type]
+    return method
 
 
 METHODS: dict[str, Callable[[], Any]] = {
@@ -36,6 +43,8 @@ METHODS: dict[str, Callable[[], Any]] = {
     "HyRSM": lambda: HyRSM(Maps(), queries_per_chunk=5),
     "HyRSM, shots apart": lambda: HyRSM(Maps(), merge="after"),
     "HyRSM++": lambda: HyRSMPlusPlus(Maps()),
+    "STRM": lambda: STRM(Maps(), frames=4, width=8),
+    "TA2N": lambda: moved(TA2N(Maps())),
     "MoLo": lambda: MoLo(Maps(), BiMHM(), hidden=8),
 }
 
@@ -47,7 +56,7 @@ def test_scored_from_what_is_kept(name: str, shots: int) -> None:
     asked: list[int] = []
     query_parts = method.query_parts
     method.query_parts = lambda features: asked.append(len(features["frames"])) or query_parts(features)
-    features = Features(frames=torch.randn(24, 4, 16).abs(), patches=torch.randn(24, 4, 4, 16).abs())
+    features = Features(frames=torch.randn(24, 4, 16).abs(), patches=torch.randn(24, 4, 16, 16).abs())
     bank = VideoBank(method)
     for videos in torch.arange(24).split(10):
         bank.add(VideoBatch(videos, features.at(videos), LABELS[videos], NAMES))
