@@ -9,7 +9,7 @@ from contextlib import suppress
 from io import BytesIO
 from typing import IO
 
-from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fsar.web.arrival import Broken, Patience, TooMuch, again, take
@@ -23,6 +23,9 @@ POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; worker-src 'self' blob:; object-src 'none'; frame-ancestors 'none'"
 )
+PROGRESS = "/gradio_api/upload_progress"
+DONE = f"data: {json.dumps({'msg': 'done'})}\n\n"
+"""Of an upload's progress gradio knows nothing before the upload is there whole; it would look for it in vain."""
 FORM_BYTES = 2**20
 """Of a request without files, and of a form around its files."""
 HEADERS = ((b"content-security-policy", POLICY.encode()), (b"referrer-policy", b"no-referrer"))
@@ -64,6 +67,8 @@ class Guard:
 
         if refusal := self._refusal(scope):
             await refusal(scope, receive, with_headers)
+        elif scope["path"].rstrip("/") == PROGRESS and scope["method"] == "GET":
+            await Response(DONE, media_type="text/event-stream")(scope, receive, with_headers)
         elif scope["method"] != "POST":
             await self.app(self._found(scope), receive, with_headers)
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from contextlib import suppress
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,9 @@ CSS = """
 .fsar figure {flex: 1 1 300px; max-width: 520px; margin: 0}
 .fsar figure img {width: 100%; display: block}
 .fsar .asked {display: flex; align-items: center; gap: .7rem; overflow-wrap: anywhere}
+.fsar.seen {display: flex; flex-wrap: wrap; gap: .4rem; padding: .5rem .75rem; background: var(--block-background-fill)}
+.fsar.seen img {height: 3.5rem; border-radius: .3rem; margin: 0}
+.clips .file-preview-holder {max-height: none !important}
 .fsar .asked img {height: 4.5rem; border-radius: .3rem; margin: 0}
 .stale .answer, .stale .maps {opacity: .35; filter: grayscale(1)}
 .stale:has(.answer)::before {content: "The inputs changed since: name it again."; display: block; padding: .6rem .9rem;
@@ -70,7 +74,7 @@ def build(questions: ClipQuestions, held: Held, method: str, clean: tuple[int, i
     """
     limits, kinds = questions.limits, sorted(VIDEO_SUFFIXES)
     desk = Desk(questions, held)
-    names, clips, rows = [], [], []
+    names, clips, rows, strips = [], [], [], []
     with gr.Blocks(title="fsar: name a clip by a few others", analytics_enabled=False, delete_cache=clean) as page:
         gr.Markdown(
             f"# Name a clip by a few others\nGive each class a name and one to {limits.clips} clips, then add one more "
@@ -85,10 +89,12 @@ def build(questions: ClipQuestions, held: Held, method: str, clean: tuple[int, i
                         names.append(gr.Textbox(label=label, placeholder="its name, such as waving", max_lines=1))
                         looks: dict[str, Any] = {"height": 130, "elem_id": f"clips-{number}", "elem_classes": "clips"}
                         clips.append(gr.File(file_count="multiple", file_types=kinds, show_label=False, **looks))
+                        strips.append(gr.HTML(visible=False, padding=False, elem_id=f"seen-{number}"))
                     rows.append(row)
                 more = gr.Button("Add a class", size="sm")
             with gr.Column(scale=6, min_width=320):
                 query = gr.File(label="Clip to name", file_types=kinds, height=150, elem_id="query")
+                strips.append(gr.HTML(visible=False, padding=False, elem_id="seen-query"))
                 go = gr.Button("Name it", variant="primary")
                 verdict = gr.HTML(START, elem_id="verdict")
         choice = gr.Radio([], label="Frames matched with those of", visible=False)
@@ -96,13 +102,15 @@ def build(questions: ClipQuestions, held: Held, method: str, clean: tuple[int, i
         shown, found = gr.State(ROWS), gr.State(None)
         quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
         more.click(desk.one_more, shown, [shown, *rows, more], trigger_mode="multiple", **quiet)
-        for box in [*clips, query]:
+        by_reader: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "reader"}
+        for box, strip in zip([*clips, query], strips, strict=True):
             box.change(desk.keeper(str(box._id)), box, None, concurrency_limit=None, preprocess=False, **quiet)
+            box.change(desk.see, box, strip, preprocess=False, **by_reader, **quiet)
         given: list[Any] = [*names, *clips, query]
         for each in given:
             each.change(None, given, js=COMPARE)
         go.click(None, given, js=ASK)
-        one_by_one: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "reader", "api_visibility": "private"}
+        one_by_one: dict[str, Any] = {**by_reader, "api_visibility": "private"}
         go.click(
             desk.answer,
             given,
@@ -141,6 +149,14 @@ class Desk:
 
         return keep
 
+    def see(self, files: Any) -> Any:
+        """A small picture of every clip of a box; none of what cannot be read, which answering will say."""
+        pictures = []
+        for file in self.held.paths(files):
+            with suppress(Refused):
+                pictures.append(picture_html(self.questions.see(file), file))
+        return gr.update(value=f'<div class="fsar seen">{"".join(pictures)}</div>', visible=bool(pictures))
+
     def one_more(self, shown: int) -> list[Any]:
         """One class more than the ``shown`` ones, while there are any."""
         most = self.questions.limits.classes
@@ -178,13 +194,15 @@ class Desk:
 
 def asked_html(frame: Any, query: str) -> str:
     """Name and picture of the clip that an answer is about."""
+    return f'<p class="asked">{picture_html(frame, query)}<span>{escape(Path(query).name)}</span></p>'
+
+
+def picture_html(frame: Any, path: str) -> str:
+    """A frame of a clip."""
     file = io.BytesIO()
     Image.fromarray(frame).save(file, "JPEG", quality=85)
     picture = base64.b64encode(file.getvalue()).decode()
-    name = escape(Path(query).name)
-    return (
-        f'<p class="asked"><img alt="a frame of {name}" src="data:image/jpeg;base64,{picture}"><span>{name}</span></p>'
-    )
+    return f'<img alt="a frame of {escape(Path(path).name)}" src="data:image/jpeg;base64,{picture}">'
 
 
 def verdict_html(found: ShownAnswer, query: str) -> str:

@@ -72,6 +72,13 @@ def read_clip(predictor: Any, path: str, limits: Limits) -> None:
     predictor.frames(path)
 
 
+def see_clip(predictor: Any, path: str, limits: Limits) -> np.ndarray:
+    """The middle one of the frames that the method sees, ``(h w c)``; VideoError as of :func:`read_clip`."""
+    check_header(path, limits)
+    frames: np.ndarray = predictor.frames(path)
+    return frames[len(frames) // 2]
+
+
 def check_header(path: str, limits: Limits) -> None:
     """Refuse a clip whose frames are too large or too many, without decoding one.
 
@@ -167,6 +174,12 @@ class ClipQuestions:
         return self._ask(
             "Comparing the clips", partial(answer_query, support=support, query=query), self.limits.answer_seconds
         )
+
+    def see(self, path: str) -> np.ndarray:
+        """A frame of a clip, to be shown before anything is asked of it; Refused likewise."""
+        seeing = partial(see_clip, path=path, limits=self.limits)
+        frame: np.ndarray = self._ask(f"Reading {Path(path).name}", seeing, self.limits.seconds)
+        return frame
 
     def pictures(self, found: ShownAnswer, name: str) -> tuple[bytes, bytes]:
         """The costs and the path of a query with a class, as PNG."""

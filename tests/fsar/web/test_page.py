@@ -101,7 +101,10 @@ def page(browser: Any, server: Server) -> Iterator[Any]:
     context = browser.new_context(viewport={"width": 1200, "height": 900})
     page = context.new_page()
     asked: list[str] = []
+    wrong: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
     page.set_default_timeout(WAIT)
     page.goto(server.url)
     page.get_by_role("button", name="Name it").wait_for()
@@ -110,6 +113,7 @@ def page(browser: Any, server: Server) -> Iterator[Any]:
     elsewhere = [url for url in asked if not url.startswith((server.url, "data:", "blob:"))]
     assert len(asked) > 10
     assert not elsewhere
+    assert not wrong or server.process.poll() is not None  # else neither its code nor a request of it failed
 
 
 def drop(page: Any, box: str, *files: Path) -> None:
@@ -138,7 +142,7 @@ def test_from_dropped_clips_to_the_answer(page: Any, server: Server, clips: Path
     assert sorted(names) == sorted(CLASSES)
     assert sum(float(share.rstrip("%")) for share in shares) == pytest.approx(100, abs=0.2)
     widths = [bar.bounding_box()["width"] for bar in verdict.locator("li b").all()]
-    assert widths[0] > 10 * widths[1] >= 10 * widths[2]
+    assert widths[0] > 2 * widths[1] >= 2 * widths[2]  # six of six are taken for 7 in 9, see predict.md
     assert "unlike all" in verdict.inner_text()
     loaded = "images => images.every(image => image.complete && image.naturalWidth > 300)"
     assert page.locator("#maps img").evaluate_all(loaded)
@@ -165,6 +169,18 @@ def test_from_dropped_clips_to_the_answer(page: Any, server: Server, clips: Path
     assert len(server.files()) == 7
     page.goto("about:blank")
     until(lambda: not server.files(), "that the clips of a closed page are deleted")
+
+
+def test_three_clips_show_as_three_with_a_picture_each_before_any_answer(page: Any, clips: Path) -> None:
+    name = CLASSES[0]
+    drop(page, "clips-1", *(clips / f"{name}_{number}.mp4" for number in (0, 1, 5)))
+    pictures = page.locator("#seen-1 img")
+    pictures.nth(2).wait_for()
+    assert pictures.evaluate_all("images => images.every(image => image.complete && image.naturalWidth === 64)")
+    box = page.locator("#clips-1").bounding_box()
+    rows = [row.bounding_box() for row in page.locator("#clips-1 tr").all()]
+    assert len(rows) == 3
+    assert all(box["y"] <= row["y"] and row["y"] + row["height"] <= box["y"] + box["height"] for row in rows)
 
 
 def test_a_clip_of_no_class_is_said_and_the_query_can_be_changed(page: Any, server: Server, clips: Path) -> None:
