@@ -37,11 +37,16 @@ class Worth(Callback):
         for name, value in state_dict.items():
             setattr(self, name, Accuracy(*value))
 
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """What chance is; also where a resumed fit has no epoch left to train."""
+        self.ways = getattr(trainer.datamodule, "test_ways", 0)  # type: ignore[attr-defined]
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A floor that the first step would change is taken before it."""
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        self.ways = data.test_ways
         learner: Any = pl_module
+        if not self.ways:
+            return
         if self.floor is not None or trainer.global_step or not data.has_validation or not trainer.limit_val_batches:
             return
         bank = VideoBank(Prototype(learner.method.encoder, FrameMean()), floor=False)
@@ -75,7 +80,7 @@ class Worth(Callback):
 
     def line(self) -> str:
         """What matters; "" without a validation."""
-        return "" if self.best is None else tell(self.best, self.floor, self.ways)
+        return "" if self.best is None or not self.ways else tell(self.best, self.floor, self.ways)
 
 
 def shares_features(method: Any) -> bool:
