@@ -24,7 +24,7 @@ from fsar.sharing.bounds import check_bounds
 FILE = "file:"  # stands before the name of a file that a published configuration needs and does not bring
 TRUSTED = (
     *("episodes.frames", "episodes.transforms", "fsar.adapters", "fsar.alignment", "fsar.encoders", "fsar.methods"),
-    *("fsar.objectives", "fsar.temporal", "fsar.text", "torch.nn"),
+    *("fsar.fusion", "fsar.objectives", "fsar.temporal", "fsar.text", "torch.nn"),
 )
 LEVELS = 4
 """Of YAML in strings, each in the former, that are looked into."""
