@@ -99,8 +99,8 @@ class Objective(nn.Module):
     needs_frozen: bool = False
     """Whether it reads :attr:`Step.frozen`."""
 
-    needs_training: bool = False
-    """Whether it says nothing where the encoder stays as it is."""
+    needs_training: bool = True
+    """Whether it does nothing where the encoder stays as it is."""
 
     reads_text: bool = True
     """Whether it needs a text tower."""

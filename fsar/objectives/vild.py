@@ -44,7 +44,6 @@ class Anchor(Objective):
     name = "anchor"
     needs_joint = ()
     needs_frozen = True
-    needs_training = True
     reads_text = False
 
     def forward(self, step: Step) -> dict[str, Tensor]:
@@ -65,6 +64,7 @@ class BackgroundText(Objective):
     """
 
     name = "background"
+    needs_training = False
 
     def __init__(
         self,

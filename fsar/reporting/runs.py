@@ -42,6 +42,13 @@ class ReportedRun:
         """Whether nothing was ever trained in the folder."""
         return was_only_tested(self.folder)
 
+    @cached_property
+    def merged(self) -> dict[str, int]:
+        """Pairs of classes that an objective took for one, and in how many steps; see AssignmentRule."""
+        file = self.folder / "objectives.json"
+        told = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        return {pair: count for found in told.values() for pair, count in found.items()}
+
     @property
     def name(self) -> str:
         """The folder, as it was given."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,12 +102,14 @@ class TextBank:
         self.placeholders = placeholders
         self.source = descriptions
         self.given = {} if descriptions is None else read_descriptions(Path(descriptions))
+        keys = Counter(map(plain_key, self.given))
+        self._by_key = {key: said for n, said in self.given.items() if keys[key := plain_key(n)] == 1}
 
     def sentences(self, name: str) -> tuple[Sentence, ...]:
         """All that is said about a class: its name, the filled templates, then what the file says, in its order."""
         said = clean_name(name, self.brackets, self.placeholders)
         own = [Sentence(said, "name"), *(Sentence(t.replace("{}", said), "template") for t in self.templates)]
-        return (*own, *self.given.get(name, ()))
+        return (*own, *(self.given.get(name) or self._by_key.get(plain_key(name), ())))
 
     def texts(self, name: str, kinds: Sequence[Kind] | None = None) -> list[str]:
         """Texts of the class of these kinds, by default those of the bank.
@@ -152,6 +156,11 @@ class TextBank:
         places = torch.rand(len(names), generator=generator).tolist()
         options = [self.texts(name, [list(mix)[kind]]) for name, kind in zip(names, kinds, strict=True)]
         return [texts[int(place * len(texts))] for texts, place in zip(options, places, strict=True)]
+
+
+def plain_key(name: str) -> str:
+    """What a name that a file spells in another way is looked up by: "ApplyEyeMakeup" is "apply_eye_makeup"."""
+    return re.sub(r"[\W_]", "", name.lower())
 
 
 def read_descriptions(path: Path) -> dict[str, tuple[Sentence, ...]]:

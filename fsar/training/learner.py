@@ -26,6 +26,8 @@ from fsar.evaluation.metrics import EpisodeAccuracy
 from fsar.evaluation.provenance import Phases
 from fsar.evaluation.results import Predictions, summarise
 from fsar.method import Method
+from fsar.objectives import Objective
+from fsar.training.objectives import Together
 from fsar.training.pixels import PIXELS_KEY, check_framing, check_statistics
 
 METHOD_KEY = "fsar_method"
@@ -44,6 +46,7 @@ class Learner(LightningModule):
         no_weight_decay: parameters whose name contains one of these strings are not decayed.
         lr_factors: factor of the base learning rate for parameters whose name starts with the key, such as
             ``{encoder: 0.1}``; the longest matching key counts.
+        objectives: losses beside the method's own, each with its weight (fsar.objectives).
     """
 
     def __init__(
@@ -53,9 +56,11 @@ class Learner(LightningModule):
         lr_scheduler: LRSchedulerCallable | None = None,
         no_weight_decay: list[str] | None = None,
         lr_factors: dict[str, float] | None = None,
+        objectives: list[Objective] | None = None,
     ) -> None:
         super().__init__()
         self.method = method
+        self.objectives = Together(objectives or [], method)
         self.make_optimizer = optimizer
         self.make_lr_scheduler = lr_scheduler
         self.no_weight_decay = no_weight_decay or []
@@ -74,10 +79,17 @@ class Learner(LightningModule):
         self.calibration: Calibration | None = None  # by the last validation of a fit; of weights that were read
         self.strict_loading = False  # checkpoints hold what is trained; on_load_checkpoint checks the rest
 
+    def setup(self, stage: str) -> None:
+        if stage == "fit":  # before weights of an interrupted run are loaded
+            self.objectives.keep_frozen(self.method.encoder)
+
     def on_fit_start(self) -> None:
         if isinstance(self.method.encoder, Adapted | Beside):
             rank_zero_info(f"adapter: {added_cost(self.method.encoder)}")
         self.base_seed = torch.initial_seed()
+
+    def on_fit_end(self) -> None:
+        self.objectives.tell(self.trainer)
 
     def on_train_epoch_start(self) -> None:
         self.training_accuracy.reset()
@@ -86,8 +98,9 @@ class Learner(LightningModule):
         # dropout is a function of (seed, episode number): a resumed run goes on as if it had not been interrupted
         torch.manual_seed((self.base_seed * 1_000_003 + int(episode.number.flatten()[0])) % 2**63)
         self.trained_classes = episode.class_names
-        scores = self.method(episode)
-        losses = self.method.loss(scores, episode)
+        with self.objectives.recorded(self.method) as seen:
+            scores = self.method(episode)
+        losses = self.objectives.add_losses(self.method.loss(scores, episode), seen, self.method, episode)
         self._refuse_nan(losses, episode)
         right = (scores.few_shot.argmax(-1) == episode.query_labels).float().mean()
         self.training_accuracy.update(scores.few_shot.detach(), episode.query_labels)
@@ -194,20 +207,17 @@ class Learner(LightningModule):
         """Trained parameters by learning-rate factor and weight decay.
 
         Raises:
-            ValueError: when nothing is trained, the optimizer refuses its arguments, or a key of ``lr_factors`` fits no
-                trained parameter.
+            ValueError: nothing is trained, the optimizer refuses its arguments, or a key of ``lr_factors`` fits none.
         """
         groups: dict[tuple[float, bool], list[Tensor]] = {}
         used = set()
-        for name, parameter in self.method.named_parameters():
-            if not parameter.requires_grad:
-                continue
+        trained = ((name.removeprefix("method."), p) for name, p in self.named_parameters() if p.requires_grad)
+        for name, parameter in trained:
             prefix = max((p for p in self.lr_factors if name.startswith(p)), key=len, default=None)
             used.add(prefix)
-            plain = any(part in name for part in self.no_weight_decay)
-            factor = 1.0 if prefix is None else self.lr_factors[prefix]
-            groups.setdefault((factor, plain), []).append(parameter)
-        if not groups:
+            plain = name.startswith("objectives.") or any(part in name for part in self.no_weight_decay)
+            groups.setdefault((self.lr_factors.get(prefix or "", 1.0), plain), []).append(parameter)
+        if not any(parameter.requires_grad for parameter in self.method.parameters()):
             raise ValueError(
                 f"{type(self.method).__name__} has no trained parameters: there is nothing to fit; use `fsar test`."
             )
@@ -276,6 +286,8 @@ def check_checkpoint(learner: Learner, checkpoint: dict[str, Any]) -> None:
             "trained with (config.yaml of its run folder)."
         )
     expected, found = set(learner.state_dict()), set(checkpoint["state_dict"])
+    if learner._trainer is None or learner.trainer.state.fn != "fit":  # objectives are read by a training alone
+        expected, found = ({n for n in names if not n.startswith("objectives.")} for names in (expected, found))
     if expected != found:
         missing, extra = sorted(expected - found), sorted(found - expected)
         raise ValueError(

@@ -1,0 +1,50 @@
+"""Every objective that is shipped is laid over a method and trains by the command line; the run is tested as any."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from fsar.__main__ import main
+
+OBJECTIVES = sorted((Path(__file__).resolve().parents[2] / "configs" / "objective").glob("*.yaml"))
+ORDINARY = {f"class {i}": {"step": ["a picture moves", "it moves on"]} for i in range(3)}
+
+
+def test_there_is_one_of_every_paper() -> None:
+    assert [path.stem for path in OBJECTIVES] == ["dreamlip", "fff", "glipv2", "vild_anchor"]
+
+
+@pytest.fixture
+def files(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FSAR_RUN", raising=False)
+    monkeypatch.setattr(sys, "argv", ["fsar"])
+    content = yaml.safe_load(config.read_text())
+    content["data"] |= {"train_episodes": 2, "test_episodes": 4, "check_videos": False}
+    content["data"]["benchmark"]["init_args"]["val"] = []
+    content["trainer"]["log_every_n_steps"] = 1
+    content["model"]["method"]["init_args"]["encoder"]["init_args"]["tune"] = 1
+    Path("run.yaml").write_text(yaml.safe_dump(content))
+    Path("texts.yaml").write_text(yaml.safe_dump(ORDINARY))
+    return ["-c", "run.yaml"]
+
+
+def test_all_of_them_together(files: list[str]) -> None:
+    laid = [word for each in OBJECTIVES for word in ("-c", f"objective/{each.stem}")]
+    loose = ["--model.objectives+", "SymmetricContrast"]
+    main(["fit", "--debug", "--run", "run", *files, *laid, *loose])
+    main(["test", "--debug", "--run", "run"])
+    (result,) = (json.loads(path.read_text()) for path in Path("run").glob("results/*/results.json"))
+    assert result["episodes"] == 4
+    state = torch.load("run/checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    assert sum(name.startswith("objectives.") for name in state) == 5  # factors, and the bias of the sigmoid
+    (table,) = Path("run").glob("csv/*/metrics.csv")
+    names = table.read_text().splitlines()[0].split(",")
+    told = {f"train_{name}" for name in ("grouping", "fff", "words", "anchor", "contrast", "method_loss")}
+    assert told <= set(names)
