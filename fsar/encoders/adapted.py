@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from fsar.adapters.base import Adapter, Clip, FramePositions, Part, StageAdapter, Tower
-from fsar.encoders.frame import FrameEncoder, Tensors
+from fsar.encoders.frame import FrameEncoder
+from fsar.encoders.tower.chunks import Tensors
 
 
 class Context:

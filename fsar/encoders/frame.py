@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cached_property
 from math import isqrt
@@ -14,13 +14,14 @@ from torch import Tensor, nn
 from episodes.clips import Features, LowerHalf, Streams
 from episodes.framing import Framing
 from fsar.encoders.tower.blocks import blocks_of, has_blocks, keep_frozen_in_eval, set_tuning, trained_tensors
+from fsar.encoders.tower.chunks import Encode, Tensors, encode_in_chunks, hold_in_bf16
 from fsar.encoders.tower.halves import first_trained, lower_half, lower_weights, upper_half
-from fsar.encoders.tower.seen import LAYER, has_patches, layers_among, patches_of, watched
+from fsar.encoders.tower.pixels import check_pixels
+from fsar.encoders.tower.seen import check_needs, has_patches, layers_among, patches_of, watched
 from fsar.encoders.tower.text_tower import TextEncoder
 from fsar.encoders.weights.state import sha256_of
 
 Tune = Literal["frozen", "full"] | int
-Tensors = dict[str, Tensor]
 
 
 class FrameEncoder(nn.Module):
@@ -71,17 +72,9 @@ class FrameEncoder(nn.Module):
         framing: Framing | None = None,
     ) -> None:
         super().__init__()
-        if precision == "bf16" and tune != "frozen":
-            raise ValueError(
-                f"precision='bf16' holds the weights in 8 bits of mantissa, too coarse for tune={tune!r} to step in. "
-                f"Train with precision='fp32' (and trainer.precision=bf16-mixed on a GPU)."
-            )
         self.visual = set_tuning(visual, tune)
         if precision == "bf16":
-            self.visual.to(torch.bfloat16)
-            for module in self.visual.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.float()
+            hold_in_bf16(self.visual, tune)
         self.text = text
         self.channels = channels
         self.image_size = image_size
@@ -152,16 +145,8 @@ class FrameEncoder(nn.Module):
         Raises:
             ValueError: names both, and the way out.
         """
-        lacking = [n for n in needs if n not in self.gives and not (LAYER.fullmatch(n) and "layers" in self.gives)]
-        if lacking:
-            raise ValueError(
-                f"{reader} reads {' and '.join(needs)}, but {type(self).__name__} ({self.identity}) gives "
-                f"{' and '.join(self.gives)}, not {' and '.join(lacking)}. Use another encoder, such as "
-                "fsar.encoders.ClipEncoder with ViT-B-16 or RN50, or a method that reads frames alone."
-            )
-        count = len(self.blocks) if layers_among(needs) else 0
-        if wrong := [n for n in needs if (found := LAYER.fullmatch(n)) and not -1 - count <= int(found[1]) <= count]:
-            raise ValueError(f"{', '.join(wrong)}: the tower has {count} blocks, so layers are 0..{count} or -1.")
+        count = len(self.blocks) if layers_among(needs) and "layers" in self.gives else 0
+        check_needs(needs, self.gives, count, reader, f"{type(self).__name__} ({self.identity})")
 
     def forward(self, clips: Tensor, text: Tensor | None = None) -> Tensor:
         """The ``frames`` alone of pixels.
@@ -220,16 +205,16 @@ class FrameEncoder(nn.Module):
             ``layer i (... t p w)`` for each of :attr:`kept_layers`, in the precision of the weights.
 
         Raises:
-            ValueError: as in :meth:`forward`, and for an encoder that has no halves.
+            ValueError: as in :meth:`features`, and for an encoder that has no halves.
         """
-        layers, frames = self._halved(), self._checked(clips)
+        layers, frames = self._require_halves(), self._checked(clips)
         with torch.set_grad_enabled(torch.is_grad_enabled() and frames.requires_grad):
             return LowerHalf(self._pass(lambda x: lower_half(self.visual, self._pixels(x), layers), frames, 3))
 
     def above(self, lower: LowerHalf, needs: Sequence[str] = ("frames",), text: Tensor | None = None) -> Features:
         """The trained half: features from what :meth:`below` gave, in any precision."""
         self._check_text(text)
-        first, tower = self._halved()[-1], next(self.visual.parameters()).dtype
+        first, tower = self._require_halves()[-1], next(self.visual.parameters()).dtype
 
         def encode(x: Tensor) -> Tensors:
             frames, last = upper_half(self.visual, x.to(tower), first)
@@ -252,7 +237,7 @@ class FrameEncoder(nn.Module):
     def lower_fingerprint(self) -> str:
         """SHA-256 in hex of what defines the result of :meth:`below`, and of nothing above it: encoders that differ in
         what they train there, or in their adapters, share it."""
-        layers = self._halved()
+        layers = self._require_halves()
         about = [self.lower_identity, self.image_size, self.mean, self.std, layers]
         return sha256_of(about, dict(lower_weights(self.visual, max(layers))))
 
@@ -267,7 +252,7 @@ class FrameEncoder(nn.Module):
         frames = frames.float() / 255 if frames.dtype == torch.uint8 else frames.float()
         return (frames - self._mean) / self._std
 
-    def _halved(self) -> tuple[int, ...]:
+    def _require_halves(self) -> tuple[int, ...]:
         if not self.kept_layers:
             raise ValueError(
                 f"{self.identity} has no frozen lower half: nothing of it is trained, or it is trained from its first "
@@ -287,56 +272,28 @@ class FrameEncoder(nn.Module):
         with watched(self.visual, needs) as found:
             return {"frames": self.visual(self._pixels(frames)).float(), **found()}
 
-    def _pass(
-        self, encode: Callable[[Tensor], Tensors], clips: Tensor, axes: int, text: Tensor | None = None
-    ) -> Tensors:
-        """``encode`` of the frames ``(b *)`` of clips ``(... t *)`` with ``axes`` axes behind the frames."""
-        found = self._in_chunks(encode, clips.flatten(0, -axes - 1))
+    def _pass(self, encode: Encode, clips: Tensor, axes: int, text: Tensor | None = None) -> Tensors:
+        """``encode`` of the frames ``(b *)`` of clips ``(... t *)`` with ``axes`` axes behind the frames; in one
+        piece when there is to be a graph."""
+        needs_graph = torch.is_grad_enabled() and (clips.requires_grad or not self.frozen)
+        found = encode_in_chunks(encode, clips.flatten(0, -axes - 1), self.visual, needs_graph, self.frames_per_chunk)
         return {name: value.unflatten(0, clips.shape[:-axes]) for name, value in found.items()}
 
     @cached_property
     def _patches(self) -> tuple[int, ...]:
         """Number and channels of the patches, those of black frames."""
         self.check_needs(["patches"], "grid")
-        training, side = self.training, self.image_size
+        training = self.training
         self.eval()
         with torch.no_grad():
-            black = torch.zeros(8, 3, side, side, dtype=torch.uint8, device=self._mean.device)
+            black = torch.zeros(8, 3, self.image_size, self.image_size, dtype=torch.uint8, device=self._mean.device)
             shape = self.features(Streams(frames=black), ["patches"])["patches"].shape
         self.train(training)
         if isqrt(shape[-2]) ** 2 != shape[-2]:
             raise ValueError(f"{self.identity} gives {shape[-2]} patches, which are no square.")
         return tuple(shape[-2:])
 
-    def _in_chunks(self, encode: Callable[[Tensor], Tensors], frames: Tensor) -> Tensors:
-        """``encode`` with a graph in one piece, without one in chunks."""
-        needs_graph = torch.is_grad_enabled() and (frames.requires_grad or not self.frozen)
-        device = frames.device.type
-        weight = next(self.visual.parameters(), None)
-        plain = device == "cpu" or (weight is not None and weight.dtype == torch.bfloat16)
-        autocast = torch.is_autocast_enabled(device) and not plain
-        with torch.set_grad_enabled(needs_graph), torch.autocast(device, enabled=autocast):
-            size = self.frames_per_chunk or (16 if device == "cpu" else 256)
-            parts = [encode(part) for part in ([frames] if needs_graph else frames.split(size))]
-            return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-
     def _checked(self, streams: Streams) -> Tensor:
         """The frames ``(... t c h w)``, once they are such as the encoder takes."""
-        clips, side = streams["frames"], self.image_size
-        if clips.dim() < 4 or clips.shape[-3] != 3:
-            raise ValueError(f"Clips must be (... t c h w) with 3 colour channels, found shape {tuple(clips.shape)}.")
-        if tuple(clips.shape[-2:]) != (side, side):
-            raise ValueError(
-                f"The clips have frames of {clips.shape[-2]} x {clips.shape[-1]} pixels (height x width), but the "
-                f"encoder {self.identity} takes {side} x {side}. Set data.size to {side}."
-            )
-        if clips.is_floating_point():
-            low, high = (float(x) for x in clips.detach().aminmax())
-            if low < -0.5 or high > 1.5:
-                raise ValueError(
-                    f"Floating-point clips must lie in 0..1, found {low:.3g}..{high:.3g}. The encoder normalises the "
-                    f"frames itself: hand over uint8, or floats that are not normalised yet."
-                )
-        elif clips.dtype != torch.uint8:
-            raise ValueError(f"Clips must be uint8 or floating point, found {clips.dtype}.")
-        return clips
+        check_pixels(streams["frames"], self.image_size, self.identity)
+        return streams["frames"]

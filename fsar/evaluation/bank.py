@@ -203,7 +203,7 @@ def text_cosines(method: Method, features: Features, names: Sequence[str]) -> Te
     return normalize(frames.mean(-2), dim=-1) @ normalize(text.to(frames.device), dim=-1).mT
 
 
-def halved(method: Method) -> bool:
+def has_halves(method: Method) -> bool:
     """Whether a store keeps what the frozen half of the encoder gives, instead of whole features."""
     own = type(method).encode is not Method.encode or layers_among(method.needs)
     return bool(method.encoder.kept_layers) and not own
@@ -213,12 +213,12 @@ def halved(method: Method) -> bool:
 def to_store(method: Method, clips: Streams) -> Clips:
     """What a store keeps of clips, under :func:`feature_key`: what the encoder's frozen half gives, or the features
     that the method needs when it has no halves."""
-    return method.encoder.below(clips) if halved(method) else method.encode(clips)
+    return method.encoder.below(clips) if has_halves(method) else method.encode(clips)
 
 
 def contents(method: Method) -> Contents:
     """Kind and names of what :func:`to_store` gives."""
-    if halved(method):
+    if has_halves(method):
         return Contents(LowerHalf, tuple(f"layer {layer}" for layer in method.encoder.kept_layers))
     return Contents(Features, method.needs)
 
@@ -240,7 +240,7 @@ def feature_key(method: Method, training: bool = False) -> dict[str, Any]:
     """
     encoder = method.encoder
     about = {"mean": list(encoder.mean), "std": list(encoder.std)}
-    if halved(method):
+    if has_halves(method):
         return {"name": encoder.lower_identity, **about, "sha256": encoder.lower_fingerprint()}
     if method.text_conditioned:
         raise ValueError(method.store_refusal)
@@ -267,7 +267,7 @@ def cache_key(method: Method, device: torch.device, precision: str = "32-true") 
         precision: of the trainer.
     """
     own = type(method).encode is not Method.encode
-    if own or method.text_conditioned or not method.encoder.frozen or halved(method):
+    if own or method.text_conditioned or not method.encoder.frozen or has_halves(method):
         return None
     computed = {"precision": precision, "device": device.type, "torch": torch.__version__}
     if tuple(method.needs) != Method.needs:

@@ -37,7 +37,7 @@ def has_blocks(visual: nn.Module) -> bool:
 
 
 @contextmanager
-def recorded(blocks: nn.ModuleList | nn.Sequential) -> Iterator[list[Tensor]]:
+def record_states(blocks: nn.ModuleList | nn.Sequential) -> Iterator[list[Tensor]]:
     """What enters the first block and what every block gives, in order, for one pass."""
     states: list[Tensor] = []
     first, *_ = blocks

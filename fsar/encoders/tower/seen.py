@@ -12,7 +12,7 @@ from open_clip.timm_model import TimmModel
 from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
-from fsar.encoders.tower.blocks import as_tokens, blocks_of, recorded
+from fsar.encoders.tower.blocks import as_tokens, blocks_of, record_states
 
 LAYER = re.compile(r"layer (-?\d+)")
 _AT_INPUT = {"transformer": False, "attnpool": True, "avgpool": True, "encoder": False}
@@ -26,6 +26,30 @@ def layers_among(needs: Sequence[str]) -> list[str]:
     return [name for name in needs if name == "layers" or LAYER.fullmatch(name)]
 
 
+def check_needs(needs: Sequence[str], gives: Sequence[str], blocks: int, reader: str, encoder: str) -> None:
+    """Refuse a reader of features that an encoder does not give.
+
+    Args:
+        needs: what is read, by name.
+        gives: what there is; ``layers`` stands for every ``layer i`` too.
+        blocks: how many blocks the tower has.
+        reader: who reads, for the message.
+        encoder: whose features, for the message.
+
+    Raises:
+        ValueError: names both, and the way out.
+    """
+    lacking = [n for n in needs if n not in gives and not (LAYER.fullmatch(n) and "layers" in gives)]
+    if lacking:
+        raise ValueError(
+            f"{reader} reads {' and '.join(needs)}, but {encoder} gives {' and '.join(gives)}, not "
+            f"{' and '.join(lacking)}. Use another encoder, such as fsar.encoders.ClipEncoder with ViT-B-16 or RN50, "
+            "or a method that reads frames alone."
+        )
+    if wrong := [n for n in needs if (found := LAYER.fullmatch(n)) and not -1 - blocks <= int(found[1]) <= blocks]:
+        raise ValueError(f"{', '.join(wrong)}: the tower has {blocks} blocks, so layers are 0..{blocks} or -1.")
+
+
 @contextmanager
 def watched(visual: nn.Module, needs: Sequence[str]) -> Iterator[Callable[[], dict[str, Tensor]]]:
     """One pass of frames through the tower, of which can then be asked what of it is among ``needs``, float32.
@@ -36,7 +60,7 @@ def watched(visual: nn.Module, needs: Sequence[str]) -> Iterator[Callable[[], di
     layers = layers_among(needs)
     with ExitStack() as hooks:
         last = hooks.enter_context(_last_of(visual)) if "patches" in needs else []
-        states = hooks.enter_context(recorded(blocks_of(visual))) if layers else []
+        states = hooks.enter_context(record_states(blocks_of(visual))) if layers else []
 
         def found() -> dict[str, Tensor]:
             made = {"patches": patches_of(visual, last[-1]).float()} if "patches" in needs else {}
