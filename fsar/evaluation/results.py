@@ -24,6 +24,7 @@ from fsar.encoders.weights.state import hash_tensors
 from fsar.evaluation.accuracy import Accuracy, half_interval
 from fsar.evaluation.cells import to_cell
 from fsar.evaluation.provenance import commit, versions
+from fsar.evaluation.reach import measure_reach
 
 
 class Predictions:
@@ -87,6 +88,7 @@ def summarise(arrays: dict[str, np.ndarray], class_names: tuple[str, ...]) -> di
         **top5,
         "episodes": accuracy.episodes,
         "queries": int(right.size),
+        **measure_reach(arrays),
         "per_class_accuracy": per_class,
         "confusion": confusion.tolist(),
         "class_names": list(class_names),

@@ -31,6 +31,7 @@ from fsar.commands.completion import write_script
 from fsar.commands.train.run_folder import SaveConfig, claim, loggers, remove_empty
 from fsar.evaluation.metrics import Accuracy
 from fsar.evaluation.provenance import time_shares
+from fsar.evaluation.reach import describe_reach
 from fsar.evaluation.results import set_damaged_aside, write_results
 from fsar.inference.unknown import Unknown, describe
 from fsar.sharing.run import read_checkpoint, was_only_tested
@@ -273,7 +274,7 @@ class CLI(LightningCLI):
         if self.trainer.is_global_zero:
             accuracy = Accuracy(result["accuracy"], result["interval_95"], result["episodes"])
             self.lines.append(f"{split}: {data.test_ways}-way {data.test_shots}-shot accuracy {accuracy}")
-            print(f"\n{self.lines[-1]}")
+            print(f"\n{self.lines[-1]}\n{describe_reach(result)}")
             if "top5_accuracy" in result:
                 print(f"top-5: {100 * result['top5_accuracy']:.2f} %")
             if "zero_shot_accuracy" in result:
