@@ -9,6 +9,7 @@ from typing import Any
 from episodes.dataset import ClipDataset
 from episodes.splits import Split
 
+HASH = "sha256"
 FORMAT = 1
 """To be raised when the same key would no longer give the same numbers."""
 
@@ -76,16 +77,17 @@ def describe(part: object, exact: bool = False) -> dict[str, Any]:
 
 
 def differences(stored: Key, asked: Key) -> list[str]:
-    """What differs between two keys, one line for each field and attribute."""
+    """What differs between two keys, one line for each field and attribute. The hash of an encoder covers its other
+    fields: where one of those differs it says no more, else it tells of other weights."""
     lines = []
-    for field in sorted({*stored, *asked}):
+    fields = sorted(field for field in {*stored, *asked} if stored.get(field) != asked.get(field))
+    for field in [field for field in fields if field != HASH] or fields:
         old, new = stored.get(field, "nothing"), asked.get(field, "nothing")
-        if old == new:
-            continue
         if isinstance(old, dict) and isinstance(new, dict):
             lines += [f"{field} {line}" for line in differences(old, new)]
         else:
-            lines.append(f"{field}: stored {_short(old)}, asked for {_short(new)}")
+            name = "weights or their precision (hash)" if field == HASH else field
+            lines.append(f"{name}: stored {_short(old)}, asked for {_short(new)}")
     return lines
 
 

@@ -28,6 +28,7 @@ class Answer:
         alignments: by class name; empty for a method that matches no frames.
         calibration: what makes the ranking's numbers probabilities; without it they are shares of a softmax that
             nothing was compared with, and are called so.
+        itself: the class of which the clip is a support clip too, by its path or content; None mostly.
     """
 
     clip: str
@@ -36,6 +37,7 @@ class Answer:
     threshold: Threshold
     alignments: Mapping[str, AlignmentMap] = field(default_factory=dict, compare=False, repr=False)
     calibration: Calibration | None = None
+    itself: str | None = None
 
     @property
     def measure(self) -> str:
@@ -63,7 +65,10 @@ class Answer:
 
     @property
     def note(self) -> str:
-        """What to say below the name of a clip that is unlike all, and how far to believe it; else ""."""
+        """What to say below the name of a clip that meets itself, or that is unlike all and how far to believe it; else
+        ""."""
+        if self.itself is not None:
+            return f"This clip is a support clip of {self.itself} too: it is compared with itself."
         if not self.unlike_all:
             return ""
         check = self.threshold
@@ -82,6 +87,7 @@ class Answer:
             "similarity": round(self.similarity, 6),
             "bound": None if self.bound is None else round(self.bound, 6),
             "unlike_all": self.unlike_all,
+            "note": self.note,
             "alignment": None if best is None else best.record(),
         }
 

@@ -20,6 +20,7 @@ from episodes.datamodule import EpisodicDataModule
 from episodes.dataset import collate_videos
 from episodes.episode import IndexEpisode, VideoBatch
 from episodes.features.cache import make_room, open_cache, told
+from episodes.listing.duplicates import find_equal
 from episodes.splits import Split
 from episodes.video import VideoError, time_limit
 from episodes.video.packed import is_packed
@@ -101,7 +102,11 @@ class Predictor:
         logits = scores.logits / (calibration.temperature if calibration else 1.0)
         alike = [dict(zip(names, row, strict=True)) for row in scores.few_shot[0].tolist()]
         found = zip(asked, logits[0].softmax(-1), alike, self._maps(bank, clips.episode(numbers)), strict=True)
-        answers = [Answer(os.fspath(q), rank_classes(names, p), s, threshold, m, calibration) for q, p, s, m in found]
+        itself = find_itself(labels, files, names)
+        answers = [
+            Answer(os.fspath(q), rank_classes(names, p), s, threshold, m, calibration, itself.get(os.path.abspath(q)))
+            for q, p, s, m in found
+        ]
         return Answers(answers, unreadable)
 
     def frames(self, clip: PathLike) -> np.ndarray:
@@ -158,6 +163,21 @@ class Predictor:
 def as_list(clips: PathLike | Sequence[PathLike]) -> list[PathLike]:
     """The clips; one that stands by itself, whose letters are no clips, as a list of one."""
     return [clips] if isinstance(clips, str | os.PathLike) else list(clips)
+
+
+def find_itself(labels: Mapping[str, int], files: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+    """``{file: class}`` of the files that are support clips of a class, by their path or by their content.
+
+    Args:
+        labels: ``{file: label}`` of the support clips.
+        files: all, the support clips first.
+        names: of the classes.
+    """
+    found = {file: names[label] for file, label in labels.items()}
+    for first, *others in find_equal(list(map(Path, files))):
+        if files[first] in labels:
+            found |= {files[other]: names[labels[files[first]]] for other in others if files[other] not in labels}
+    return found
 
 
 def label_clips(support: Mapping[str, PathLike | Sequence[PathLike]]) -> dict[str, int]:

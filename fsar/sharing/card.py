@@ -12,101 +12,7 @@ from typing import Any
 import jinja2
 import yaml
 
-CARD = """\
----
-license: {{ license | yaml }}
-library_name: fsar
-pipeline_tag: video-classification
-tags:
-- few-shot
-- action-recognition
-- video
-- {{ method | lower | yaml }}
----
-
-# {{ title | text }}
-
-Names the action in a video clip, given one to a few clips of each action to choose from; the actions need not be among
-those it was trained on. {{ trained_weights }} weights of {{ method }}{% if metric %} with {{ metric }}{% endif %} were
-trained, on {{ classes | length }} classes of {{ benchmark | text }}.
-
-## Use
-
-```python
-import fsar
-model = fsar.load({{ address }}{{ arguments }})
-print(*model.predict({"waving": ["a.mp4"], "jumping": ["b.mp4"]}, ["query.mp4"]))
-```
-
-## What it needs
-
-* fsar {{ versions.fsar }} or newer.
-* The frozen weights it was trained on, which are not part of it; sha256 over them all
-  {{ facts.frozen_weights_sha256 | code }}, checked when it is loaded.
-{% for part in frozen %}
-  * {{ part.name | code }}: {{ part.model }}, {{ part.weights }}.
-{% endfor %}
-{% for key, name in files.items() %}
-* The file {{ name | code }}, named by the option {{ ('--' ~ key) | code }}.
-{% endfor %}
-{% for name in foreign %}
-* {{ name }}, which is code of its author and no part of fsar: {{ code }}. Read it, put it where Python finds it, and
-  load with `trust_classes=True`.
-{% endfor %}
-
-## Results
-{% if rows %}
-
-| benchmark | split | setting | metric | inference | episodes | accuracy | class names alone |
-|---|---|---|---|---|---|---|---|
-{% for row in rows %}
-| {{ row | map('text') | join(" | ") }} |
-{% endfor %}
-
-Accuracy in %, with its 95 % interval over episodes; "class names alone" is what the same episodes give without any
-support clip (zero-shot), the floor that support clips have to beat. All of them were measured on these weights.
-{% for warning in warnings %}
-
-**{{ warning | text }}**
-{% endfor %}
-{% else %}
-
-None: this run was not tested before it was published. `fsar test --run RUN` measures.
-{% endif %}
-
-## Protocol
-
-{{ chosen }}
-Test classes were touched by the tests alone. An episode is a pure function of seed and number, and every `results.json`
-names the list of its episodes by hash.
-
-## Provenance
-
-| what | |
-|---|---|
-{% for name, value in provenance.items() %}
-| {{ name }} | {{ value }} |
-{% endfor %}
-
-<details><summary>Configuration of the training</summary>
-
-{{ fence }}yaml
-{{ recipe }}{{ fence }}
-
-</details>
-
-<details><summary>The {{ classes | length }} classes it was trained on</summary>
-
-{{ classes | map('text') | join("; ") }}
-
-</details>
-
-## Limits
-
-It chooses among the classes it is shown, and takes a clip of none of them for the most similar one unless its threshold
-("unlike all") says otherwise. How accurate it is on other videos than those of the table is not known: measure it on
-yours. It looks at {{ frames }} frames of a clip, and inherits what its frozen weights have learned and failed to learn.
-"""
+from fsar.sharing.card_text import CARD
 
 
 @dataclass(frozen=True)
@@ -115,8 +21,8 @@ class Packed:
 
     Args:
         address: what ``fsar.load`` is given.
-        config: of the fit, without paths of this machine.
-        checkpoint: of Lightning, ``best.ckpt``.
+        config: of the fit or test, without paths of this machine.
+        checkpoint: of Lightning, ``best.ckpt``; without ``global_step`` nothing was trained.
         facts: what the weights file says beside the weights.
         records: the contents of every published ``results.json``.
         hashes: ``{what: sha256}``.
@@ -146,6 +52,8 @@ def write_card(packed: Packed) -> str:
     """The card, as Markdown with Hugging Face's front matter."""
     method, classes = packed.facts["fsar_method"], packed.facts["trained_classes"]
     metric, benchmark = metric_of(packed.config), benchmark_of(packed.config)
+    trained = "global_step" in packed.checkpoint
+    named = [method, metric and f"with {metric},", *(["trained on", benchmark] if trained else ["not trained"])]
     versions = packed.records[0]["versions"] if packed.records else packed.versions
     arguments = f', overrides=["--{next(iter(packed.files))}", "FILE"]' if packed.files else ""
     recipe = yaml.safe_dump(without_nothing(packed.config), sort_keys=False, allow_unicode=True)
@@ -159,7 +67,8 @@ def write_card(packed: Packed) -> str:
         foreign=[as_code(name) for name in packed.foreign],
         code=as_text(packed.code.rstrip(".")),
         arguments=arguments + (", trust_classes=True" if packed.foreign else ""),
-        title=" ".join(filter(None, [method, metric and f"with {metric},", "trained on", benchmark])),
+        title=" ".join(filter(None, named)),
+        trained=trained,
         method=as_text(method),
         metric=as_text(metric),
         benchmark=benchmark,
@@ -230,6 +139,8 @@ def warnings(records: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def how_chosen(checkpoint: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     """How the checkpoint was chosen, from what its callback wrote into it."""
+    if "global_step" not in checkpoint:
+        return "No checkpoint was chosen, for nothing was trained."
     when = f"after optimiser step {checkpoint['global_step']:,}"
     for name, state in checkpoint.get("callbacks", {}).items():
         if name.startswith("BestCheckpoint") and state.get("best_model_score") is not None:

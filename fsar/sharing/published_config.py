@@ -62,7 +62,7 @@ def check_classes(config: Any, origin: str) -> None:
         raise ValueError(
             f"{origin} names {name} as {key}, which is no part of this version of fsar: building it would run its "
             "author's code. If you know and trust that code, put it where Python finds it and load with "
-            "trust_classes=True."
+            "trust_classes=True (--trust-classes)."
         )
 
 

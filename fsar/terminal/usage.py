@@ -14,7 +14,7 @@ import sys
 import textwrap
 from argparse import ArgumentError
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import jsonargparse
 import yaml
@@ -53,13 +53,32 @@ jsonargparse.set_loader("yaml", load_renamed, (yaml.YAMLError,))
 
 
 class PlainParser(jsonargparse.ArgumentParser):
-    """Says what is wrong in a line or two, and what was probably meant."""
+    """Says what is wrong in a line or two, and what was probably meant; its help has options by their whole names."""
+
+    asked: ClassVar[str] = ""
+    """The option of a part's help that is being answered, as the outermost parser got it."""
 
     def parse_args(self, args: Sequence[str] | None = None, **kwargs: Any) -> Any:  # type: ignore[override]
         """As any parser does; but ``null`` stays null below two classes, where jsonargparse hands on ``None``."""
         if not self.exit_on_error and args is not None:
             args = [re.sub(r"=None$", "=null", word) for word in args]
+        asked = next((found[1] for word in args or () if (found := re.match(r"--([\w.]+)\.help(=|$)", word))), "")
+        if asked and not PlainParser.asked.endswith(f".{asked}"):  # else this is a parser of a part of that one
+            PlainParser.asked = asked
         return super().parse_args(args, **kwargs)
+
+    def format_help(self, *args: Any) -> str:
+        """What ``--help`` prints; jsonargparse knows the options of a part of a part by their last names alone."""
+        found = re.match(r"Help for --([\w.]+)\.help=", self.description or "")
+        if found and PlainParser.asked.endswith(f".{found[1]}"):
+            for action in self._actions:
+                action.option_strings = [
+                    re.sub(f"^--{re.escape(found[1])}(?=\\.)", f"--{PlainParser.asked}", option)
+                    for option in action.option_strings
+                ]
+            self.description = str(self.description).replace(f"--{found[1]}.", f"--{PlainParser.asked}.")
+        text: str = super().format_help(*args)
+        return text
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print what is wrong and leave with status 2; the parser of a nested class leaves that to the outermost."""

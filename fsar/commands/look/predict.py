@@ -55,7 +55,6 @@ def main(args: list[str]) -> None:
         else:
             support, truth = draw_known(support, own.shots, own.seed)
             clips = list(truth)
-        notes += repeated(support, clips)
         for note in notes:
             print(shown(note), file=sys.stderr)
         predictor = load_named(
@@ -189,16 +188,6 @@ def block() -> str:
     except UnicodeEncodeError:
         return "#"
     return "█"
-
-
-def repeated(support: Mapping[str, Sequence[Path]], clips: Sequence[Path]) -> list[str]:
-    """A line for every query that is a support clip as well."""
-    known = {os.path.realpath(clip): name for name, some in support.items() for clip in some}
-    return [
-        f"{clip} is a support clip of {known[real]} too: it is compared with itself."
-        for clip in clips
-        if (real := os.path.realpath(clip)) in known
-    ]
 
 
 def describe_known(answers: Answers, truth: Mapping[str, str], shots: int, seed: int) -> str:

@@ -3,7 +3,8 @@
     fsar publish runs/mine --to ./published             # a folder
     fsar publish runs/mine --to user/name --private     # a Hugging Face repository
 
-The folder holds model.safetensors (what training changed in best.ckpt; frozen weights stay out and are named by hash),
+The folder holds model.safetensors (what training changed in best.ckpt; of a run that was
+only tested, what training would change; frozen weights stay out and are named by hash),
 config.yaml (what building the method needs), results/ (every test of these weights) and README.md. No path of this
 machine goes along. ``fsar.load("published")`` or ``fsar.load("user/name")`` reads it. A target reads as a
 repository when it is user/name and no folder user is here; ./user/name is a folder in any case.
@@ -35,7 +36,7 @@ from fsar.evaluation.provenance import commit, versions
 from fsar.evaluation.results import write_json
 from fsar.sharing.card import Packed, write_card
 from fsar.sharing.published_config import file_name, files_of, foreign_classes, is_absolute, needed, portable, strings
-from fsar.sharing.run import CONFIG, FACTS, WEIGHTS, is_repository, read_checkpoint, read_config
+from fsar.sharing.run import CONFIG, FACTS, WEIGHTS, best_checkpoint, is_repository, read_checkpoint, read_config
 from fsar.terminal import failure
 from fsar.terminal.user_code import find_user_code
 from fsar.training.learner import CALIBRATION_KEY, CLASSES_KEY, FROZEN_KEY, METHOD_KEY
@@ -68,7 +69,7 @@ def pack(run: Path, folder: Path, options: PublishOptions) -> list[str]:
     """Write what is published of a run.
 
     Args:
-        run: a folder that ``fsar fit --run`` wrote.
+        run: a folder that ``fsar fit --run`` wrote, or ``fsar test --run``.
         folder: a new one.
         options: for the card.
 
@@ -79,14 +80,7 @@ def pack(run: Path, folder: Path, options: PublishOptions) -> list[str]:
         FileNotFoundError: when there is no best checkpoint, or its frozen weights are not here.
         ValueError: when the checkpoint does not fit the configuration, or needs code that ``options`` do not place.
     """
-    path = run / "checkpoints" / "best.ckpt"
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} does not exist: {run} holds no trained run; `fsar fit --run {run}` writes one."
-        )
-    full, checkpoint = read_config(run / CONFIG), read_checkpoint(path)
-    if missing := {METHOD_KEY, FROZEN_KEY, CLASSES_KEY} - checkpoint.keys():
-        raise ValueError(f"{path} does not say {', '.join(sorted(missing))}: `fsar fit` did not write it.")
+    full, checkpoint = read_config(run / CONFIG), find_checkpoint(run)
     config = portable(needed(full))
     foreign = sorted(set(foreign_classes(config).values()))
     if foreign and not options.code:
@@ -124,6 +118,31 @@ def pack(run: Path, folder: Path, options: PublishOptions) -> list[str]:
     return left_out
 
 
+def find_checkpoint(run: Path) -> dict[str, Any]:
+    """What is published of a run: its best checkpoint, or that which was tested; of a run that was tested without one
+    the weights as they were made.
+
+    Raises:
+        FileNotFoundError, ValueError: as :func:`pack`.
+    """
+    named = best_checkpoint(run)
+    if named is None:
+        learner = fsar.load(run, device="cpu").learner
+        made: dict[str, Any] = {"state_dict": learner.state_dict()}
+        learner.on_save_checkpoint(made)
+        return made
+    path = Path(named)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} does not exist: {run} holds no trained run, nor one that was tested; `fsar fit --run {run}` or "
+            f"`fsar test --run {run}` writes one."
+        )
+    checkpoint = read_checkpoint(path)
+    if missing := {METHOD_KEY, FROZEN_KEY, CLASSES_KEY} - checkpoint.keys():
+        raise ValueError(f"{path} does not say {', '.join(sorted(missing))}: `fsar fit` did not write it.")
+    return checkpoint
+
+
 def copy_results(
     run: Path, folder: Path, weights: str, private: Sequence[str], episodes: bool
 ) -> tuple[list[dict[str, Any]], list[str]]:
@@ -136,7 +155,7 @@ def copy_results(
     for path in sorted(run.glob(f"{RESULTS}/*/results.json")):
         found, name = json.loads(path.read_text()), f"{RESULTS}/{path.parent.name}"
         if found["weights_sha256"] != weights:
-            left_out.append(f"{name}: measured on other weights than those of best.ckpt; test again to publish it.")
+            left_out.append(f"{name}: measured on other weights than are published; test again to publish it.")
             continue
         record = without_paths({**found, "config": recipe(found["config"])}, private)
         write_json(folder / name / "results.json", record)
@@ -226,7 +245,7 @@ def upload(packed: Path, repository: str, token: str, private: bool) -> str:
 def main(args: list[str]) -> None:
     """Pack, then place or upload."""
     parser = failure.Options(__doc__, prog="fsar publish")
-    parser.add_argument("run", type=Path, help="a folder that `fsar fit --run` wrote")
+    parser.add_argument("run", type=Path, help="a folder that `fsar fit --run` or `fsar test --run` wrote")
     parser.add_argument("--to", required=True, help="a folder, or user/name of a Hugging Face repository")
     parser.add_argument("--token", help="of Hugging Face; otherwise HF_TOKEN, or that of `hf auth login`")
     parser.add_argument("--private", action="store_true", help="make the repository private, if it is new")

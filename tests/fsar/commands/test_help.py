@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shlex
 
-from fsar.__main__ import HELP
+import pytest
+
+from fsar.__main__ import HELP, main
 from fsar.build import build
 
 
@@ -16,3 +18,13 @@ def test_the_first_example_needs_no_weights_from_elsewhere() -> None:
     learner, data = build([*options[:run], *options[run + 2 :]], "cpu")
     assert learner.method.encoder.identity.startswith("fsar-tiny")
     assert data.benchmark is not None
+
+
+@pytest.mark.parametrize("asked", ["--model.alignment.help", "--model.method.alignment.help"])
+def test_the_help_of_a_part_prints_whole_names(asked: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["test", asked, "OTAM"])
+    out = capsys.readouterr().out
+    assert "\n  --model.method.alignment.temperature TEMPERATURE\n" in out
+    assert "Show the help for" in out.partition("--model.method.alignment.cost.help")[2]
+    assert "--alignment" not in out.replace("--model.method.alignment", "")

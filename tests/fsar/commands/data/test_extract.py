@@ -160,7 +160,7 @@ def test_only_damaged_features_are_encoded_again(config: Path, store: Path, tmp_
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(content)
-    with pytest.raises(SystemExit, match=r"is damaged: features\.npy does not hold what was written of class_8.13"):
+    with pytest.raises(SystemExit, match=r"is damaged: frames\.npy does not hold what was written of class_8.13"):
         fit.main(["test", "--run", str(tmp_path / "run"), "-c", str(config), "--data.features", str(root)])
     written = []
     write = FeatureWriter.write
@@ -179,7 +179,8 @@ def test_a_stale_store_is_refused(config: Path, store: Path, tools: Any) -> None
     cli = tools("fsar.build").build_with_trainer(options)
     with torch.no_grad():
         next(cli.learner.method.encoder.visual.parameters())[0] += 0.1
-    with pytest.raises(FileNotFoundError, match=r"differs in\n  encoder sha256: stored \w{12}, asked for \w{12}\n"):
+    lines = r"differs in\n  encoder weights or their precision \(hash\): stored \w{12}, asked for \w{12}\n"
+    with pytest.raises(FileNotFoundError, match=lines):
         cli.trainer.test(cli.learner, cli.data, verbose=False)
 
 

@@ -206,10 +206,35 @@ def test_output_that_cannot_show_blocks_gets_plain_characters(
     assert "\\u6325\\u624b" in shown
 
 
+@pytest.mark.parametrize("how", ["path", "link", "copy"])
 def test_a_query_that_is_a_support_clip_is_said(
-    config: Path, support: Path, capsys: pytest.CaptureFixture[str]
+    how: str, config: Path, support: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    query = next((support / "class_2").iterdir())
-    main(["predict", "-c", str(config), "--support", str(support), "--query", str(query), "--json"])
-    said = f"{query} is a support clip of class 2 too: it is compared with itself."
-    assert said in json.loads(capsys.readouterr().out)["notes"]
+    query = there = next((support / "class_2").iterdir())
+    if how != "path":
+        query = tmp_path / "new.mp4"
+        query.symlink_to(there.resolve()) if how == "link" else shutil.copy(there, query)
+    line = ["predict", "-c", str(config), "--support", str(support), "--query", str(query)]
+    main([*line, "--json"] if how == "path" else line)
+    said, out = "This clip is a support clip of class 2 too: it is compared with itself.", capsys.readouterr().out
+    assert (json.loads(out)["answers"][0]["note"] == said) if how == "path" else (f"\n  {said}\n" in out)
+
+
+def test_code_of_a_published_run_is_run_when_it_is_trusted(
+    config: Path, clips: Path, support: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "trusted_metric.py").write_text("from fsar.alignment import OTAM\n\n\nclass Mine(OTAM):\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    tiny = ["--model.encoder.model", "fsar-tiny", "--data.size", "64"]
+    main(["test", "--run", "mine", "-c", str(config), *tiny, "--model.alignment", "trusted_metric.Mine"])
+    main(["publish", "mine", "--to", "shared", "--code", "here"])
+    card = (tmp_path / "shared" / "README.md").read_text()
+    assert "\n# ClipFSAR with Mine, not trained\n" in card
+    assert "Nothing was trained: ClipFSAR with Mine compares what frozen weights\nsee.\n" in card
+    assert "| 3-way 1-shot | Mine |" in card  # what was tested is what was published
+    assert "classes it was trained on</summary>" not in card
+    line = ["predict", "--run", "shared", "--support", str(support), "--query", str(clips / "class_1" / "4.mp4")]
+    with pytest.raises(SystemExit, match=r"names trusted_metric.Mine .*--trust-classes"):
+        main(line)
+    main([*line, "--trust-classes", "--csv", "told.csv"])
+    assert "class" in (tmp_path / "told.csv").read_text()
