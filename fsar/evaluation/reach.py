@@ -26,7 +26,7 @@ def measure_reach(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     if guess.shape[-1] > 1:
         facts["same_guess"] = bool((guess == guess[:, :1]).all())
     truth = np.take_along_axis(arrays["classes"], arrays["truth"], -1)
-    if (arrays["video"] >= 0).all() and len(np.unique(truth)) > 1:
+    if "video" in arrays and (arrays["video"] >= 0).all() and len(np.unique(truth)) > 1:
         wide = bootstrap_clips(right.ravel(), truth.ravel(), arrays["video"].ravel())
         facts["interval_over_classes"] = [wide.low, wide.high]
         facts["classes_seen"] = wide.units
