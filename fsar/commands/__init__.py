@@ -60,6 +60,7 @@ COMMANDS = {
     "plot-alignment": Command(LOOK, "look.plot_alignment", "draw how a metric aligns two clips"),
     "check-alignment": Command(LOOK, "look.check_alignment", "put an alignment of your own through the property tests"),
     "weights": Command(SHARE, "share.weights", "weights that can be had: list them, get them, look at a file"),
+    "check-method": Command(LOOK, "look.check_method", "put a method through the property tests that ours pass"),
     "web": Command(SHARE, "share.web", "a page on this machine, to name clips in a browser"),
     "convert": Command(SHARE, "share.convert", "make a run of a checkpoint as its authors saved it"),
     "publish": Command(SHARE, "share.publish", "pack a run into a folder or a Hugging Face repository"),

@@ -1,0 +1,235 @@
+"""What every method must satisfy, as one function per property; its docstring is what a person reads.
+
+``fsar check-method`` runs them on a user's method, the test suite on every method of the library. Scores of random clips
+are compared: what a query's may depend on, and what not. A method that may depend on more says so itself, by
+``sees_other_queries`` and ``reads_query_labels``; then the property is looked at and told, and does not fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from episodes.clips import Streams
+from episodes.episode import Episode, IndexEpisode, VideoBatch
+from fsar.alignment.properties import Broken, demand
+from fsar.evaluation.bank import VideoBank, score_episodes
+from fsar.method import Method
+
+WAYS, SHOTS, QUERIES = 3, 2, 4
+NAMES = ("waving", "jumping", "pouring water", "closing a door")
+NOISE, MOVED = 1e-5, 1e-3
+"""Of the largest score, which float32 may round off; and of the scores' spread, below which nothing depends."""
+
+
+@dataclass
+class Subject:
+    """A method and the clips that it is tried on.
+
+    Args:
+        method: any, whose encoder takes frames.
+        frames: of a clip.
+    """
+
+    method: Method
+    frames: int = 8
+
+    def clips(self, count: int, seed: int) -> Tensor:
+        """Random clips ``(count t c h w)`` uint8: coarse coloured fields that drift."""
+        side = self.method.encoder.image_size
+        generator = torch.Generator().manual_seed(seed)
+        coarse = torch.rand(count, 3, 4, 4, generator=generator)
+        fields = torch.nn.functional.interpolate(coarse, side, mode="bilinear")
+        moved = [fields.roll(t * max(1, side // 16), -1 - t % 2) for t in range(self.frames)]
+        return (255 * torch.stack(moved, 1)).to(torch.uint8)
+
+    def episode(self) -> Episode:
+        """Three of four classes with two clips each, and four queries, of which two are of one class."""
+        labels = torch.arange(WAYS).repeat_interleave(SHOTS)
+        clips = [Streams(frames=self.clips(count, seed)) for seed, count in enumerate((WAYS * SHOTS, QUERIES))]
+        asked, classes = torch.tensor([2, 0, 1, 2]), torch.tensor([3, 0, 2])
+        return Episode(clips[0], clips[1], labels, asked, classes, NAMES, torch.tensor(0))
+
+    @cached_property
+    def scored(self) -> tuple[Episode, Tensor]:
+        """The episode that every property begins with, and its scores."""
+        episode = self.episode()
+        return episode, self.score(episode)
+
+    @torch.no_grad()
+    def score(self, episode: Episode) -> Tensor:
+        """Logits ``(... q n)`` in evaluation mode; what is drawn at random is drawn again."""
+        torch.manual_seed(0)
+        logits: Tensor = self.method.eval()(episode).logits.float()
+        return logits
+
+
+def differ(found: Tensor, expected: Tensor) -> str:
+    """By how much scores differ, in words; "" when they are the same but for rounding."""
+    if found.shape != expected.shape:
+        return f"shape {tuple(found.shape)} instead of {tuple(expected.shape)}"
+    spread = float(expected.max() - expected.min())
+    apart = float((found - expected).abs().max())
+    if apart <= NOISE * float(expected.abs().max()) + MOVED * spread:
+        return ""
+    return f"by {apart:.2g}, where the scores of the episode spread over {spread:.2g}"
+
+
+def same(found: Tensor, expected: Tensor, otherwise: str) -> None:
+    """Raise :class:`Broken` unless the scores are the same."""
+    apart = differ(found, expected)
+    demand(not apart, f"{otherwise}: {apart}.")
+
+
+def with_queries(episode: Episode, index: list[int], clips: Tensor | None = None) -> Episode:
+    """The episode with these of its queries, and others behind them."""
+    frames, labels = episode.query["frames"][index], episode.query_labels[index]
+    if clips is not None:
+        frames = torch.cat([frames, clips])
+        labels = torch.cat([labels, labels.new_zeros(len(clips))])
+    return replace(episode, query=Streams(frames=frames), query_labels=labels)
+
+
+def numbers(subject: Subject) -> str:
+    """one finite number for each query and class, the same in two calls; clips are not written into"""
+    episode = subject.scored[0]
+    before = [x["frames"].clone() for x in (episode.support, episode.query)]
+    logits = subject.scored[1]
+    demand(logits.shape == (QUERIES, WAYS), f"shape {tuple(logits.shape)} instead of {(QUERIES, WAYS)}.")
+    demand(logits.isfinite().all(), "a score is not finite.")
+    same(subject.score(episode), logits, "two calls on the same clips differ")
+    after = [x["frames"] for x in (episode.support, episode.query)]
+    demand(all(torch.equal(a, b) for a, b in zip(after, before, strict=True)), "it writes into its clips.")
+    marks = (subject.method.sees_other_queries, subject.method.reads_query_labels)
+    demand(all(isinstance(mark, bool) for mark in marks), f"its marks must be true or false, found {marks}.")
+    return ""
+
+
+def other_queries(subject: Subject) -> str:
+    """changing, adding or removing one query never changes another's scores"""
+    (episode, logits), other = subject.scored, subject.clips(1, seed=7)
+    cases = {
+        "changing one query": subject.score(with_queries(episode, [0, 1, 2], other))[:3],
+        "adding one query": subject.score(with_queries(episode, [0, 1, 2, 3], other))[:3],
+        "removing one query": subject.score(with_queries(episode, [0, 1, 2])),
+        "asking for one alone": subject.score(with_queries(episode, [1])),
+    }
+    found = {what: differ(rows, logits[1:2] if len(rows) == 1 else logits[:3]) for what, rows in cases.items()}
+    moved = {what: apart for what, apart in found.items() if apart}
+    if subject.method.sees_other_queries:
+        return "marked: it sees other queries" + ("" if moved else ", though none of these moved a score")
+    told = "; ".join(f"{what} moves the others' scores {apart}" for what, apart in moved.items())
+    demand(not moved, f"{told}. A method that is meant to be transductive sets sees_other_queries = True.")
+    return ""
+
+
+def query_labels(subject: Subject) -> str:
+    """the labels of the queries change nothing: permuted, or all the same"""
+    episode, logits = subject.scored
+    for what, labels in (
+        ("permuting", episode.query_labels.flip(0)),
+        ("changing", torch.zeros_like(episode.query_labels)),
+    ):
+        apart = differ(subject.score(replace(episode, query_labels=labels)), logits)
+        if apart and subject.method.reads_query_labels:
+            return f"marked: {what} the labels of the queries moves scores"
+        demand(
+            not apart,
+            f"{what} the labels of the queries moves scores {apart}: they are what is asked for. A method that is meant "
+            "to read them, as an upper bound, sets reads_query_labels = True.",
+        )
+    return "marked: it reads the labels, though these moved no score" if subject.method.reads_query_labels else ""
+
+
+def classes(subject: Subject) -> str:
+    """permuting the classes permutes the columns and changes nothing else"""
+    (episode, logits), order = subject.scored, torch.tensor([2, 0, 1])  # label i becomes order[i]
+    permuted = replace(
+        episode,
+        support_labels=order[episode.support_labels],
+        query_labels=order[episode.query_labels],
+        classes=episode.classes[order.argsort()],
+    )
+    same(subject.score(permuted)[:, order], logits, "the columns do not follow")
+    return ""
+
+
+def clip_order(subject: Subject) -> str:
+    """the order of the clips changes nothing: queries move their rows alone, supports nothing"""
+    (episode, logits), order = subject.scored, torch.tensor([3, 1, 0, 2])
+    turned = replace(episode, query=episode.query.at(order), query_labels=episode.query_labels[order])
+    same(subject.score(turned), logits[order], "permuted queries: the rows do not follow")
+    mixed = torch.tensor([4, 1, 2, 0, 5, 3])
+    support = replace(episode, support=episode.support.at(mixed), support_labels=episode.support_labels[mixed])
+    same(subject.score(support), logits, "permuted support clips: the scores change")
+    return ""
+
+
+def duplicates(subject: Subject) -> str:
+    """a query that is there twice gets the same scores twice"""
+    episode = subject.episode()
+    logits = subject.score(with_queries(episode, [0, 1, 0, 2]))
+    same(logits[2:3], logits[:1], "the two rows differ")
+    return ""
+
+
+def batches(subject: Subject) -> str:
+    """an episode in a batch scores as it does alone"""
+    first, logits = subject.scored
+    clips = [Streams(frames=subject.clips(count, seed)) for seed, count in ((11, WAYS * SHOTS), (12, QUERIES))]
+    second = replace(first, support=clips[0], query=clips[1], classes=first.classes.flip(0), number=torch.tensor(1))
+    alone = torch.stack([logits, subject.score(second)])
+    same(subject.score(Episode.stack([first, second])), alone, "in a batch of two it differs")
+    return ""
+
+
+def evaluation(subject: Subject) -> str:
+    """an evaluation, which encodes every video once and keeps its parts, gives what the clips give"""
+    (episode, logits), method = subject.scored, subject.method
+    clips = torch.cat([episode.support["frames"], episode.query["frames"]])
+    bank, videos = VideoBank(method, floor=False), torch.arange(len(clips))
+    torch.manual_seed(0)
+    for some in videos.split(4):
+        bank.add(VideoBatch(some, Streams(frames=clips[some]), episode.clip_classes[some], NAMES))
+    shots = len(episode.support_labels)
+    labels = (episode.support_labels, episode.query_labels, episode.classes)
+    index = IndexEpisode(videos[:shots], videos[shots:], *labels, NAMES, episode.number)
+    torch.manual_seed(0)
+    same(score_episodes(bank, index.map(lambda x: x[None])).logits[0].float(), logits, "it gives other scores")
+    return ""
+
+
+PROPERTIES: tuple[Callable[[Subject], str], ...] = (
+    numbers,
+    other_queries,
+    query_labels,
+    classes,
+    clip_order,
+    duplicates,
+    batches,
+    evaluation,
+)
+
+
+def try_property(each: Callable[[Subject], str], subject: Subject) -> tuple[bool, str]:
+    """Whether it holds, and what is to be said of it."""
+    try:
+        return True, each(subject)
+    except Broken as error:
+        return False, str(error)
+    except Exception as error:
+        return False, f"it raises {type(error).__name__}: {error}"
+
+
+def check(subject: Subject, say: Callable[[str], None] = print) -> int:
+    """Try every property, say how each went, return how many failed."""
+    failed = 0
+    for each in PROPERTIES:
+        held, note = try_property(each, subject)
+        failed += not held
+        say(f"{'ok    ' if held else 'FAILED'}  {each.__doc__}" + (f"\n        {note}" if note else ""))
+    return failed
