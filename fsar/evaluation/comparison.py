@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fsar.evaluation.accuracy import Z_95, half_interval
+from fsar.evaluation.marks import marks
 from fsar.evaluation.significance import Bootstrap, bootstrap, bootstrap_clips, correct_holm, needed_units
 from fsar.terminal.aliases import rename_classes
 
@@ -128,12 +129,23 @@ def show_p(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def pair(a: Result, b: Result) -> Pair:
+def pair(a: Result, b: Result, mixed: bool = False) -> Pair:
     """``b - a``, query by query.
 
+    Args:
+        a: what is subtracted.
+        b: from what.
+        mixed: also when one of them is transductive, or reads the queries' labels, and the other is not.
+
     Raises:
-        ValueError: when the episodes are not the same, or one result lacks some of them.
+        ValueError: when the episodes are not the same, one result lacks some of them, or they are not to be mixed.
     """
+    if marks(a.record) != marks(b.record) and not mixed:
+        told = [f"{one.label} is {marks(one.record) or 'neither transductive nor reads a label'}" for one in (a, b)]
+        raise ValueError(
+            f"{a.label} and {b.label} are not paired: {told[0]}, {told[1]}. They answer different questions; --mixed "
+            "pairs them all the same."
+        )
     ours, theirs = a.record["data"], b.record["data"]
     if same_episodes(a) != same_episodes(b):
         facts = ("benchmark", "split", "split_sha256", "ways", "shots", "queries", "seed", "episodes", "opposites")
@@ -167,10 +179,11 @@ def same_episodes(result: Result) -> tuple[str, str]:
     return result.record["data"]["split_sha256"], result.record["data"]["episodes_sha256"]
 
 
-def differences(results: Sequence[Result]) -> list[str]:
+def differences(results: Sequence[Result], mixed: bool = False) -> list[str]:
     """Paired differences of every result from the first on the same episodes; and why not, where there is no other.
 
-    Their p-values over episodes are corrected for their number (Holm).
+    With ``mixed`` also those of a transductive method from one that is not, see :func:`pair`. Their p-values over
+    episodes are corrected for their number (Holm).
     """
     lines: list[str | Pair] = []
     keys = [same_episodes(result) for result in results]
@@ -179,7 +192,7 @@ def differences(results: Sequence[Result]) -> list[str]:
         if first == index and keys.count(keys[index]) > 1:
             continue
         try:
-            lines.append(pair(results[0 if first == index else first], result))
+            lines.append(pair(results[0 if first == index else first], result, mixed))
         except ValueError as error:
             lines.append(str(error))
     pairs = [line for line in lines if isinstance(line, Pair)]

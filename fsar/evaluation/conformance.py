@@ -1,7 +1,7 @@
 """What every method must satisfy, as one function per property; its docstring is what a person reads.
 
-``fsar check-method`` runs them on a user's method, the test suite on every method of the library. Scores of random clips
-are compared: what a query's may depend on, and what not. A method that may depend on more says so itself, by
+``fsar check-method`` runs them on a user's method, the test suite on every method of the library. Scores of random
+clips are compared: what a query's may depend on, and what not. A method that may depend on more says so itself, by
 ``sees_other_queries`` and ``reads_query_labels``; then the property is looked at and told, and does not fail.
 """
 
@@ -139,8 +139,8 @@ def query_labels(subject: Subject) -> str:
             return f"marked: {what} the labels of the queries moves scores"
         demand(
             not apart,
-            f"{what} the labels of the queries moves scores {apart}: they are what is asked for. A method that is meant "
-            "to read them, as an upper bound, sets reads_query_labels = True.",
+            f"{what} the labels of the queries moves scores {apart}: they are what is asked for. A method that is "
+            "meant to read them, as an upper bound, sets reads_query_labels = True.",
         )
     return "marked: it reads the labels, though these moved no score" if subject.method.reads_query_labels else ""
 

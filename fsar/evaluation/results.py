@@ -23,6 +23,7 @@ from episodes.files import write_atomically
 from fsar.encoders.weights.state import hash_tensors
 from fsar.evaluation.accuracy import Accuracy, half_interval
 from fsar.evaluation.cells import to_cell
+from fsar.evaluation.marks import record_marks
 from fsar.evaluation.provenance import commit, versions
 from fsar.evaluation.reach import measure_reach
 
@@ -159,6 +160,7 @@ def write_results(folder: Path, learner: Any, datamodule: Any, config: dict[str,
     record = {
         "method": type(learner.method).__name__,
         "inference": inference,
+        **record_marks(learner.method, data),
         **learner.result,
         "distinct_episodes": len(np.unique(np.concatenate(draw, axis=1), axis=0)),
         "data": data,

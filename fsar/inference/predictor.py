@@ -77,9 +77,15 @@ class Predictor:
             progress: show on standard error how far it is, on a terminal.
 
         Raises:
-            ValueError: for fewer than two classes, a class without clips, a clip in two classes, or no query.
+            ValueError: for fewer than two classes, a class without clips, a clip in two classes, or no query; for a
+                method that reads the queries' classes.
             VideoError: for a clip that cannot be read; a support clip always, a query unless it is skipped.
         """
+        if self.learner.method.reads_query_labels:
+            raise ValueError(
+                f"{type(self.learner.method).__name__} was told to read the classes of its queries, which nobody knows "
+                "here: leave out the option of its configuration that does so (published_text, published_product)."
+            )
         names, labels, queries = tuple(support), label_clips(support), as_list(queries)
         if not len(queries):
             raise ValueError("there is no clip to name: give one query or more.")

@@ -46,7 +46,12 @@ class SupportSet:
         self.even: bool = alignment is not None and alignment.merges_shots
 
     def ask(self, queries: Tensor) -> Scores:
-        """Scores of queries, numbers ``(q)`` in the bank, in one episode: ``(1 q n)``."""
+        """Scores of queries, numbers ``(q)`` in the bank: ``(1 q n)``. A method that sees other queries is asked for
+        each by itself, so that an answer does not depend on what else is asked."""
+        if self.bank.method.sees_other_queries:
+            clips = torch.arange(len(self.clips)).expand(len(queries), -1)
+            scores = score_episodes(self.bank, self._episodes(clips, queries[:, None]))
+            return Scores(scores.logits.transpose(0, 1), scores.few_shot.transpose(0, 1))
         return score_episodes(self.bank, self.episode(queries))
 
     def episode(self, queries: Tensor) -> IndexEpisode:

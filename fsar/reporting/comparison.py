@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from fsar.evaluation.apart import tell_apart
 from fsar.evaluation.comparison import Result, differences, paired_difference
+from fsar.evaluation.marks import WORDS, marks
 from fsar.reporting.classes import Share, by_class
 from fsar.reporting.runs import ReportedRun, setting
 
@@ -85,7 +86,8 @@ def block(runs: Sequence[ReportedRun], some: Sequence[tuple[int, Result]]) -> Bl
     apart = tell_apart([result.record for _, result in some])
     for (number, result), differs in zip(some, apart, strict=True):
         paired = all((one.folder / "episodes.csv.gz").is_file() for one in (base, result))
+        paired = paired and marks(base.record) == marks(result.record)  # else they answer different questions
         difference = None if result is base or not paired else paired_difference(base, result)[:2]
         lines.append(Line(number, runs[number], result, difference, differs))
-    words = {**base.record, "inference": None}
+    words = {**base.record, "inference": None, **dict.fromkeys(WORDS, False)}  # the lines say theirs
     return Block(setting(words), base.record["episodes"], lines)

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from fsar.evaluation.comparison import Result, find
+from fsar.evaluation.marks import marks
 from fsar.sharing.run import was_only_tested
 from fsar.terminal.aliases import rename_classes
 
@@ -137,6 +138,7 @@ def setting(record: Mapping[str, Any]) -> str:
     words = [f"{ways}-way {shots}-shot"]
     words += ["pairs of reversed actions"] if record["data"]["opposites"] else []
     words += ["inference " + record["inference"].replace("_", "-")] if record.get("inference") else []
+    words += [marks(record)] if marks(record) else []
     words += ["validation classes"] if record["data"]["split"] == "val" else []
     return ", ".join(words)
 

@@ -12,6 +12,7 @@ from typing import Any
 import jinja2
 import yaml
 
+from fsar.evaluation.marks import marks
 from fsar.sharing.card_text import CARD
 
 
@@ -108,11 +109,11 @@ def longer_than_any(text: str, least: int) -> str:
 def row(record: Mapping[str, Any]) -> tuple[str, ...]:
     """The line of one result in the table."""
     data = record["data"]
-    setting = f"{data['ways']}-way {data['shots']}-shot" + (", opposites" if data["opposites"] else "")
+    told = [f"{data['ways']}-way {data['shots']}-shot", "opposites" if data["opposites"] else "", marks(record)]
     floor = percent(record["zero_shot_accuracy"], record["zero_shot_interval_95"]) if has_floor(record) else "–"
     accuracy = percent(record["accuracy"], record["interval_95"])
-    how = metric_of(record["config"]) or "–", record["inference"] or "–"
-    return data["benchmark"], data["split"], setting, *how, f"{record['episodes']:,}", accuracy, floor
+    what = data["benchmark"], data["split"], ", ".join(filter(None, told)), metric_of(record["config"]) or "–"
+    return *what, record["inference"] or "–", f"{record['episodes']:,}", accuracy, floor
 
 
 def has_floor(record: Mapping[str, Any]) -> bool:

@@ -24,10 +24,16 @@ from fsar.terminal.user_code import find_user_code
 
 
 def build(path: str, arguments: dict[str, object]) -> Alignment:
-    """The metric as YAML would build it.
+    """The metric as YAML would build it; see :func:`build_part`."""
+    metric: Alignment = build_part(path, arguments, Alignment)
+    return metric
+
+
+def find_part(path: str, kind: type) -> type:
+    """The class of this kind, such as an alignment, that a path names.
 
     Raises:
-        ValueError: when the class is not found, is no alignment, or does not take the arguments.
+        ValueError: when it is not found, or is of another kind.
     """
     module, _, name = path.rpartition(".")
     try:
@@ -37,16 +43,26 @@ def build(path: str, arguments: dict[str, object]) -> Alignment:
             f"{path} cannot be imported ({error}){near_class(path) or '.'} Write module.Class, from the folder of the "
             "module."
         ) from error
-    if not (isinstance(found, type) and issubclass(found, Alignment)):
-        raise ValueError(f"{path} is no subclass of fsar.alignment.Alignment.")
+    if not (isinstance(found, type) and issubclass(found, kind)):
+        module = kind.__module__.removesuffix(".base")
+        raise ValueError(f"{path} is no subclass of {module}.{kind.__name__}.")
+    return found
+
+
+def build_part(path: str, arguments: dict[str, Any], kind: type) -> Any:
+    """A part of this kind as YAML would build it.
+
+    Raises:
+        ValueError: when the class is not found, is of another kind, or does not take the arguments.
+    """
+    find_part(path, kind)
     parser = PlainParser(exit_on_error=False)
-    parser.add_argument("--metric", type=Alignment)
+    parser.add_argument("--part", type=kind)
     try:
-        parsed = parser.parse_object({"metric": {"class_path": path, "init_args": arguments}})
-        metric: Alignment = parser.instantiate(parsed).metric
+        parsed = parser.parse_object({"part": {"class_path": path, "init_args": arguments}})
+        return parser.instantiate(parsed).part
     except (ArgumentError, TypeError, ValueError) as error:
         raise ValueError(f"{path} cannot be built from {arguments}: {simplify(str(error))}") from error
-    return metric
 
 
 def json_text(text: str) -> Any:

@@ -13,19 +13,15 @@ all passed; 1: a property failed; 2: no such method.
 from __future__ import annotations
 
 import argparse
-import importlib
 import inspect
 import sys
 from typing import Any
 
-from jsonargparse import ArgumentError
-
 from fsar.build import build
-from fsar.commands.look.check_alignment import json_text
+from fsar.commands.look.check_alignment import build_part, find_part, json_text
 from fsar.evaluation.conformance import PROPERTIES, Subject, check
 from fsar.method import Method
 from fsar.terminal.failure import Options, one_message
-from fsar.terminal.usage import Parser, near_class, simplify
 from fsar.terminal.user_code import find_user_code
 
 TOY = {"class_path": "fsar.encoders.ClipEncoder", "init_args": {"model": "fsar-tiny", "pretrained": "shapes"}}
@@ -39,25 +35,9 @@ def build_class(path: str, arguments: dict[str, Any]) -> Method:
     Raises:
         ValueError: when the class is not found, is no method, or does not take the arguments.
     """
-    module, _, name = path.rpartition(".")
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(
-            f"{path} cannot be imported ({error}){near_class(path) or '.'} Write module.Class, from the folder of the "
-            "module; or -c FILE for a configuration."
-        ) from error
-    if not (isinstance(found, type) and issubclass(found, Method)):
-        raise ValueError(f"{path} is no subclass of fsar.method.Method.")
-    wanted = inspect.signature(found).parameters
+    wanted = inspect.signature(find_part(path, Method)).parameters
     usual = {k: x for k, x in USUAL.items() if k in wanted and wanted[k].default is inspect.Parameter.empty}
-    parser = Parser(exit_on_error=False)
-    parser.add_argument("--method", type=Method)
-    try:
-        parsed = parser.parse_object({"method": {"class_path": path, "init_args": {**usual, **arguments}}})
-        method: Method = parser.instantiate(parsed).method
-    except (ArgumentError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} cannot be built from {arguments}: {simplify(str(error))}") from error
+    method: Method = build_part(path, {**usual, **arguments}, Method)
     return method
 
 
@@ -65,21 +45,25 @@ def build_class(path: str, arguments: dict[str, Any]) -> Method:
 def main(args: list[str]) -> None:
     """Parse the command line, check, exit with 0, 1 or 2."""
     parser = Options(__doc__, prog="fsar check-method")
-    parser.add_argument("method", nargs="?", help="module.Class")
-    parser.add_argument("--init", type=json_text, default={}, help="constructor arguments as JSON")
+    by_class = bool(args) and not args[0].startswith("-")  # else what follows an option of -c would be taken for it
+    if by_class:
+        parser.add_argument("method", help="module.Class")
+    parser.add_argument("--init", type=json_text, help="constructor arguments of the class, as JSON")
+    parser.add_argument("-c", "--config", action="append", help="a configuration, or several, instead of a class")
     parser.add_argument("--frames", type=frame_count, default=8, help="frames of a clip")
-    own, rest = parser.parse_known_args(args)
-    if (own.method is None) == (not rest):
-        parser.error("name one method: module.Class, or a configuration with -c FILE")
+    own, rest = (parser.parse_args(args), []) if by_class else parser.parse_known_args(args)
+    if by_class == bool(own.config) or (own.init is not None and not by_class):
+        parser.error("name one method: module.Class, with --init if it takes arguments, or a configuration with -c")
     find_user_code()
-    if own.method is None:
-        name, method = "the method", build(rest, device="cpu")[0].method
-    else:
+    if by_class:
         try:
-            name, method = own.method, build_class(own.method, own.init)
+            name, method = own.method, build_class(own.method, own.init or {})
         except ValueError as error:
             print(error, file=sys.stderr)
             sys.exit(2)
+    else:
+        named = [part for file in own.config for part in ("-c", file)]
+        name, method = " ".join(own.config), build([*named, *rest], device="cpu")[0].method
     failed = check(Subject(method, own.frames))
     print(f"\n{name}: " + (f"{failed} of {len(PROPERTIES)} properties failed." if failed else "all passed."))
     sys.exit(1 if failed else 0)

@@ -22,6 +22,7 @@ from markupsafe import Markup, escape
 from episodes.files import write_atomically
 from fsar import reporting
 from fsar.evaluation.calibration import explain
+from fsar.evaluation.marks import marks
 from fsar.evaluation.provenance import versions
 from fsar.reporting.comparison import compare
 from fsar.reporting.runs import ReportedRun, metric_name, names_alone, plus_minus, read_run, setting, template
@@ -68,6 +69,7 @@ def render(views: Sequence[View], command: str) -> str:
     environment.filters |= {
         "plus_minus": plus_minus,
         "setting": setting,
+        "marks": marks,
         "names_alone": names_alone,
         "template": template,
         "metric": metric_name,

@@ -29,6 +29,7 @@ from episodes.locks import WITHOUT_LOCKS, held_alone
 from fsar.build import Parser, add_sections, expand, join_parts, make_trainer
 from fsar.commands.completion import write_script
 from fsar.commands.train.run_folder import SaveConfig, claim, loggers, remove_empty
+from fsar.evaluation.marks import marks, method_marks
 from fsar.evaluation.metrics import Accuracy
 from fsar.evaluation.provenance import time_shares
 from fsar.evaluation.reach import describe_reach
@@ -272,8 +273,9 @@ class CLI(LightningCLI):
             self._keep_config(Path(self.trainer.default_root_dir, "config.yaml"))
         folder = write_results(Path(self.trainer.default_root_dir), self.model, data, self.config_dump, split)
         if self.trainer.is_global_zero:
+            mark = f", {words}" if (words := marks(method_marks(self.model.method))) else ""
             accuracy = Accuracy(result["accuracy"], result["interval_95"], result["episodes"])
-            self.lines.append(f"{split}: {data.test_ways}-way {data.test_shots}-shot accuracy {accuracy}")
+            self.lines.append(f"{split}: {data.test_ways}-way {data.test_shots}-shot accuracy {accuracy}{mark}")
             print(f"\n{self.lines[-1]}\n{describe_reach(result)}")
             if "top5_accuracy" in result:
                 print(f"top-5: {100 * result['top5_accuracy']:.2f} %")

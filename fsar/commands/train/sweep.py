@@ -21,6 +21,7 @@ from episodes.features import with_cache
 from fsar.build import build_with_trainer
 from fsar.evaluation.bank import VideoBank, score_episodes
 from fsar.evaluation.calibration import calibration_facts
+from fsar.evaluation.marks import marks, method_marks
 from fsar.evaluation.provenance import Phases, time_shares
 from fsar.evaluation.results import Predictions, set_damaged_aside, summarise, write_results
 from fsar.terminal.failure import Options, one_message
@@ -89,8 +90,9 @@ def run(
         score(bank, learner, data, split, phases)
         folders[setting] = write_results(out, learner, data, config or {}, split)
         phases.lap("write")
+        mark = f", {words}" if (words := marks(method_marks(learner.method))) else ""
         accuracy = f"{100 * learner.result['accuracy']:.2f} ± {100 * learner.result['interval_95']:.2f}"
-        print(f"| {data.test_ways} | {data.test_shots} | {mode or ''} | {accuracy} |", flush=True)
+        print(f"| {data.test_ways} | {data.test_shots} | {mode or ''} | {accuracy}{mark} |", flush=True)
     print(f"\n{time_shares(learner.result, len(needed))}; {len(settings) * data.counts[split]:,} episodes scored")
     return folders
 

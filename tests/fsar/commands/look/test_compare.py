@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 from pathlib import Path
 from types import ModuleType
@@ -125,6 +126,24 @@ def test_rows_that_lack_an_episode_are_not_paired(tool: ModuleType, tmp_path: Pa
     a, b = comparison.find([result(tmp_path / "a", draws(0, 0.6)), result(tmp_path / "b", draws(0, 0.6)[:-1])])
     with pytest.raises(ValueError, match="lacks episodes"):
         comparison.paired_difference(a, b)
+
+
+def test_transductive_results_are_marked_and_paired_on_demand_alone(
+    tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [result(tmp_path / run, draws(seed, 0.6)) for seed, run in enumerate("ab")]
+    (file,) = Path(runs[1]).rglob("results.json")
+    record = {**json.loads(file.read_text()), "sees_other_queries": True, "reads_query_labels": True}
+    file.write_text(json.dumps(record))
+    tool.main([str(run) for run in runs])
+    out = capsys.readouterr().out
+    assert "| Toy |" in out
+    assert "| Toy (transductive, reads the queries' labels) |" in out
+    assert " minus " not in out
+    assert "are not paired" in out
+    assert "--mixed pairs them all the same" in out
+    tool.main([*(str(run) for run in runs), "--mixed"])
+    assert capsys.readouterr().out.count(" minus ") == 1
 
 
 def test_a_folder_without_results_is_named(tool: ModuleType, tmp_path: Path) -> None:
