@@ -11,6 +11,7 @@ from fsar.encoders.beside import Beside
 from fsar.encoders.clip import ClipEncoder
 from fsar.encoders.frame import FrameEncoder
 from fsar.encoders.image import ImageEncoder
+from fsar.encoders.long_text import LongText
 from fsar.encoders.tower.text_tower import TextEncoder
 
-__all__ = ["Adapted", "Beside", "ClipEncoder", "FrameEncoder", "ImageEncoder", "TextEncoder"]
+__all__ = ["Adapted", "Beside", "ClipEncoder", "FrameEncoder", "ImageEncoder", "LongText", "TextEncoder"]

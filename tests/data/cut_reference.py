@@ -243,6 +243,11 @@ def cut_views(arrays: Arrays) -> Arrays:
     return {key: x if key == "rot_mat" else x[:1] for key, x in arrays.items()}
 
 
+def cut_longclip(arrays: Arrays) -> Arrays:
+    """Two channels of the positions; not the losses of its fine-tuning."""
+    return {key: x[:, :2] for key, x in arrays.items() if key.endswith(("_77", "_248"))}
+
+
 CUTS: dict[str, Callable[[Arrays], Arrays]] = {
     "otam": cut_pairs,
     "bi_mhm": cut_pairs,
@@ -281,6 +286,7 @@ CUTS: dict[str, Callable[[Arrays], Arrays]] = {
     "dreamlip_one_text": keep_whole,
     "dreamlip_three_texts": keep_whole,
     "audioclip_loss": keep_whole,
+    "longclip": cut_longclip,
 }
 
 

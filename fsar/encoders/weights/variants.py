@@ -7,6 +7,7 @@ Hugging Face, VeCLIP  ``vision_model.*``                renamed; q, k and v join
 DIVA, trained again   ``class_model.model.*``           that tower; VAE, U-Net and text encoder are dropped
 AudioCLIP             ``audio.*``                       image and text; the audio tower is dropped
 DreamLIP              ``visual.proj2``                  the second projection is dropped; exact GELU
+Long-CLIP             ``positional_embedding_res``      its positions from the 21st on; fsar.encoders.LongText reads it
 GroupViT, GLIP        ``img_encoder.*``; ``rpn.*``      refused: no CLIP tower
 ====================  ================================  ============================================================
 
@@ -25,6 +26,8 @@ import torch
 from torch import Tensor
 
 State = dict[str, Tensor]
+LONG = "positional_embedding_res"
+"""What Long-CLIP's files hold beside CLIP's weights: all 248 positions, of which the first 20 are not used."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,10 @@ def recognise(state: Mapping[str, Tensor], source: str) -> Variant:
         extra = ("audio.", "logit_scale_ai", "logit_scale_at", "esresnet")
         kept = {key: x for key, x in state.items() if not key.startswith(extra)}
         return Variant("AudioCLIP", _image_scale(kept), True, dropped=extra[:3])
+    if LONG in state:
+        kept = {key: x for key, x in state.items() if key != LONG}
+        kept["positional_embedding"] = torch.cat([state["positional_embedding"][:20], state[LONG][20:]])
+        return Variant("Long-CLIP", kept, True)
     if "visual.proj2" in state:
         kept = {key: x for key, x in state.items() if key != "visual.proj2"}
         return Variant("DreamLIP", kept, False, dropped=("visual.proj2",))
