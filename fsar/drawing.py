@@ -104,7 +104,7 @@ def draw(
         cost: ``(t u)``.
         path: ``(t u)``, soft if the metric is.
         title: above it all.
-        paths: of an :class:`fsar.alignment.maps.AlignmentMap`: drawn as lines. Without any the dots stand alone.
+        paths: of an :class:`fsar.alignment.maps.FrameMap`: drawn as lines. Without any the dots stand alone.
     """
     t, u = cost.shape
     width = 12.0

@@ -44,7 +44,7 @@ FAST = (
 LONG = (
     "episodes/benchmarks/test_definitions.py",
     "episodes/test_datamodule",
-    "episodes/test_features.py",
+    "episodes/features",
     "episodes/test_shapes.py",
     "fsar/alignment/test_compile.py",
     "fsar/alignment/test_dtw.py",

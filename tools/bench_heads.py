@@ -93,7 +93,7 @@ def heads(channels: int) -> list[Head]:
     return found
 
 
-class Bench:
+class HeadBench:
     """One head on the same videos and episodes, both ways."""
 
     def __init__(self, head: Head, videos: int, channels: int) -> None:
@@ -143,7 +143,7 @@ def kilobytes(bank: VideoBank) -> float:
 
 def compare(head: Head, videos: int, channels: int, episodes: int, rounds: int) -> str:
     """A row of the table."""
-    bench = Bench(head, videos, channels)
+    bench = HeadBench(head, videos, channels)
     few, many = bench.episodes(4), bench.episodes(episodes)
     bank = bench.encode()
     ours, theirs = bench.score(bank, few), bench.one_at_a_time(few)

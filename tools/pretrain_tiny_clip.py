@@ -41,7 +41,7 @@ TINY = Path(__file__).resolve().parents[1] / "fsar" / "encoders" / "tiny"
 CAPTIONS = 4  # for each picture, one of which is drawn each time
 
 
-class Stage(NamedTuple):
+class TrainingStage(NamedTuple):
     """What half of the training shows: see ``captions.caption``, and how many of its batches show one scene only."""
 
     named: float
@@ -50,7 +50,7 @@ class Stage(NamedTuple):
 
 
 # Where things are is learned first, and only when it is asked for; then what they are.
-STAGES = (Stage(named=0.15, placed=0.3, one_scene=0.75), Stage(named=0.4, placed=0.15, one_scene=0.5))
+STAGES = (TrainingStage(named=0.15, placed=0.3, one_scene=0.75), TrainingStage(named=0.4, placed=0.15, one_scene=0.5))
 
 
 def tokenize(texts: Sequence[str]) -> Tensor:
@@ -68,7 +68,7 @@ def make_model(weights: Path | None = None) -> open_clip.CLIP:
     return model
 
 
-def pictures(count: int, *key: object, stage: Stage = STAGES[0]) -> tuple[Tensor, Tensor]:
+def pictures(count: int, *key: object, stage: TrainingStage = STAGES[0]) -> tuple[Tensor, Tensor]:
     """Frames ``(f c h w)`` uint8 and tokens ``(f captions context)`` int32; frame ``i`` has scene ``i // 64 % 12``."""
     chunk = 64
     frames, tokens = [], []

@@ -60,7 +60,7 @@ class Settings:
                 raise ValueError(f"{name} must lie in {low}..{high}, found {getattr(self, name)}.")
 
 
-class Clip(NamedTuple):
+class PreparedClip(NamedTuple):
     """Frames ``(t h w c)`` that go into a packed store, and their frames per second."""
 
     pixels: Pixels
@@ -129,8 +129,8 @@ def target(out: Path, video: str, form: Form) -> Path:
     return out / (name_of(video) + (".mp4" if form == "h264" else ""))
 
 
-def prepare_one(video: str, root: Path, out: Path, settings: Settings) -> Clip | None:
-    """Prepares one video: a Clip for a packed store, or a file or folder that appears when it is complete.
+def prepare_one(video: str, root: Path, out: Path, settings: Settings) -> PreparedClip | None:
+    """Prepares one video: a PreparedClip for a packed store, or a file or folder that appears when it is complete.
 
     Raises:
         VideoError: when it cannot be read.
@@ -141,7 +141,7 @@ def prepare_one(video: str, root: Path, out: Path, settings: Settings) -> Clip |
     fps = (info.fps or settings.fps) * kept / info.frames
     parts = frames_of(source, info, kept, settings.short_side)
     if settings.form == "pack":
-        return Clip(parts.stack(), fps)
+        return PreparedClip(parts.stack(), fps)
     goal.parent.mkdir(parents=True, exist_ok=True)
     if settings.form == "jpeg":
         folder = goal.with_name(f".part-{goal.name}")
@@ -160,24 +160,24 @@ def prepare_one(video: str, root: Path, out: Path, settings: Settings) -> Clip |
     return None
 
 
-def _attempt(video: str, root: Path, out: Path, settings: Settings) -> tuple[Clip | None, str]:
+def _attempt(video: str, root: Path, out: Path, settings: Settings) -> tuple[PreparedClip | None, str]:
     try:
         return prepare_one(video, root, out, settings), ""
     except VideoError as error:
         return None, error.cause
 
 
-Attempt = Callable[[str], tuple[Clip | None, str]]
+Attempt = Callable[[str], tuple[PreparedClip | None, str]]
 
 
-def _run(videos: Sequence[str], attempt: Attempt, workers: int) -> Iterator[tuple[str, Clip | None, str]]:
+def _run(videos: Sequence[str], attempt: Attempt, workers: int) -> Iterator[tuple[str, PreparedClip | None, str]]:
     """``(video, clip, cause)`` of each video as it is ready."""
     if workers <= 1:
         for video in videos:
             yield video, *attempt(video)
         return
     waiting = iter(videos)
-    running: dict[Future[tuple[Clip | None, str]], str] = {}
+    running: dict[Future[tuple[PreparedClip | None, str]], str] = {}
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         while True:
             for video in islice(waiting, 2 * workers - len(running)):

@@ -19,7 +19,7 @@ are exactly those of the whole video, and three per segment for random sampling 
 
 
 @dataclass(frozen=True)
-class Cost:
+class FormCost:
     """One form of a data set.
 
     Args:
@@ -37,7 +37,7 @@ class Cost:
 
 def measure(
     root: Path, videos: Sequence[str], folder: Path, settings: Settings, frames: int = 8, repeats: int = 3
-) -> Iterator[Cost]:
+) -> Iterator[FormCost]:
     """Reads some videos as they are, prepares them in every form and reads them again.
 
     Args:
@@ -53,7 +53,7 @@ def measure(
     """
     sources = [root / video for video in videos]
     size = sum(_size(path) for path in sources) / len(videos)
-    yield Cost("as it is", _speed(sources, frames, repeats), size, 0.0)
+    yield FormCost("as it is", _speed(sources, frames, repeats), size, 0.0)
     forms: tuple[Form, ...] = ("h264", "jpeg", "pack")
     for form in forms:
         out = folder / ("measured.pack" if form == "pack" else form)
@@ -65,7 +65,7 @@ def measure(
             raise VideoError(root / video, cause)
         clips = [out / name_of(video) if form == "pack" else target(out, video, form) for video in videos]
         size = _size(out) / len(videos) if form == "pack" else sum(_size(clip) for clip in clips) / len(videos)
-        yield Cost(f"{form}, {kept} frames" if kept else form, _speed(clips, frames, repeats), size, seconds)
+        yield FormCost(f"{form}, {kept} frames" if kept else form, _speed(clips, frames, repeats), size, seconds)
 
 
 def _speed(clips: Sequence[Path], frames: int, repeats: int) -> float:

@@ -24,7 +24,7 @@ READING = 8
 """Files that are looked at together for their lengths."""
 
 
-class Clip(NamedTuple):
+class ListedClip(NamedTuple):
     """A row that was understood; ``path`` ends in the span of a part."""
 
     row: Row
@@ -109,7 +109,7 @@ class Table:
         train, val, test = [split.without(twins) if self.twice == "drop" else split for split in splits]
         return Benchmark(self.name, train, val, test, {"clips_twice": twins}, (*self._left(clips, classes), *notes))
 
-    def _divided(self, clips: Sequence[Clip]) -> dict[str, list[str]]:
+    def _divided(self, clips: Sequence[ListedClip]) -> dict[str, list[str]]:
         """The labels of each split, by the lists, the seed or the column."""
         labels = list(dict.fromkeys(clip.label for clip in clips))
         if self.lists:
@@ -118,7 +118,7 @@ class Table:
         if self.seed is not None:
             what = f"Table: {len(labels)} classes in {self.file}"
             return divide(labels, self.seed, self.fractions, what, tie_labels(clips))
-        first: dict[str, Clip] = {}
+        first: dict[str, ListedClip] = {}
         for clip in clips:
             split, before = clip.row.values.get("split"), first.setdefault(clip.label, clip)
             if split is None:
@@ -135,21 +135,21 @@ class Table:
                 )
         return {key: [label for label in labels if first[label].row.values["split"] == key] for key in SPLITS}
 
-    def _left(self, clips: Sequence[Clip], classes: Mapping[str, list[str]]) -> list[str]:
+    def _left(self, clips: Sequence[ListedClip], classes: Mapping[str, list[str]]) -> list[str]:
         """A line on rows whose classes are in no list."""
         used = {label for labels in classes.values() for label in labels}
         left = list(dict.fromkeys(clip.label for clip in clips if clip.label not in used))
         return [f"left out: {len(left)} of the labels, in no list ({', '.join(left[:3])})"] if left else []
 
 
-def read_clips(rows: Sequence[Row], root: Path) -> list[Clip]:
+def read_clips(rows: Sequence[Row], root: Path) -> list[ListedClip]:
     """The rows as clips whose files are there.
 
     Raises:
         ValueError: for an empty file or label, a span that is none, or a clip that stands there before.
         FileNotFoundError: for a file that is not there.
     """
-    clips: list[Clip] = []
+    clips: list[ListedClip] = []
     places: dict[str, Row] = {}
     there: set[str] = set()
     for row in rows:
@@ -164,7 +164,7 @@ def read_clips(rows: Sequence[Row], root: Path) -> list[Clip]:
         before = places.setdefault(path, row)
         if before is not row:
             raise ValueError(f"{row.place}: the clip {path} stands in {before.place} already; take one of them out.")
-        clips.append(Clip(row, path, span))
+        clips.append(ListedClip(row, path, span))
     return clips
 
 
@@ -199,7 +199,7 @@ def read_span(row: Row) -> Span | None:
     return span
 
 
-def refuse_beyond(clips: Sequence[Clip], root: Path) -> None:
+def refuse_beyond(clips: Sequence[ListedClip], root: Path) -> None:
     """Raises ValueError for a span that is not within its file. What cannot be read is left to the check of videos."""
 
     def look(file: str) -> VideoInfo | None:
@@ -221,7 +221,7 @@ def refuse_beyond(clips: Sequence[Clip], root: Path) -> None:
             raise ValueError(f"{clip.row.place}: {root / clip.file}: {error}.") from None
 
 
-def tie_labels(clips: Sequence[Clip]) -> list[set[str]]:
+def tie_labels(clips: Sequence[ListedClip]) -> list[set[str]]:
     """Sets of labels that share groups, directly or through others."""
     groups: dict[str, set[str]] = {}
     for clip in clips:
@@ -234,10 +234,10 @@ def tie_labels(clips: Sequence[Clip]) -> list[set[str]]:
     return [part for part in tied if len(part) > 1]
 
 
-def refuse_groups(clips: Sequence[Clip], classes: Mapping[str, list[str]]) -> None:
+def refuse_groups(clips: Sequence[ListedClip], classes: Mapping[str, list[str]]) -> None:
     """Raises ValueError for a group with clips in two splits."""
     split_of = {label: split for split, labels in classes.items() for label in labels}
-    first: dict[str, Clip] = {}
+    first: dict[str, ListedClip] = {}
     for clip in (clip for clip in clips if clip.label in split_of and clip.row.values.get("group")):
         before = first.setdefault(clip.row.values["group"], clip)
         if split_of[before.label] != split_of[clip.label]:
@@ -248,13 +248,13 @@ def refuse_groups(clips: Sequence[Clip], classes: Mapping[str, list[str]]) -> No
             )
 
 
-def describe_labels(clips: Sequence[Clip]) -> dict[str, str]:
+def describe_labels(clips: Sequence[ListedClip]) -> dict[str, str]:
     """``{label: what a text encoder reads}``.
 
     Raises:
         ValueError: when a label has two descriptions, or two labels have one.
     """
-    said: dict[str, Clip] = {}
+    said: dict[str, ListedClip] = {}
     for clip in clips:
         before = said.setdefault(clip.label, clip)
         one, two = (each.row.values.get("description", "") for each in (before, clip))
@@ -275,7 +275,9 @@ def describe_labels(clips: Sequence[Clip]) -> dict[str, str]:
     return texts
 
 
-def make_split(key: str, labels: Sequence[str], clips: Sequence[Clip], texts: Mapping[str, str], root: Path) -> Split:
+def make_split(
+    key: str, labels: Sequence[str], clips: Sequence[ListedClip], texts: Mapping[str, str], root: Path
+) -> Split:
     """The clips of some labels, class by class, sorted by path and start."""
     number = {label: i for i, label in enumerate(labels)}
     mine = [clip for clip in clips if clip.label in number]

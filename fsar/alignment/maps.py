@@ -22,7 +22,7 @@ matched as cheaply as the clip itself before there is no clear order."""
 
 
 @dataclass(frozen=True, eq=False)
-class AlignmentMap:
+class FrameMap:
     """How the frames of a clip were matched with those of a class.
 
     Args:
@@ -43,7 +43,7 @@ class AlignmentMap:
     path: Tensor
     paths: Mapping[str, Cells] = field(default_factory=dict)
     concentration: float | None = None
-    members: tuple[AlignmentMap, ...] = ()
+    members: tuple[FrameMap, ...] = ()
 
     def describe(self, name: str) -> str:
         """Which frames of the clip were matched with which of the class ``name``, both counted from 1."""
@@ -64,7 +64,7 @@ class AlignmentMap:
         return found | ({"members": [member.record() for member in self.members]} if self.members else {})
 
 
-def alignment_maps(metric: Alignment, query: Tensor, prototypes: Tensor) -> list[list[AlignmentMap]]:
+def alignment_maps(metric: Alignment, query: Tensor, prototypes: Tensor) -> list[list[FrameMap]]:
     """The maps of all queries ``(q t d)`` with all classes ``(n u d)``, ``[query][class]``; no class for a metric that
     matches no frames one to one. A weighted sum gives the map of one part that does, the first that knows order if
     any, with all such as members."""
@@ -79,21 +79,21 @@ def alignment_maps(metric: Alignment, query: Tensor, prototypes: Tensor) -> list
     return [[_map(metric, *pair) for pair in zip(*rows, strict=True)] for rows in zip(costs, soft, strict=True)]
 
 
-def _lead(maps: tuple[AlignmentMap, ...]) -> AlignmentMap:
+def _lead(maps: tuple[FrameMap, ...]) -> FrameMap:
     """The first map with an order, else the first; with all of them as members."""
     return replace(next((one for one in maps if one.concentration is not None), maps[0]), members=maps)
 
 
-def _map(metric: CostAlignment, cost: Tensor, soft: Tensor) -> AlignmentMap:
+def _map(metric: CostAlignment, cost: Tensor, soft: Tensor) -> FrameMap:
     """The map of one clip with one class, from ``(t u)``."""
     name, best = type(metric).__name__, metric.best_paths(cost)
     if not best:
-        return AlignmentMap(name, cost, soft)
+        return FrameMap(name, cost, soft)
     hard = torch.stack(list(best.values())).sum(0)
     flat = _overlap(metric.assignment(torch.full_like(cost, float(cost.mean()))), hard)
     sure = 1.0 if flat > 1 - 1e-6 else min(max((_overlap(soft, hard) - flat) / (1 - flat), 0.0), 1.0)
     cells = {visits: tuple((i, j) for i, j in path.nonzero().tolist()) for visits, path in best.items()}
-    return AlignmentMap(name, cost, soft, cells if ordered(metric, cost) else {}, sure)
+    return FrameMap(name, cost, soft, cells if ordered(metric, cost) else {}, sure)
 
 
 def _overlap(soft: Tensor, hard: Tensor) -> float:

@@ -19,7 +19,7 @@ QUERIES, WAYS, SHOTS = 3, 4, 2
 SCALE = 1e-5  # what an epsilon against division by 0, such as 1e-6, may make of another scale
 
 
-class Broken(Exception):
+class Violated(Exception):
     """A property does not hold; the message says how, in words."""
 
 
@@ -57,9 +57,9 @@ class Subject:
 
 
 def demand(holds: object, otherwise: str) -> None:
-    """Raise :class:`Broken` unless it holds."""
+    """Raise :class:`Violated` unless it holds."""
     if not holds:
-        raise Broken(otherwise)
+        raise Violated(otherwise)
 
 
 def same(a: Tensor, b: Tensor, tolerance: float = 1e-9) -> bool:
@@ -96,7 +96,7 @@ def lengths(subject: Subject) -> str:
             notes.append(f"refuses one frame: {error}")
             continue
         except Exception as error:
-            raise Broken(f"t={t}, u={u}, n={ways}: it raises {type(error).__name__}: {error}") from error
+            raise Violated(f"t={t}, u={u}, n={ways}: it raises {type(error).__name__}: {error}") from error
         demand(tuple(value.shape) == (QUERIES, ways), f"t={t}, u={u}, n={ways}: found shape {tuple(value.shape)}.")
         demand(value.isfinite().all(), f"t={t}, u={u}, n={ways}: the similarity is not finite.")
     return "; ".join(notes)
@@ -206,12 +206,12 @@ def parameters(subject: Subject) -> str:
 
 
 def derivative(function: Callable[..., Tensor], leaves: tuple[Tensor, ...], name: str) -> None:
-    """Raise :class:`Broken` unless the gradient agrees with finite differences."""
+    """Raise :class:`Violated` unless the gradient agrees with finite differences."""
     try:
         torch.autograd.gradcheck(function, leaves, atol=1e-5, rtol=1e-4, fast_mode=True)
     except RuntimeError as error:
         first = str(error).strip().splitlines()[0]
-        raise Broken(f"{name}: the gradient is not the derivative of the value ({first})") from error
+        raise Violated(f"{name}: the gradient is not the derivative of the value ({first})") from error
 
 
 def precision(subject: Subject) -> str:
@@ -224,7 +224,7 @@ def precision(subject: Subject) -> str:
     try:
         found = subject.score(*half)
     except Exception as error:
-        raise Broken(f"bfloat16 features: it raises {type(error).__name__}: {error}") from error
+        raise Violated(f"bfloat16 features: it raises {type(error).__name__}: {error}") from error
     wanted = subject.score(*(x.double() for x in half))
     demand(
         same(found.double(), wanted, 1e-4),
@@ -295,6 +295,6 @@ def check(subject: Subject, say: Callable[[str], None] = print) -> int:
             say(f"ok      {title}" + (f"\n        {note}" if note else ""))
         except Exception as error:
             failed += 1
-            words = str(error) if isinstance(error, Broken) else f"it raises {type(error).__name__}: {error}"
+            words = str(error) if isinstance(error, Violated) else f"it raises {type(error).__name__}: {error}"
             say(f"FAILED  {title}\n        {words}")
     return failed

@@ -15,7 +15,7 @@ from fsar.encoders.beside import Beside
 from fsar.encoders.frame import FrameEncoder
 
 
-class Cost(NamedTuple):
+class EncoderCost(NamedTuple):
     """What an adapter adds; operations of one frame's forward pass, a multiplication and an addition counted as two."""
 
     trained: int
@@ -29,7 +29,7 @@ class Cost(NamedTuple):
         )
 
 
-def added_cost(encoder: FrameEncoder, frames: int = 8) -> Cost:
+def added_cost(encoder: FrameEncoder, frames: int = 8) -> EncoderCost:
     """Counts the weights that an encoder trains and the operations that its adapter or side network adds to its tower.
 
     Nothing is computed: the operations are counted on shapes. A class text, when an adapter reads it, is left out.
@@ -57,7 +57,7 @@ def added_cost(encoder: FrameEncoder, frames: int = 8) -> Cost:
         tokens = len(visual.positional_embedding)
         states = [torch.empty(1, frames, tokens, first.attn.embed_dim, device="meta") for _ in side.layers]
         whole += _operations(side, tuple(states), visual.transformer.resblocks)
-    return Cost(trained, tower // frames, (whole - tower) // frames)
+    return EncoderCost(trained, tower // frames, (whole - tower) // frames)
 
 
 def _operations(module: nn.Module, *inputs: object) -> int:

@@ -61,11 +61,11 @@ def find(paths: Sequence[Path]) -> list[Result]:
         files = [path] if path.is_file() else below
         if not files:
             raise FileNotFoundError(f"{path} holds no results.json; `fsar test --run {path}` writes it.")
-        found += [Result(file.parent, read(file)) for file in files]
+        found += [Result(file.parent, read_record(file)) for file in files]
     return found
 
 
-def read(file: Path) -> dict[str, Any]:
+def read_record(file: Path) -> dict[str, Any]:
     """What a ``results.json`` holds.
 
     Raises:
@@ -82,7 +82,7 @@ def read(file: Path) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Pair:
+class PairedResults:
     """Two results on the same episodes.
 
     Args:
@@ -129,7 +129,7 @@ def show_p(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def pair(a: Result, b: Result, mixed: bool = False) -> Pair:
+def pair(a: Result, b: Result, mixed: bool = False) -> PairedResults:
     """``b - a``, query by query.
 
     Args:
@@ -164,7 +164,7 @@ def pair(a: Result, b: Result, mixed: bool = False) -> Pair:
     if not clips.any():  # the queries are not numbered: each stands for a clip of its own
         clips = np.arange(len(of))
     wide = bootstrap_clips(difference, of, clips) if len(classes) > 1 else None
-    return Pair(a, b, np.bincount(episode, difference) / np.bincount(episode), wide)
+    return PairedResults(a, b, np.bincount(episode, difference) / np.bincount(episode), wide)
 
 
 def paired_difference(a: Result, b: Result) -> tuple[float, float, int]:
@@ -185,7 +185,7 @@ def differences(results: Sequence[Result], mixed: bool = False) -> list[str]:
     With ``mixed`` also those of a transductive method from one that is not, see :func:`pair`. Their p-values over
     episodes are corrected for their number (Holm).
     """
-    lines: list[str | Pair] = []
+    lines: list[str | PairedResults] = []
     keys = [same_episodes(result) for result in results]
     for index, result in enumerate(results[1:], start=1):
         first = keys.index(keys[index])
@@ -195,7 +195,7 @@ def differences(results: Sequence[Result], mixed: bool = False) -> list[str]:
             lines.append(pair(results[0 if first == index else first], result, mixed))
         except ValueError as error:
             lines.append(str(error))
-    pairs = [line for line in lines if isinstance(line, Pair)]
+    pairs = [line for line in lines if isinstance(line, PairedResults)]
     single = [bootstrap(one.per_episode).p if len(one.per_episode) > 1 else 1.0 for one in pairs]
     said = {id(one): one.describe(p) for one, p in zip(pairs, correct_holm(single), strict=True)}
     return [line if isinstance(line, str) else said[id(line)] for line in lines]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from episodes.clips import Streams
 from episodes.episode import Episode, IndexEpisode, VideoBatch
-from fsar.alignment.properties import Broken, demand
+from fsar.alignment.properties import Violated, demand
 from fsar.evaluation.bank import VideoBank, score_episodes
 from fsar.method import Method
 
@@ -80,7 +80,7 @@ def differ(found: Tensor, expected: Tensor) -> str:
 
 
 def same(found: Tensor, expected: Tensor, otherwise: str) -> None:
-    """Raise :class:`Broken` unless the scores are the same."""
+    """Raise :class:`Violated` unless the scores are the same."""
     apart = differ(found, expected)
     demand(not apart, f"{otherwise}: {apart}.")
 
@@ -219,7 +219,7 @@ def try_property(each: Callable[[Subject], str], subject: Subject) -> tuple[bool
     """Whether it holds, and what is to be said of it."""
     try:
         return True, each(subject)
-    except Broken as error:
+    except Violated as error:
         return False, str(error)
     except Exception as error:
         return False, f"it raises {type(error).__name__}: {error}"

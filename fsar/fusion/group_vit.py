@@ -112,7 +112,7 @@ class CrossAttention(nn.Module):
         return out
 
 
-class Assignment(nn.Module):
+class GroupAssignment(nn.Module):
     """Hands tokens ``(... p d)`` to groups ``(... G d)`` and gives what each group receives."""
 
     def __init__(self, channels: int, assign: Assign, score: Literal["dot", "cosine"]) -> None:
@@ -167,7 +167,7 @@ class GroupingBlock(nn.Module):
         self.norm_post_tokens = nn.LayerNorm(channels)
         self.norm_x = nn.LayerNorm(channels)
         self.pre_assign_attn = CrossAttention(channels, heads)
-        self.assign = Assignment(channels, assign, score)
+        self.assign = GroupAssignment(channels, assign, score)
         self.norm_new_x = nn.LayerNorm(channels)
         self.mlp_channels = MLP(channels, 4 * channels, channels)
 

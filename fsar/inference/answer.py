@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from episodes.files import write_atomically
-from fsar.alignment.maps import AlignmentMap
+from fsar.alignment.maps import FrameMap
 from fsar.evaluation.calibration import Calibration
 from fsar.inference.threshold import Threshold
 
@@ -35,7 +35,7 @@ class Answer:
     ranking: tuple[tuple[str, float], ...]
     similarities: Mapping[str, float]
     threshold: Threshold
-    alignments: Mapping[str, AlignmentMap] = field(default_factory=dict, compare=False, repr=False)
+    alignments: Mapping[str, FrameMap] = field(default_factory=dict, compare=False, repr=False)
     calibration: Calibration | None = None
     itself: str | None = None
 

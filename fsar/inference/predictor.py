@@ -25,7 +25,7 @@ from episodes.splits import Split
 from episodes.video import VideoError, time_limit
 from episodes.video.packed import is_packed
 from fsar.alignment import OTAM
-from fsar.alignment.maps import AlignmentMap, alignment_maps
+from fsar.alignment.maps import FrameMap, alignment_maps
 from fsar.build import build, device_of, load_weights
 from fsar.encoders.by_name import USUAL, encoder_by_name, split_name
 from fsar.evaluation.bank import VideoBank, cache_key
@@ -156,7 +156,7 @@ class Predictor:
             make_room(cache.root)
         return bank, causes
 
-    def _maps(self, bank: VideoBank, episode: IndexEpisode) -> list[dict[str, AlignmentMap]]:
+    def _maps(self, bank: VideoBank, episode: IndexEpisode) -> list[dict[str, FrameMap]]:
         """For each query its alignment with each class, by name; nothing for a method that matches no frames."""
         compared = bank.compared(episode)
         if compared is None:

@@ -36,7 +36,7 @@ class Match:
         shots: JPEG frames ``(k t)`` of its first support clips.
         cost: ``[t][u]``, None for a method that matches no frames; and ``path`` likewise.
         lines: the best path of each direction, by what it visits; empty where there is no path to speak of.
-        concentration: see :class:`fsar.alignment.maps.AlignmentMap`.
+        concentration: see :class:`fsar.alignment.maps.FrameMap`.
     """
 
     name: str

@@ -37,7 +37,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Block:
+class ComparedRuns:
     """Results of several runs on the very same episodes."""
 
     setting: str
@@ -62,7 +62,7 @@ class Block:
         return (difference - low) / (high - low)
 
 
-def compare(runs: Sequence[ReportedRun]) -> tuple[list[Block], list[str]]:
+def compare(runs: Sequence[ReportedRun]) -> tuple[list[ComparedRuns], list[str]]:
     """A block for every list of episodes that two runs or more were tested on; when there is none, sentences why."""
     found: dict[tuple[str, str], list[tuple[int, Result]]] = {}
     for number, run in enumerate(runs):
@@ -76,10 +76,10 @@ def compare(runs: Sequence[ReportedRun]) -> tuple[list[Block], list[str]]:
             f"{run.name} has no results: `fsar test --run {run.name}` writes them." for run in runs if not run.results
         ]
         return [], without + differences(first)
-    return [block(runs, some) for some in shared], []
+    return [compare_on_same(runs, some) for some in shared], []
 
 
-def block(runs: Sequence[ReportedRun], some: Sequence[tuple[int, Result]]) -> Block:
+def compare_on_same(runs: Sequence[ReportedRun], some: Sequence[tuple[int, Result]]) -> ComparedRuns:
     """The results with their paired differences from the first."""
     base = some[0][1]
     lines = []
@@ -90,4 +90,4 @@ def block(runs: Sequence[ReportedRun], some: Sequence[tuple[int, Result]]) -> Bl
         difference = None if result is base or not paired else paired_difference(base, result)[:2]
         lines.append(Line(number, runs[number], result, difference, differs))
     words = {**base.record, "inference": None, **dict.fromkeys(WORDS, False)}  # the lines say theirs
-    return Block(setting(words), base.record["episodes"], lines)
+    return ComparedRuns(setting(words), base.record["episodes"], lines)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-Row = dict[str, float]
+LoggedRow = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Curves:
         resumed: the first step of every version but the first.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[LoggedRow, ...]
     resumed: tuple[int, ...]
 
     @property
@@ -58,7 +58,7 @@ def read_curves(run: Path) -> Curves | None:
     return join(versions) if versions else None
 
 
-def read_metrics(file: Path) -> list[Row]:
+def read_metrics(file: Path) -> list[LoggedRow]:
     """The rows of one file; a line that an interruption cut short is left out. Steps are counted from 1, where loggers
     count from 0: words, tables and figures name the same step.
 
@@ -85,9 +85,9 @@ def parse(text: str | None) -> float | None:
         return None
 
 
-def join(versions: Sequence[list[Row]]) -> Curves:
+def join(versions: Sequence[list[LoggedRow]]) -> Curves:
     """Versions one after the other; steps that a later one went through again are taken from the later one."""
-    rows: list[Row] = []
+    rows: list[LoggedRow] = []
     for version in versions:
         start = min(row["step"] for row in version)
         rows = [row for row in rows if row["step"] < start] + version

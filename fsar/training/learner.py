@@ -61,13 +61,10 @@ class Learner(LightningModule):
         super().__init__()
         self.method = method
         self.objectives = Together(objectives or [], method)
-        self.make_optimizer = optimizer
-        self.make_lr_scheduler = lr_scheduler
-        self.no_weight_decay = no_weight_decay or []
-        self.lr_factors = lr_factors or {}
+        self.make_optimizer, self.make_lr_scheduler = optimizer, lr_scheduler
+        self.no_weight_decay, self.lr_factors = no_weight_decay or [], lr_factors or {}
         self.training_accuracy = EpisodeAccuracy(alone=True)  # of this epoch's episodes so far
-        self.accuracy = EpisodeAccuracy()
-        self.zero_shot = EpisodeAccuracy()  # of the class names alone, on the same episodes
+        self.accuracy, self.zero_shot = EpisodeAccuracy(), EpisodeAccuracy()  # of the class names alone, the second
         self.bank: VideoBank | None = None
         self.beside: VideoBank | None = None  # gets the same features, see fsar.training.worth
         self.keeps_bank = False  # for another evaluation, of the same videos and weights

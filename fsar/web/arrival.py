@@ -20,7 +20,7 @@ IN_MEMORY = 2**20
 """Bytes of a body that are kept without a file."""
 
 
-class Broken(Exception):
+class Disconnected(Exception):
     """The other side went away."""
 
 
@@ -65,7 +65,7 @@ async def take(scope: Scope, receive: Receive, patience: Patience, count: Callab
         count: is told how many bytes more have come, and may raise :class:`TooMuch`.
 
     Raises:
-        Broken: when the other side went away before the end.
+        Disconnected: when the other side went away before the end.
         TooMuch: when it is too large, has too many parts, or comes too slowly.
     """
     headers = dict(scope["headers"])
@@ -81,7 +81,7 @@ async def take(scope: Scope, receive: Receive, patience: Patience, count: Callab
             except TimeoutError:
                 raise TooMuch(408, f"The upload came too slowly: {total:,} bytes so far. Try again.") from None
             if message["type"] == "http.disconnect":
-                raise Broken
+                raise Disconnected
             chunk, more = message.get("body", b""), message.get("more_body", False)
             total += len(chunk)
             if total > patience.bytes:

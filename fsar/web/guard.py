@@ -12,7 +12,7 @@ from typing import IO
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fsar.web.arrival import Broken, Patience, TooMuch, again, take
+from fsar.web.arrival import Disconnected, Patience, TooMuch, again, take
 from fsar.web.hosts import is_here
 from fsar.web.uploads import TOKEN, Held, Limits
 
@@ -109,7 +109,7 @@ class Guard:
                 with self.held.coming() as count:
                     self._room()
                     body = await take(scope, receive, self.upload, lambda more: self._count(count, more))
-        except Broken:
+        except Disconnected:
             return
         except TooMuch as error:
             await refuse(error.text, error.status)(scope, receive, send)

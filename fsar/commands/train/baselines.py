@@ -197,7 +197,7 @@ def train(method: Method, encoded: Encoded, data: EpisodicDataModule, steps: int
     method.eval()
 
 
-def right(method: Method, encoded: Encoded, shots: int, count: int, data: EpisodicDataModule) -> Right:
+def share_right(method: Method, encoded: Encoded, shots: int, count: int, data: EpisodicDataModule) -> Right:
     """``(e)`` share of the queries that are named right in each episode."""
     bank = encoded.bank(method)
     hits = [
@@ -207,7 +207,7 @@ def right(method: Method, encoded: Encoded, shots: int, count: int, data: Episod
     return torch.cat(hits).cpu().numpy()
 
 
-def tuned(
+def choose_values(
     method: Method, grid: Grid, encoded: Encoded, shots: int, count: int, data: EpisodicDataModule
 ) -> dict[str, float]:
     """Hyper-parameters chosen on validation episodes."""
@@ -263,9 +263,9 @@ def run(
             method, grid = everything[name]
             method.eval().to(encoded["test"].device)
             if grid:
-                chosen = tuned(method, grid, encoded["val"], k, tuning_episodes, data)
+                chosen = choose_values(method, grid, encoded["val"], k, tuning_episodes, data)
                 say(f"{k}-shot {name}: " + ", ".join(f"{key} {value:.3g}" for key, value in chosen.items()))
-            by_shots[k][name] = right(method, encoded["test"], k, data.counts["test"], data)
+            by_shots[k][name] = share_right(method, encoded["test"], k, data.counts["test"], data)
         say(
             f"\n{k}-shot, {data.test_ways}-way, {data.counts['test']:,} episodes of {data.load().name}, chance "
             f"{100 / (data.test_ways or data.ways):.0f} %\n{table(by_shots[k])}\n"

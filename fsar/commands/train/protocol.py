@@ -30,7 +30,7 @@ from episodes.datamodule import EpisodicDataModule
 from fsar.build import Built, build_with_trainer
 from fsar.evaluation.protocols import PROTOCOLS
 from fsar.evaluation.protocols.cross_domain import name_overlap
-from fsar.evaluation.protocols.ground import Ground, Row, lay_ground
+from fsar.evaluation.protocols.ground import Ground, Measure, lay_ground
 from fsar.evaluation.provenance import commit, versions
 from fsar.evaluation.results import write_json
 from fsar.terminal.failure import Options, one_message
@@ -74,7 +74,7 @@ def main(args: list[str]) -> None:
     print(f"\nresults: {target}")
 
 
-def one(built: Built, name: str, given: dict[str, int]) -> tuple[list[Row], dict[str, Any]]:
+def one(built: Built, name: str, given: dict[str, int]) -> tuple[list[Measure], dict[str, Any]]:
     """Rows of one protocol on the run's own data."""
     protocol = PROTOCOLS[name]
     run = importlib.import_module(f"fsar.evaluation.protocols.{protocol.module}").run
@@ -102,7 +102,7 @@ def prepare(built: Built, data: EpisodicDataModule, splits: Sequence[str]) -> Gr
 
 def cross_domain(
     built: Built, rest: Sequence[str], targets: Sequence[str], given: dict[str, int]
-) -> tuple[list[Row], dict[str, Any]]:
+) -> tuple[list[Measure], dict[str, Any]]:
     """A row for each target: accuracy on its test classes; and which of them were trained on under a name alike.
 
     Raises:
@@ -123,7 +123,7 @@ def cross_domain(
     return rows, {"options": given, "targets": list(targets), "overlap": overlaps, "notes": notes}
 
 
-def print_rows(rows: Sequence[Row]) -> None:
+def print_rows(rows: Sequence[Measure]) -> None:
     """The table."""
     width = max(len(row.what) for row in rows)
     for row in rows:
@@ -131,7 +131,7 @@ def print_rows(rows: Sequence[Row]) -> None:
         print(shown(f"{row.what:{width}}  {number}  ({row.episodes:,} episodes)"))
 
 
-def record(built: Built, name: str, rows: Sequence[Row], about: dict[str, Any]) -> dict[str, Any]:
+def record(built: Built, name: str, rows: Sequence[Measure], about: dict[str, Any]) -> dict[str, Any]:
     """What is kept."""
     benchmark = built.data.load()
     return {

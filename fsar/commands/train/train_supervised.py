@@ -99,7 +99,7 @@ class Supervised(LightningModule):
 
 
 @torch.no_grad()
-def right(method: ActionCLIP, clips: ClipDataset, videos: list[int], device: torch.device, workers: int) -> Tensor:
+def find_right(method: ActionCLIP, clips: ClipDataset, videos: list[int], device: torch.device, workers: int) -> Tensor:
     """``(v)`` whether the likeliest of all classes is the true one, for each of the videos."""
     method = method.to(device).eval()
     loader = DataLoader(Subset(clips, videos), batch_size=16, num_workers=workers)
@@ -133,7 +133,7 @@ def main(args: list[str]) -> dict[str, Any]:
         batches = Batches(data.clips(split, training=True), train, own.batch, own.epochs, own.seed)
         trainer.fit_loop.max_epochs = 1  # all epochs are one list of batches
         trainer.fit(Supervised(learner), DataLoader(batches, batch_size=None, num_workers=data.worker_count))
-    found = right(method, data.clips(split), test, trainer.strategy.root_device, data.worker_count)
+    found = find_right(method, data.clips(split), test, trainer.strategy.root_device, data.worker_count)
     share = Share(float(found.double().mean()), len(found))
     result = {"accuracy": share.value, "wilson_95": share.ends, "clips": len(test), "classes": len(split.class_names)}
     result |= {

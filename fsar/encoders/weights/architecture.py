@@ -33,13 +33,13 @@ TINY = Path(__file__).parents[1] / "tiny"
 
 def architecture(model: str) -> str:
     """The name under which open_clip knows ``model``; a JSON file is registered under its stem, and what is published
-    whole (see :func:`published`) under a name made of its config. ``ViT-B/16`` is ``ViT-B-16``.
+    whole (see :func:`read_published`) under a name made of its config. ``ViT-B/16`` is ``ViT-B-16``.
 
     Raises:
         FileNotFoundError: a JSON file, a folder or a repository that is not here.
         ValueError: a name that open_clip does not know, or a JSON file that is no model config.
     """
-    if (whole := published(model)) is not None:
+    if (whole := read_published(model)) is not None:
         return whole.name
     if model.endswith(".json"):
         path = Path(model)
@@ -71,7 +71,7 @@ def close_names(name: str, known: Sequence[str]) -> str:
     return f" Did you mean {' or '.join(close)}?" if close else ""
 
 
-class Published(NamedTuple):
+class PublishedModel(NamedTuple):
     """A model that is published as open_clip writes it: config, pixel statistics and weights in one place."""
 
     name: str
@@ -81,7 +81,7 @@ class Published(NamedTuple):
     quick_gelu: bool
 
 
-def published(model: str, download: bool = False) -> Published | None:
+def read_published(model: str, download: bool = False) -> PublishedModel | None:
     """What ``hf-hub:USER/NAME`` or ``local-dir:FOLDER`` holds, or None for a ``model`` that is no such place.
 
     Raises:
@@ -109,7 +109,9 @@ def published(model: str, download: bool = False) -> Published | None:
             open_clip.add_model_config(Path(folder))
     if name not in open_clip.list_models():
         raise ValueError(f"{path}: its model_cfg needs the keys embed_dim, vision_cfg and text_cfg.")
-    return Published(name, _found(model, place, _WEIGHTS, download), mean, std, bool(config.get("quick_gelu", False)))
+    return PublishedModel(
+        name, _found(model, place, _WEIGHTS, download), mean, std, bool(config.get("quick_gelu", False))
+    )
 
 
 def _found(model: str, place: str, names: Sequence[str], download: bool) -> Path:

@@ -23,7 +23,13 @@ from open_clip.factory import convert_state_dict
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg, list_pretrained_tags_by_model
 from torch import Tensor, nn
 
-from fsar.encoders.weights.architecture import architecture, config_of, has_both_activations, published, shapes_suggest
+from fsar.encoders.weights.architecture import (
+    architecture,
+    config_of,
+    has_both_activations,
+    read_published,
+    shapes_suggest,
+)
 from fsar.encoders.weights.state import read_state, strict_load
 from fsar.encoders.weights.variants import recognise
 
@@ -61,7 +67,7 @@ def load_clip(model: str, pretrained: str | None, quick_gelu: bool | None = None
         ValueError: unknown model or tag; weights that do not fit the model; an activation that contradicts the
             weights, or that neither the weights nor the arguments tell.
     """
-    whole = published(model, download)
+    whole = read_published(model, download)
     name = architecture(model)
     tag = get_pretrained_cfg(name, pretrained) if pretrained else {}
     state, activation, image_only = None, None, False

@@ -11,12 +11,12 @@ from __future__ import annotations
 import numpy as np
 
 from episodes.sampler import EpisodeSampler
-from fsar.evaluation.protocols.ground import Ground, Row, as_tasks, measure_accuracy, summarise_row
+from fsar.evaluation.protocols.ground import Ground, Measure, as_tasks, measure_accuracy, summarise_row
 
 
 def run(
     ground: Ground, ways: int = 0, shots: int = 16, queries: int = 5, episodes: int = 20, seed: int = 0
-) -> list[Row]:
+) -> list[Measure]:
     """Rows by shots; ``ways`` is not read, since all classes take part that have the clips.
 
     Raises:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 
 from episodes.sampler import EpisodeSampler
-from fsar.evaluation.protocols.ground import Ground, Row, as_tasks, count_usable, measure_accuracy, summarise_row
+from fsar.evaluation.protocols.ground import Ground, Measure, as_tasks, count_usable, measure_accuracy, summarise_row
 
 
 def bare_name(name: str) -> str:
@@ -34,7 +34,7 @@ def name_overlap(source: Sequence[str], target: Sequence[str]) -> list[tuple[str
 
 def run(
     ground: Ground, ways: int = 5, shots: int = 1, queries: int = 1, episodes: int = 2000, seed: int = 0
-) -> list[Row]:
+) -> list[Measure]:
     """Accuracy on the target's test classes; fewer ways than asked where it has fewer classes."""
     ways = min(ways, count_usable(ground, shots + queries, 2))
     sampler = EpisodeSampler(ground.labels, ways, shots, queries, seed, ground.class_names, drop_small_classes=True)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from episodes.sampler import draw_distinct, hash_words
-from fsar.evaluation.protocols.ground import Ground, Integers, Row, Tasks, summarise_row
+from fsar.evaluation.protocols.ground import Ground, Integers, Measure, Tasks, summarise_row
 
 BASE_SHOTS = 10
 """Support clips of a base class at most: they are many, and their prototype settles early."""
@@ -22,7 +22,7 @@ BASE_SHOTS = 10
 
 def run(
     ground: Ground, ways: int = 5, shots: int = 1, queries: int = 1, episodes: int = 200, seed: int = 0
-) -> list[Row]:
+) -> list[Measure]:
     """Rows: base, novel and harmonic mean, and novel among the novel classes alone.
 
     Args:

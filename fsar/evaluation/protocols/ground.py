@@ -62,7 +62,7 @@ class Ground:
         return np.flatnonzero(np.isin(self.labels, self.classes_of(split)))
 
 
-class Row(NamedTuple):
+class Measure(NamedTuple):
     """A number of a protocol's table: what it is, its mean and half its 95 % interval over episodes, and how many."""
 
     what: str
@@ -71,12 +71,12 @@ class Row(NamedTuple):
     episodes: int
 
 
-def summarise_row(what: str, values: Sequence[float] | NDArray[np.float64]) -> Row:
+def summarise_row(what: str, values: Sequence[float] | NDArray[np.float64]) -> Measure:
     """The row of values, one for each episode; those that are NaN do not count."""
     x = np.asarray(values, dtype=np.float64)
     x = x[~np.isnan(x)]
     spread = float(x.std(ddof=1)) if len(x) > 1 else float("nan")
-    return Row(what, float(x.mean()) if len(x) else float("nan"), half_interval(spread, max(len(x), 1)), len(x))
+    return Measure(what, float(x.mean()) if len(x) else float("nan"), half_interval(spread, max(len(x), 1)), len(x))
 
 
 def measure_accuracy(logits: NDArray[np.float64], labels: Integers) -> NDArray[np.float64]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from episodes.sampler import EpisodeSampler
-from fsar.evaluation.protocols.ground import Ground, Row, as_tasks, count_usable, measure_accuracy, summarise_row
+from fsar.evaluation.protocols.ground import Ground, Measure, as_tasks, count_usable, measure_accuracy, summarise_row
 
 
 def run(
     ground: Ground, ways: int = 5, shots: int = 1, queries: int = 1, episodes: int = 200, seed: int = 0
-) -> list[Row]:
+) -> list[Measure]:
     """Accuracy by the number of classes, from ``ways`` up to all."""
     have = count_usable(ground, shots + queries, ways)
     steps = [ways * 2**i for i in range(12) if ways * 2**i < have] + [have]

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torchmetrics.functional.classification import binary_auroc, binary_average_precision
 
 from episodes.sampler import EpisodeSampler
-from fsar.evaluation.protocols.ground import Ground, Integers, Row, Tasks, summarise_row
+from fsar.evaluation.protocols.ground import Ground, Integers, Measure, Tasks, summarise_row
 
 Values = NDArray[np.float64]
 
@@ -89,7 +89,7 @@ def draw_open(
 
 def run(
     ground: Ground, ways: int = 5, shots: int = 1, queries: int = 1, episodes: int = 1000, seed: int = 0
-) -> list[Row]:
+) -> list[Measure]:
     """Rows for every way to reject.
 
     Raises:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from episodes.sampler import EpisodeSampler
-from fsar.evaluation.protocols.ground import Ground, Row, Tasks, count_usable, summarise_row
+from fsar.evaluation.protocols.ground import Ground, Measure, Tasks, count_usable, summarise_row
 
 
 def run(
     ground: Ground, ways: int = 5, shots: int = 1, queries: int = 1, episodes: int = 200, seed: int = 0
-) -> list[Row]:
+) -> list[Measure]:
     """Accuracy over all classes that have come, after each ``ways`` more; and over those of the first step."""
     have = count_usable(ground, shots + queries, ways)
     total = have - have % ways

@@ -5,12 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from episodes.sampler import EpisodeSampler, hash_words
-from fsar.evaluation.protocols.ground import Ground, Integers, Row, Tasks, count_usable, measure_accuracy, summarise_row
+from fsar.evaluation.protocols.ground import (
+    Ground,
+    Integers,
+    Measure,
+    Tasks,
+    count_usable,
+    measure_accuracy,
+    summarise_row,
+)
 
 
 def run(
     ground: Ground, ways: int = 5, shots: int = 2, queries: int = 1, episodes: int = 1000, seed: int = 0
-) -> list[Row]:
+) -> list[Measure]:
     """Unequal shots against as many equal ones, paired."""
     if shots < 2:
         raise ValueError("unequal: with one shot on average there is nothing to share out: give --shots 2 or more.")

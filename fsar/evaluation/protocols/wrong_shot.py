@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from episodes.sampler import EpisodeSampler, draw_distinct, hash_words
-from fsar.evaluation.protocols.ground import Ground, Row, as_tasks, count_usable, measure_accuracy, summarise_row
+from fsar.evaluation.protocols.ground import Ground, Measure, as_tasks, count_usable, measure_accuracy, summarise_row
 
 
 def run(
     ground: Ground, ways: int = 5, shots: int = 5, queries: int = 1, episodes: int = 1000, seed: int = 0
-) -> list[Row]:
+) -> list[Measure]:
     """One wrong support clip against none, paired; and what it does to the class that it was put into."""
     count_usable(ground, shots + queries, ways)
     sampler = EpisodeSampler(ground.labels, ways, shots, queries, seed, ground.class_names, drop_small_classes=True)

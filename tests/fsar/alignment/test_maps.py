@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from fsar.alignment import DTW, OTAM, BiMHM, FrameMean, FrameToFrame, SoftDTW, WeightedSum
 from fsar.alignment.base import CostAlignment
-from fsar.alignment.maps import AlignmentMap, alignment_maps
+from fsar.alignment.maps import FrameMap, alignment_maps
 from fsar.drawing import trace
 
 ORDERED = {
@@ -117,4 +117,4 @@ def test_a_weighted_sum_gives_the_maps_of_its_parts() -> None:
 
 
 def test_a_map_made_by_hand_says_nothing_of_order() -> None:
-    assert "no clear order" in AlignmentMap("Mine", torch.ones(2, 2), torch.ones(2, 2)).describe("waving")
+    assert "no clear order" in FrameMap("Mine", torch.ones(2, 2), torch.ones(2, 2)).describe("waving")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fsar.fusion.group_vit import (
     Assign,
-    Assignment,
+    GroupAssignment,
     GroupingBlock,
     TokenGrouping,
     assign_groups,
@@ -38,7 +38,7 @@ def _noise(arrays: dict[str, Tensor]) -> Tensor | None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_assignment_as_released(reference: Reference, kind: Assign) -> None:
     arrays = reference(f"groupvit_assign_{kind}")
-    part = Assignment(arrays["groups"].shape[-1], kind, "dot")
+    part = GroupAssignment(arrays["groups"].shape[-1], kind, "dot")
     part.load_state_dict(_weights(arrays))
     out, shares = part(arrays["groups"], arrays["tokens"], _noise(arrays))
     _close(out, arrays["out"])

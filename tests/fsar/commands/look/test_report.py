@@ -18,12 +18,11 @@ import yaml
 
 from fsar.commands.train.fit import main
 
-ROOT = Path(__file__).resolve().parents[4]
 AWKWARD = 'put <b> & "c"'  # a class name that HTML would take for something else
 
 
 @pytest.fixture
-def tool(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def tool() -> ModuleType:
     return importlib.import_module("fsar.commands.look.report")
 
 
@@ -267,8 +266,7 @@ def test_videos_that_moved_are_found_by_an_option(
     page = write(tool, str(folder), "--gallery", "2")
     assert "The videos are not in /gone" in page.text
     assert not page.count("article")
-    option = "--data.benchmark.root FOLDER"
-    assert option in page.text
+    assert "--data.benchmark.root FOLDER" in page.text
     assert write(tool, str(folder), "--gallery", "2", "--data.benchmark.root", str(clips)).count("article") == 2
 
 
@@ -280,8 +278,7 @@ def test_a_browser_shows_it(tool: ModuleType, world: Path, monkeypatch: pytest.M
     monkeypatch.chdir(world)
     write(tool, "trained", "mean", "--gallery", "2")
     flags = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-    said: list[str] = []
-    asked: list[str] = []
+    said, asked = list[str](), list[str]()
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, args=flags)
         page = browser.new_page()
@@ -300,5 +297,4 @@ def test_a_browser_shows_it(tool: ModuleType, world: Path, monkeypatch: pytest.M
         assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
         assert page.locator("svg.plot").first.bounding_box()["height"] > 100
         browser.close()
-    assert said == []
-    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    assert said == [] == [url for url in asked if not url.startswith(("file:", "data:"))]

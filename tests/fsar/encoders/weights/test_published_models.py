@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from fsar.encoders import ClipEncoder
-from fsar.encoders.weights.architecture import published
+from fsar.encoders.weights.architecture import read_published
 
 
 def publish(folder: Path, network: nn.Module, **pixels: Any) -> Path:
@@ -56,7 +56,7 @@ def test_a_repository_is_read_from_the_cache(
     publish(repository / "snapshots" / "abc", network)
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text("abc")
-    found = published("hf-hub:me/mine")
+    found = read_published("hf-hub:me/mine")
     assert found is not None
     assert found.weights.parent.name == "abc"
     encoder = ClipEncoder("hf-hub:me/mine", None)

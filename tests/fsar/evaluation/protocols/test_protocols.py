@@ -17,7 +17,7 @@ from fsar.__main__ import main
 from fsar.evaluation.protocols import PROTOCOLS
 from fsar.evaluation.protocols.cross_domain import bare_name, name_overlap
 from fsar.evaluation.protocols.generalized import draw_clips
-from fsar.evaluation.protocols.ground import Ground, Row, Tasks, summarise_row
+from fsar.evaluation.protocols.ground import Ground, Measure, Tasks, summarise_row
 from fsar.evaluation.protocols.open_set import draw_open, largest_logit, largest_probability, margin, measure_oscr
 
 CLASSES, CLIPS = 12, 9
@@ -44,7 +44,7 @@ class World:
         return found
 
 
-def _run(name: str, world: World, **options: int) -> dict[str, Row]:
+def _run(name: str, world: World, **options: int) -> dict[str, Measure]:
     run = importlib.import_module(f"fsar.evaluation.protocols.{name}").run
     return {row.what: row for row in run(world.ground, **options)}
 
@@ -172,7 +172,7 @@ def test_names_that_mean_the_same_class() -> None:
     assert bare_name("air_drumming") == bare_name("air drumming") == bare_name("AirDrumming")
     found = name_overlap(["Playing guitar", "ride horse"], ["guitar_playing", "Riding Horse", "HorseRace"])
     assert found == [("Playing guitar", "guitar_playing")]
-    assert summarise_row("x", [float("nan"), 0.5, 0.7]) == Row("x", 0.6, pytest.approx(0.196, abs=1e-3), 2)
+    assert summarise_row("x", [float("nan"), 0.5, 0.7]) == Measure("x", 0.6, pytest.approx(0.196, abs=1e-3), 2)
 
 
 @pytest.fixture
