@@ -41,6 +41,9 @@ COMMANDS = {
     "train-supervised": Command(
         TRAIN, "train.train_supervised", "ActionCLIP on clips of the same classes, as published"
     ),
+    "post-train": Command(
+        TRAIN, "train.post_train", "post-train an encoder on frames without labels, by a frozen diffusion model"
+    ),
     "configs": Command(TRAIN, "train.configs", "list the configurations that come with fsar, or print one"),
     "demo": Command(TRAIN, "train.demo", "render videos, train CLIP-FSAR on them, test it beside two baselines"),
     "init": Command(DATA, "data.init", "look at a folder of clips and write a commented configuration for it"),

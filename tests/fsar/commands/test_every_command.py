@@ -63,6 +63,7 @@ LINES = {
 ELSEWHERE = {
     "convert": "tests/fsar/commands/share/test_convert.py",
     "demo": "tests/docs/test_blocks.py",
+    "post-train": "tests/fsar/commands/train/test_post_train.py",
     "splits": "tests/fsar/commands/data/test_splits_command.py",
     "check-benchmark": "tests/fsar/commands/data/test_check_benchmark.py",
     "web": "tests/fsar/web/test_app.py",
