@@ -98,7 +98,7 @@ class ResumePoint(Callback):
         self._note(trainer)
         loop = trainer.fit_loop
         assert loop._data_fetcher is not None
-        validates: bool = trainer.datamodule.has_validation  # type: ignore[attr-defined]
+        validates = bool(getattr(trainer.datamodule, "has_validation", True))  # type: ignore[attr-defined]
         if validates and loop.epoch_loop._should_check_val_fx(loop._data_fetcher):  # validation comes next
             batches, validated = (self.place[f"epoch_loop.{name}batch_progress"] for name in ("", "val_loop."))
             for span in ("total", "current"):
