@@ -8,6 +8,7 @@ from fsar.adapters.ladder import Ladder
 from fsar.adapters.lora import LoRA
 from fsar.adapters.ma_clip import MAClipAdapter
 from fsar.adapters.st_adapter import STAdapter
+from fsar.adapters.task_adapter import OrderAdapter, TaskAdapter
 from fsar.adapters.temporal_shift import TemporalShift
 
 __all__ = [
@@ -20,11 +21,13 @@ __all__ = [
     "Ladder",
     "LoRA",
     "MAClipAdapter",
+    "OrderAdapter",
     "Part",
     "STAdapter",
     "Side",
     "SideNetwork",
     "StageAdapter",
+    "TaskAdapter",
     "TemporalShift",
     "Tower",
 ]

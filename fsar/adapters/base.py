@@ -69,6 +69,12 @@ class Adapter:
     frames: int | None = None
     """``t`` when the adapter learns one embedding per frame, which is added to the tokens before the first block."""
 
+    frames_first: bool = False
+    """True when the frame embeddings are added before the tower's first norm, however few blocks are adapted."""
+
+    across_clips: bool = False
+    """True when the clips of one call see each other: they are never split, and none can be encoded by itself."""
+
     def part(self, index: int, tower: Tower) -> Part:
         """The part of block ``index``, counted from 0."""
         raise NotImplementedError(f"{type(self).__name__} must define part(index, tower).")

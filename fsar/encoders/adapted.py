@@ -135,6 +135,7 @@ class Adapted(FrameEncoder):
         )
         if adapter.frames:
             visual.frame_positions = FramePositions(adapter.frames, width)
+            first = 0 if adapter.frames_first else first
             place = visual.transformer.resblocks[first] if first else visual.ln_pre
             place.register_forward_pre_hook(self._add_positions)
         if output == "video":
@@ -142,6 +143,7 @@ class Adapted(FrameEncoder):
         self.output = output
         self.flipped = getattr(encoder, "channel_order", "rgb") == "bgr"
         self.first = first
+        self.across_clips = adapter.across_clips
         self.lower_identity = encoder.lower_identity
         self.context = context
         self.reads_text = adapter.reads_text
@@ -184,7 +186,7 @@ class Adapted(FrameEncoder):
         words = None if text is None else text.reshape(len(flat), -1)
         graph = torch.is_grad_enabled() and (clips.requires_grad or not self.frozen)
         at_once = self.frames_at_once or (16 if clips.device.type == "cpu" else 256)
-        size = len(flat) if graph else max(1, at_once // t)
+        size = len(flat) if graph or self.across_clips else max(1, at_once // t)
         return [
             (piece, Clip(t, None if words is None else words[i * size : (i + 1) * size]))
             for i, piece in enumerate(flat.split(max(1, size)))

@@ -45,6 +45,7 @@ from fsar.methods.molo import MoLo
 from fsar.methods.prototype import Prototype
 from fsar.methods.strm import STRM
 from fsar.methods.ta2n import TA2N
+from fsar.methods.task_adapter_pp import TaskAdapterPlusPlus
 from fsar.methods.team import TEAM
 from fsar.methods.trx import TRX
 from fsar.methods.ts_fsar import TSFSAR
@@ -75,6 +76,7 @@ __all__ = [
     "NearestNeighbour",
     "Prototype",
     "SimpleShot",
+    "TaskAdapterPlusPlus",
     "TipAdapter",
     "TipAdapterF",
     "TipAdapterViews",

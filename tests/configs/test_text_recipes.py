@@ -46,12 +46,13 @@ pytestmark = pytest.mark.filterwarnings(  # of Lightning, about itself
 )
 
 
-def build(*files: str, **given: Any) -> Built:
+def build(*files: str, inside: bool = False, **given: Any) -> Built:
     """Everything that ``fsar`` would build from these files, on the CPU and with a tiny encoder."""
     quiet = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
     options = {"trainer.accelerator": "cpu", **{f"trainer.{name}": "false" for name in quiet}}
-    options |= {f"model.method.encoder.init_args.{key}": value for key, value in TINY.items()}
-    options |= {f"model.method.init_args.{key}": value for key, value in given.items()}
+    if not inside:  # of an adapted one
+        options |= {f"model.method.encoder.init_args.{key}": value for key, value in TINY.items()}
+    options |= {f"model.method.{key}": value for key, value in given.items()}
     named = [arg for file in files for arg in ("--config", str(CONFIGS / f"{file}.yaml"))]
     return build_with_trainer([*named, *(f"--{key}={value}" for key, value in options.items())])
 
@@ -103,6 +104,24 @@ def test_recipe_of_emp_net(benchmark: str) -> None:
         clock = done // epoch + done / epoch
         factor = 0.2 + 0.8 * clock if clock < 1 else (1, 0.1, 0.01)[(clock >= 4) + (clock >= 6)]
         assert scheduler.lr_lambdas[0](step) == pytest.approx(factor), step
+
+
+@pytest.mark.parametrize("benchmark", EMP_NET)
+def test_recipe_of_task_adapter(benchmark: str) -> None:
+    assert {file.stem for file in (CONFIGS / "method" / "task_adapter_pp").glob("*.yaml")} == set(EMP_NET)
+    ssv2 = benchmark.startswith("ssv2")
+    text = (CONFIGS / "method" / "task_adapter_pp" / f"{benchmark}.yaml").read_text()
+    assert f"last: {6 if ssv2 else 2}\n" in text
+    assert f"text_blocks: {2 if ssv2 else 8}\n" in text
+    tiny = {f"encoder.init_args.encoder.init_args.{key}": value for key, value in TINY.items()}
+    own = {"encoder.init_args.last": 2, "text_blocks": 2}
+    built = build(f"data/{benchmark}", f"method/task_adapter_pp/{benchmark}", inside=True, **tiny, **own)
+    assert (built.data.shots, built.data.queries, built.trainer.max_steps) == (1, 1, 10_000)
+    assert (built.learner.method.norm is not None) == (benchmark == "ssv2_full")
+    assert not built.learner.method.sees_other_queries
+    optimizer = built.learner.configure_optimizers()
+    assert isinstance(optimizer, torch.optim.SGD)
+    assert {(group["lr"], group["momentum"]) for group in optimizer.param_groups} == {(1e-3, 0)}
 
 
 @pytest.mark.parametrize("method", RELEASED)

@@ -17,7 +17,7 @@ TINY = [METHODS / "clip_fsar_tiny.yaml", *sorted((METHODS / "tiny").glob("*.yaml
 TRAINED_OVER_EPISODES = {
     "action_clip", "aim", "clip4clip", "clip_cpm2c", "clip_fsar_tiny", "clip_mei", "clip_spm", "cocoop", "coop",
     "cross_transformer", "d2st", "emp_net", "evl", "hyrsm", "hyrsm_plus_plus", "lora", "ma_clip", "molo",
-    "prototype_head", "st_adapter", "strm", "ta2n", "team", "trx", "ts_fsar",
+    "prototype_head", "st_adapter", "strm", "ta2n", "task_adapter_pp", "team", "trx", "ts_fsar",
 }  # fmt: skip
 
 

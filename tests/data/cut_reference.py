@@ -88,6 +88,11 @@ def cut_emp_net(arrays: Arrays) -> Arrays:
     return whole(arrays, "weight") | named("case1", kept)
 
 
+def cut_heads(arrays: Arrays) -> Arrays:
+    """Both heads; the towers are 190 kB."""
+    return whole(arrays, "head0", "head1")
+
+
 LEVELS = ("patch", "frame", "token")
 BETWEEN = tuple(f"case0/{name}" for name in ("semantic", "task", "grad", "logits_global"))
 
@@ -252,6 +257,7 @@ CUTS: dict[str, Callable[[Arrays], Arrays]] = {
     "otam": cut_pairs,
     "bi_mhm": cut_pairs,
     "frame_cosine": cut_frame_cosine,
+    "task_adapter_pp": cut_heads,
     "trx_head": cut_trx_head,
     "hyrsm": cut_hyrsm,
     "hyrsmpp": cut_hyrsmpp,
