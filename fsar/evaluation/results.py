@@ -26,6 +26,7 @@ from fsar.evaluation.cells import to_cell
 from fsar.evaluation.marks import record_marks
 from fsar.evaluation.provenance import commit, versions
 from fsar.evaluation.reach import measure_reach
+from fsar.evaluation.said import encoder_templates
 
 
 class Predictions:
@@ -162,6 +163,9 @@ def write_results(folder: Path, learner: Any, datamodule: Any, config: dict[str,
         "inference": inference,
         **record_marks(learner.method, data),
         **learner.result,
+        **(
+            {"zero_shot_templates": encoder_templates(learner.method)} if "zero_shot_accuracy" in learner.result else {}
+        ),
         "distinct_episodes": len(np.unique(np.concatenate(draw, axis=1), axis=0)),
         "data": data,
         "weights_sha256": hash_tensors(learner.method.state_dict()),

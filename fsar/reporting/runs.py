@@ -198,23 +198,3 @@ def dig(tree: Any, path: str) -> Any:
 def plus_minus(value: float, interval: float) -> str:
     """``86.35 ± 0.31`` in percent; one episode alone has no interval."""
     return f"{100 * value:.2f} ± {100 * interval:.2f}" if math.isfinite(interval) else f"{100 * value:.2f} ± ?"
-
-
-def names_alone(record: Mapping[str, Any]) -> bool:
-    """Whether a result owes nothing to support clips: the classes' names alone were read."""
-    return record["method"] == "ZeroShot" or record.get("inference") == "text"
-
-
-def template(record: Mapping[str, Any]) -> str:
-    """What was said about a class, when the configuration says so: its first template, else ""."""
-    found: list[str] = []
-
-    def search(value: Any) -> None:
-        if isinstance(value, Mapping):
-            for key, inner in value.items():
-                if key in ("template", "templates", "prompt", "prompts") and inner:
-                    found.append(inner if isinstance(inner, str) else str(next(iter(inner))))
-                search(inner)
-
-    search(record["config"].get("model"))
-    return f"“{found[0]}”" if found else ""

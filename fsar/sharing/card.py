@@ -13,6 +13,7 @@ import jinja2
 import yaml
 
 from fsar.evaluation.marks import marks
+from fsar.evaluation.said import floor_template
 from fsar.sharing.card_text import CARD
 
 
@@ -111,6 +112,8 @@ def row(record: Mapping[str, Any]) -> tuple[str, ...]:
     data = record["data"]
     told = [f"{data['ways']}-way {data['shots']}-shot", "opposites" if data["opposites"] else "", marks(record)]
     floor = percent(record["zero_shot_accuracy"], record["zero_shot_interval_95"]) if has_floor(record) else "–"
+    if said := floor_template(record):
+        floor += f" ({said})"
     accuracy = percent(record["accuracy"], record["interval_95"])
     what = data["benchmark"], data["split"], ", ".join(filter(None, told)), metric_of(record["config"]) or "–"
     return *what, record["inference"] or "–", f"{record['episodes']:,}", accuracy, floor

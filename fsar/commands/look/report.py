@@ -24,8 +24,9 @@ from fsar import reporting
 from fsar.evaluation.calibration import explain
 from fsar.evaluation.marks import marks
 from fsar.evaluation.provenance import versions
+from fsar.evaluation.said import floor_template, names_alone, template
 from fsar.reporting.comparison import compare
-from fsar.reporting.runs import ReportedRun, metric_name, names_alone, plus_minus, read_run, setting, template
+from fsar.reporting.runs import ReportedRun, metric_name, plus_minus, read_run, setting
 from fsar.reporting.view import View, look
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.user_code import find_user_code
@@ -72,6 +73,7 @@ def render(views: Sequence[View], command: str) -> str:
         "marks": marks,
         "names_alone": names_alone,
         "template": template,
+        "floor_template": floor_template,
         "metric": metric_name,
         "prose": prose,
         "calibration": explain,

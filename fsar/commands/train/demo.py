@@ -17,7 +17,7 @@ DATA = ["-c", "trainer", "-c", "data/shapes_motion"]
 TINY = ["--model.encoder", "encoder/tiny"]
 PAIRS = ["--data.opposites", "true", "--data.ways", "2"]
 TESTS = {
-    "zero-shot text": (RUN / "zero_shot", [*DATA, "-c", "method/zero_shot", *TINY]),
+    "zero-shot, kinetics texts": (RUN / "zero_shot", [*DATA, "-c", "method/zero_shot", *TINY]),
     "frame mean (bag of frames)": (
         RUN / "frame_mean",
         [*DATA, "-c", "method/prototype", *TINY, "--model.alignment", "FrameMean"],

@@ -34,6 +34,7 @@ from fsar.evaluation.metrics import Accuracy
 from fsar.evaluation.provenance import time_shares
 from fsar.evaluation.reach import describe_reach
 from fsar.evaluation.results import set_damaged_aside, write_results
+from fsar.evaluation.said import encoder_templates, names_alone, quote_templates, template
 from fsar.inference.unknown import Unknown, describe
 from fsar.sharing.run import read_checkpoint, was_only_tested
 from fsar.terminal.failure import one_message
@@ -281,11 +282,15 @@ class CLI(LightningCLI):
                 print(f"top-5: {100 * result['top5_accuracy']:.2f} %")
             if "zero_shot_accuracy" in result:
                 floor = Accuracy(result["zero_shot_accuracy"], result["zero_shot_interval_95"], result["episodes"])
-                print(f"the class names alone (zero-shot): {floor}")
+                said = quote_templates(encoder_templates(self.model.method))
+                print(f"the class names alone (zero-shot, {said}): {floor}")
+            method: Any = self.model.method
+            if names_alone({"method": type(method).__name__, "inference": getattr(method, "inference", None)}):
+                print(f"no support clip was read: a class is its name in {template({'config': self.config_dump})}")
             if self.unknown:
                 print(describe(self.unknown.found))
             print(f"{time_shares(result, len(data.splits[split]))}\nresults: {folder}")
             count = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
             if count and not self._get(self.config, "ckpt_path"):
-                method = type(self.model.method).__name__
-                print(f"note: no checkpoint was read; the {count:,} weights that {method} trains are as before a fit.")
+                name = type(method).__name__
+                print(f"note: no checkpoint was read; the {count:,} weights that {name} trains are as before a fit.")

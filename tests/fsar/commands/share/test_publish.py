@@ -132,7 +132,7 @@ def test_the_card_says_what_the_run_says(tool: ModuleType, trained: Path) -> Non
         metric = record["config"]["model"]["method"]["init_args"]["alignment"]["class_path"].rsplit(".", 1)[-1]
         accuracy, interval = 100 * record["accuracy"], 100 * record["interval_95"]
         floor, spread = 100 * record["zero_shot_accuracy"], 100 * record["zero_shot_interval_95"]
-        numbers = f"20 | {accuracy:.2f} ± {interval:.2f} | {floor:.2f} ± {spread:.2f} |"
+        numbers = f"20 | {accuracy:.2f} ± {interval:.2f} | {floor:.2f} ± {spread:.2f} (“a photo of {{}}”) |"
         name = record["data"]["benchmark"]
         assert f"| {name} | test | 2-way 1-shot | {metric} | few_shot | {numbers}" in card
     stored = torch.load(trained / "checkpoints" / "best.ckpt", weights_only=True)
