@@ -7,11 +7,23 @@
 """
 
 from fsar.encoders.adapted import Adapted
+from fsar.encoders.audio import AudioEncoder
 from fsar.encoders.beside import Beside
 from fsar.encoders.clip import ClipEncoder
 from fsar.encoders.frame import FrameEncoder
 from fsar.encoders.image import ImageEncoder
 from fsar.encoders.long_text import LongText
+from fsar.encoders.skeleton_views import SkeletonViews
 from fsar.encoders.tower.text_tower import TextEncoder
 
-__all__ = ["Adapted", "Beside", "ClipEncoder", "FrameEncoder", "ImageEncoder", "LongText", "TextEncoder"]
+__all__ = [
+    "Adapted",
+    "AudioEncoder",
+    "Beside",
+    "ClipEncoder",
+    "FrameEncoder",
+    "ImageEncoder",
+    "LongText",
+    "SkeletonViews",
+    "TextEncoder",
+]
