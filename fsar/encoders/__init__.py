@@ -1,4 +1,4 @@
-"""Clips to named features: CLIP, image networks, and what stands inside or beside their towers.
+"""Clips to named features: CLIP, image and video networks, and what stands inside or beside their towers.
 
 >>> encoder = ClipEncoder("fsar-tiny", "shapes")
 >>> clips = torch.zeros(2, 8, 3, 64, 64, dtype=torch.uint8)  # (b t c h w)
@@ -15,6 +15,7 @@ from fsar.encoders.image import ImageEncoder
 from fsar.encoders.long_text import LongText
 from fsar.encoders.skeleton_views import SkeletonViews
 from fsar.encoders.tower.text_tower import TextEncoder
+from fsar.encoders.video.encoder import VideoEncoder
 
 __all__ = [
     "Adapted",
@@ -26,4 +27,5 @@ __all__ = [
     "LongText",
     "SkeletonViews",
     "TextEncoder",
+    "VideoEncoder",
 ]

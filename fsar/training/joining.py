@@ -29,6 +29,7 @@ def check_joined(method: Method, frames: int) -> None:
     Raises:
         ValueError: naming the part and the option.
     """
+    method.encoder.check_frames(frames)
     for name, part in method.named_modules():
         steps, told = frames, f"data.frames is {frames}"
         if not name.startswith("encoder.") and (steps := method.encoder.steps(frames)) != frames:
@@ -39,10 +40,10 @@ def check_joined(method: Method, frames: int) -> None:
                 f"{told}, but {type(part).__name__} was made for clips of {made_for} frames: set "
                 f"data.frames to {made_for}, or frames of that part (model.{name.split('.')[0]}) to {steps}."
             )
-        if isinstance(part, MotionBranch) and frames < 2:
+        if isinstance(part, MotionBranch) and steps < 2:
             raise ValueError(
-                f"data.frames is {frames}, but the motion that {type(method).__name__} reads is between two frames: "
-                "set data.frames to 2 or more."
+                f"{told}, but the motion that {type(method).__name__} reads is between two of them: set data.frames to "
+                f"{2 * frames // steps} or more."
             )
         if isinstance(part, TupleAttention) and steps < part.cardinality:
             raise ValueError(

@@ -18,6 +18,9 @@ def blocks_of(visual: nn.Module) -> nn.ModuleList | nn.Sequential:
     Raises:
         ValueError: the tower is not a sequence of blocks that we know.
     """
+    own = getattr(visual, "own_blocks", None)  # of a network that says itself
+    if isinstance(own, nn.ModuleList | nn.Sequential):
+        return own
     modules = dict(visual.named_modules())
     for name in _BLOCKS:
         found = modules.get(name)

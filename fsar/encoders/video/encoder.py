@@ -1,0 +1,160 @@
+"""A network trained on videos as the encoder: clips to steps, each of some frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from episodes.clips import Streams
+from episodes.framing import Interpolation, Resize
+from fsar.encoders.frame import FrameEncoder, Tune
+from fsar.encoders.tower.chunks import Encode, Tensors, encode_in_chunks
+from fsar.encoders.video import hugging_face, network
+from fsar.encoders.weights.state import read_state
+
+Library = Literal["torchvision", "transformers"]
+
+
+class VideoEncoder(FrameEncoder):
+    """A network trained on videos; its classifier is dropped, and what it makes of a clip is pooled over space alone.
+
+    Of a clip of ``t`` frames it gives ``t' = t / time_stride`` steps: ``frames (... t' d)`` and ``patches (... t' p
+    w)``, of which frames are the mean (of X-CLIP the class token of every frame). Every step has seen others than its
+    own frames, so that the features of a clip depend on their order and cannot be cut or joined afterwards. It has no
+    text tower, and adapters made for image towers refuse it.
+
+    Args:
+        model: ``torchvision``: r3d_18, mc3_18, r2plus1d_18, s3d, mvit_v1_b, mvit_v2_s, swin3d_t, swin3d_s or swin3d_b.
+            ``transformers``: a folder with ``config.json`` of VideoMAE, V-JEPA 2, TimeSformer, ViViT or X-CLIP (image
+            part); nothing is fetched, and code that a folder brings is never run.
+        weights: ``torchvision``: a file with the state dict, loaded strictly but for the classifier, which may be
+            absent or of any size. ``transformers``: the folder. Null for random weights.
+        library: where the network comes from; ``transformers`` is the extra ``video``.
+        frames: of a clip, for networks of transformers that are built for one number (VideoMAE, TimeSformer, ViViT,
+            X-CLIP); by default their own, for which their weights were made. MViT takes 16, at 224 pixels.
+        image_size: side of the square frames, pixels; by default the network's own.
+        mean: pixel mean per channel on the scale 0..1; likewise.
+        std: pixel standard deviation; likewise.
+        tune: "frozen"; a number: that many last blocks with what follows them are trained; or "full".
+        precision: of a frozen network's weights.
+        clips_per_chunk: clips that pass together when no graph is needed; by default those that have no more than 16
+            frames together on a CPU, 256 elsewhere, and one at least.
+        resize_to: length of the short side, or of both, before the square is cut out; by default the network's own.
+        resize: "short_side" keeps the aspect ratio, "squash" does not; likewise.
+        interpolation: "bilinear" or "bicubic"; likewise.
+
+    Raises:
+        FileNotFoundError: ``weights`` is no file.
+        ImportError: transformers is asked for and not installed.
+        ValueError: an unknown model, weights that do not fit it, or a size or number of frames that it does not take.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        weights: str | None,
+        library: Library = "torchvision",
+        frames: int | None = None,
+        image_size: int | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        tune: Tune = "frozen",
+        precision: Literal["fp32", "bf16"] = "fp32",
+        clips_per_chunk: int | None = None,
+        resize_to: int | None = None,
+        resize: Resize | None = None,
+        interpolation: Interpolation | None = None,
+    ) -> None:
+        if library == "transformers":
+            if weights is not None and Path(weights).resolve() != Path(model).resolve():
+                raise ValueError(
+                    f"weights={weights!r}: with library='transformers' they are those of the folder; give weights "
+                    f"{model!r}, or null for random ones."
+                )
+            visual, identity, side = hugging_face.build(model, image_size, frames, weights is not None)
+            own = hugging_face.own_pixels(model, side, given=bool(mean and std))
+        else:
+            if weights is not None and not Path(weights).is_file():
+                raise FileNotFoundError(f"weights={weights!r} is not a file. Weights are read from files only.")
+            own = network.own_pixels(model, weights)
+            side = image_size or own.size
+            state = None if weights is None else read_state(Path(weights))[0]
+            visual = network.build(model, side, frames, state, str(weights))
+            identity = f"torchvision {model}" + (f" ({visual.frames} frames)" if visual.frames else "")
+        channels, *patches = visual.shapes(side)
+        framing = own.framing(identity, side, resize_to, resize=resize, interpolation=interpolation)
+        super().__init__(
+            visual=visual,
+            channels=channels,
+            image_size=side,
+            mean=mean or own.mean,
+            std=std or own.std,
+            tune=tune,
+            precision=precision,
+            frames_per_chunk=clips_per_chunk,
+            identity=identity,
+            framing=framing,
+        )
+        self.time_stride, self.frames = visual.time_stride, visual.frames
+        self._of_patches = tuple(patches)
+
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """``frames`` and ``patches``; what its blocks give has no axis of time that all networks would agree on."""
+        return ("frames", "patches")
+
+    def steps(self, frames: int) -> int:
+        """How many steps a clip of so many frames becomes.
+
+        Raises:
+            ValueError: as :meth:`check_frames`.
+        """
+        self.check_frames(frames)
+        return frames // self.time_stride
+
+    def check_frames(self, frames: int) -> None:
+        """Refuse clips of a length that the network does not take.
+
+        Raises:
+            ValueError: names ``data.frames`` and what it may be.
+        """
+        if self.frames and frames != self.frames:
+            raise ValueError(
+                f"data.frames is {frames}, but {type(self).__name__} ({self.identity}) was built for clips of "
+                f"{self.frames}: set data.frames to {self.frames}, or frames of the encoder to {frames} where its "
+                "weights allow it."
+            )
+        if frames % self.time_stride or not frames:
+            below = frames - frames % self.time_stride
+            near = f"{below} or {below + self.time_stride}" if below else f"{self.time_stride} or a multiple"
+            raise ValueError(
+                f"data.frames is {frames}, but {type(self).__name__} ({self.identity}) makes one step of every "
+                f"{self.time_stride} frames: set data.frames to {near}."
+            )
+
+    def _checked(self, streams: Streams) -> Tensor:
+        clips = super()._checked(streams)
+        self.check_frames(clips.shape[-4])
+        return clips
+
+    def _pass(self, encode: Encode, clips: Tensor, axes: int, text: Tensor | None = None) -> Tensors:
+        """See :meth:`FrameEncoder._pass`; what goes through together are whole clips ``(b t *)``."""
+        lead, t = clips.shape[: -axes - 1], clips.shape[-axes - 1]
+        needs_graph = torch.is_grad_enabled() and (clips.requires_grad or not self.frozen)
+        size = self.frames_per_chunk or max(1, (16 if clips.device.type == "cpu" else 256) // t)
+        whole = clips.reshape(-1, *clips.shape[-axes - 1 :])
+        found = encode_in_chunks(encode, whole, self.visual, needs_graph, size)
+        return {name: value.reshape(*lead, *value.shape[1:]) for name, value in found.items()}
+
+    def _encode(self, frames: Tensor, needs: Sequence[str]) -> Tensors:
+        pooled, patches = self.visual(self._pixels(frames))
+        return {"frames": pooled.float(), **({"patches": patches.float()} if "patches" in needs else {})}
+
+    @cached_property
+    def _patches(self) -> tuple[int, ...]:
+        return self._of_patches
