@@ -51,6 +51,7 @@ class EpisodicDataModule(LoaderOptions, ClipOptions, TaskOptions, LightningDataM
         LightningDataModule.__init__(self)
         self.splits: dict[str, Split] = {}
         self.left_out: dict[str, dict[str, str]] = {}
+        self.images_left_out: dict[str, dict[str, str]] = {}
         self.together: tuple[int, ...] = ()  # values of test_shots whose videos the first evaluation gives for all
         self.encoded = False
         self._benchmark: Benchmark | None = None
@@ -92,7 +93,7 @@ class EpisodicDataModule(LoaderOptions, ClipOptions, TaskOptions, LightningDataM
             self.episode_sampler(name, new[name])  # too few classes or clips are told before any video is read
         for name, split in new.items():
             if self.check_videos and (self.features is None or self.skip_unreadable):
-                split, self.left_out[name] = leave_out_broken(
+                split, self.left_out[name], self.images_left_out[name] = leave_out_broken(
                     split, self.worker_count, *self._share, self.skip_unreadable
                 )
             self.splits[name] = split
@@ -151,6 +152,7 @@ class EpisodicDataModule(LoaderOptions, ClipOptions, TaskOptions, LightningDataM
             "classes": len(sampler.classes),
             "videos": len(self.splits[name]),
             "videos_left_out": self.left_out.get(name, {}),
+            "images_left_out": self.images_left_out.get(name, {}),
             "ways": sampler.ways,
             "shots": sampler.shots,
             "queries": sampler.queries,

@@ -91,7 +91,7 @@ class ClipDataset(Dataset[tuple[int, Streams]]):
 
 def leave_out_broken(
     split: Split, workers: int = 1, rank: int = 0, world: int = 1, skip: bool = False
-) -> tuple[Split, dict[str, str]]:
+) -> tuple[Split, dict[str, str], dict[str, str]]:
     """Looks at every video of a split; each process takes its share, and all know the result.
 
     Args:
@@ -102,7 +102,8 @@ def leave_out_broken(
         skip: leave out the broken videos, with a warning.
 
     Returns:
-        The split, less the broken videos; and ``{path: cause}`` of those.
+        The split, less the broken videos; ``{path: cause}`` of those; and ``{path: which}`` of folders of frames that
+        hold images which do not belong to the sequence and are not read.
 
     Raises:
         VideoError: when some cannot be read and ``skip`` is false; it names the first.
@@ -110,13 +111,15 @@ def leave_out_broken(
     paths: dict[str, list[str]] = {}  # several videos may be parts of one file
     for video, relative in enumerate(split.paths):
         paths.setdefault(str(split.path(video)), []).append(relative)
-    broken = find_unreadable(list(paths)[rank::world], max(workers, 1))
+    images: dict[str, str] = {}
+    broken = find_unreadable(list(paths)[rank::world], max(workers, 1), images=images)
     if world > 1:
-        shares: list[dict[str, str]] = [{}] * world
-        distributed.all_gather_object(shares, broken)
-        broken = {path: cause for share in shares for path, cause in share.items()}
+        shares: list[tuple[dict[str, str], dict[str, str]]] = [({}, {})] * world
+        distributed.all_gather_object(shares, (broken, images))
+        broken, images = ({path: told for share in shares for path, told in share[i].items()} for i in (0, 1))
+    images = {relative: which for path, which in sorted(images.items()) for relative in paths[path]}
     if not broken:
-        return split, {}
+        return split, {}, images
     listed = [f"\n  {path}: {cause}" for path, cause in sorted(broken.items())]
     more = f"\n  and {len(listed) - LISTED} more; fsar check-videos lists them all" if len(listed) > LISTED else ""
     message = f"{len(broken)} of the {len(split)} videos of split {split.name} cannot be read:"
@@ -126,7 +129,7 @@ def leave_out_broken(
     if rank == 0:
         warnings.warn(f"{message}\nThey are left out.", stacklevel=2)
     left_out = {relative: cause for path, cause in sorted(broken.items()) for relative in paths[path]}
-    return split.without(left_out), left_out
+    return split.without(left_out), left_out, images
 
 
 def index_episodes(sampler: EpisodeSampler, numbers: ArrayLike) -> IndexEpisode:

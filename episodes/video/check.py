@@ -115,15 +115,22 @@ def check_videos(
 
 
 def find_unreadable(
-    paths: Iterable[str | Path], workers: int = 1, quick: bool = True, seconds: float = 60.0
+    paths: Iterable[str | Path],
+    workers: int = 1,
+    quick: bool = True,
+    seconds: float = 60.0,
+    images: dict[str, str] | None = None,
 ) -> dict[str, str]:
     """``{path: cause}`` of the videos that cannot be read, in the order of ``paths``; see :func:`check_videos`.
 
-    One warning says from how many folders of frames images are left out, and shows the first.
+    One warning says from how many folders of frames images are left out, and shows the first; ``images`` gets
+    ``{path: which}`` of all of them.
     """
     given = list(map(str, paths))
     checks = {check.path: check for check in check_videos(given, workers, quick, seconds)}
     notes = {path: info.note for path in given if (info := checks[path].info) and LEFT_OUT in info.note}
+    if images is not None:
+        images |= notes
     if notes:
         first, *others = notes
         tell_once(first, notes[first] + (f" (and from {len(others)} more folders of frames)" if others else ""))

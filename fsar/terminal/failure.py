@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from fsar.terminal.config_files import refuse_twice
-from fsar.terminal.shown import shown
+from fsar.terminal.shown import show_warnings, shown
 
 LINES = 8
 INTERRUPTED = 130
@@ -38,6 +38,7 @@ def one_message(debug: bool | None = None, program: str = "fsar") -> Iterator[No
         debug: let the exception through instead; None looks for ``--debug`` on the command line.
         program: what the message starts with.
     """
+    show_warnings()
     try:
         yield
     except BaseException as error:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
+from functools import wraps
+from typing import Any
+
 KEPT = "\n\t"
 
 
@@ -20,3 +24,16 @@ def obeyed(char: str) -> bool:
     """Whether a terminal does something else with a character than showing it."""
     code = ord(char)
     return code < 32 or 127 <= code < 160 or 0x202A <= code <= 0x202E or 0x2066 <= code <= 0x2069
+
+
+def show_warnings() -> None:
+    """From here on a warning that is printed is :func:`shown`, too: it may hold the name of a file."""
+    usual = warnings.formatwarning
+    if hasattr(usual, "__wrapped__"):
+        return
+
+    @wraps(usual)
+    def plain(*args: Any, **kwargs: Any) -> str:
+        return shown(usual(*args, **kwargs))
+
+    warnings.formatwarning = plain

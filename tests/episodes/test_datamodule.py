@@ -246,7 +246,8 @@ def test_broken_videos_stop_the_start_or_are_left_out(root: Path, monkeypatch: p
     broken = str(root / "class_1" / "clip3")
     looked: list[str] = []
 
-    def find_unreadable(paths: list[str], workers: int) -> dict[str, str]:
+    def find_unreadable(paths: list[str], workers: int, images: dict[str, str]) -> dict[str, str]:
+        images[paths[-1]] = "1 of its 9 images left out"
         looked.extend(paths)
         return {path: "cut off" for path in paths if path == broken}
 
@@ -264,21 +265,27 @@ def test_broken_videos_stop_the_start_or_are_left_out(root: Path, monkeypatch: p
     record = module.record("train")
     assert record["videos"] == 14
     assert record["videos_left_out"] == {"class_1/clip3": "cut off"}
+    assert list(record["images_left_out"].values()) == ["1 of its 9 images left out"]
     assert record["split_sha256"] != module.load().train.fingerprint()
     data(root).setup("fit")
     assert len(looked) == 30
 
 
 def test_processes_tell_each_other_of_broken_videos(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def find_unreadable(paths: list[str], workers: int) -> dict[str, str]:
+    def find_unreadable(paths: list[str], workers: int, images: dict[str, str]) -> dict[str, str]:
+        images[paths[1]] = "1 of its 9"
         assert len(paths) == 7  # the odd ones of fifteen
         return {paths[0]: "here"}
 
-    def all_gather_object(shares: list[dict[str, str]], mine: dict[str, str]) -> None:
-        shares[:] = [{str(root / "class_6" / "clip0"): "there"}, mine]
+    def all_gather_object(shares: list[Any], mine: tuple[dict[str, str], ...]) -> None:
+        shares[:] = [
+            ({str(root / "class_6" / "clip0"): "there"}, {str(root / "class_6" / "clip2"): "2 of its 9"}),
+            mine,
+        ]
 
     monkeypatch.setattr(dataset, "find_unreadable", find_unreadable)
     monkeypatch.setattr(dataset.distributed, "all_gather_object", all_gather_object)
     module = as_rank(data(root, check_videos=True, skip_unreadable=True), 1, 2)
     module.setup("test")
     assert module.left_out["test"] == {"class_6/clip0": "there", "class_6/clip1": "here"}
+    assert module.images_left_out["test"] == {"class_6/clip2": "2 of its 9", "class_6/clip3": "1 of its 9"}

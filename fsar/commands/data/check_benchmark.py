@@ -22,6 +22,7 @@ from episodes.benchmarks.coverage import ClassCoverage, Coverage, examine, kinds
 from episodes.benchmarks.leaks import clips_per_source
 from episodes.files import write_atomically
 from fsar.terminal.failure import Options, one_message
+from fsar.terminal.shown import shown
 
 
 @one_message(program="fsar check-benchmark")
@@ -56,12 +57,12 @@ def main(args: list[str]) -> int:
                 lambda done, total: bar.update(task, completed=done, total=total),
             )
     except (ValueError, OSError) as error:
-        print(f"check_benchmark: {error}", file=sys.stderr)
+        print(shown(f"fsar check-benchmark: {error}"), file=sys.stderr)
         return 2
     print_coverage(coverage, options.shots, options.queries)
     print_leaks(lists)
     if trained:
-        print(overlap(trained, lists))
+        print(shown(str(overlap(trained, lists))))
     if options.csv:
         write_csv(options.csv, coverage)
     return 0 if all(entry.whole for entry in coverage.classes) else 1
@@ -70,7 +71,7 @@ def main(args: list[str]) -> int:
 def print_coverage(coverage: Coverage, shots: int, queries: int) -> None:
     """Totals, the classes that are not whole, and what follows from it."""
     for change in coverage.lists.changes:
-        print(f"lists are not as published: {change}")
+        print(shown(f"lists are not as published: {change}"))
     columns = f"{'listed':>8}{'found':>8}{'missing':>9}{'unreadable':>12}{'short':>7}"
     print(f"{coverage.lists.definition.name:<48}{columns}")
     for split in SPLITS:
@@ -79,15 +80,17 @@ def print_coverage(coverage: Coverage, shots: int, queries: int) -> None:
             if not entry.whole:
                 print_line(f"  {entry.name}", [entry])
     if coverage.extra:
-        print(f"files that belong to no video of the lists: {kinds_of(coverage.extra)}; such as {coverage.extra[0]}")
+        kinds = kinds_of(coverage.extra)
+        print(shown(f"files that belong to no video of the lists: {kinds}; such as {coverage.extra[0]}"))
     for sentence in coverage.consequences(shots, queries):
-        print(sentence)
+        print(shown(sentence))
 
 
 def print_line(title: str, classes: list[ClassCoverage]) -> None:
     """One line of the table."""
     listed, missing = sum(c.listed for c in classes), sum(len(c.missing) for c in classes)
     unreadable, short = sum(len(c.unreadable) for c in classes), sum(len(c.short) for c in classes)
+    title = shown(title)
     title = title if len(title) <= 46 else title[:45] + "…"
     print(f"{title:<48}{listed:>8,}{listed - missing:>8,}{missing:>9,}{unreadable:>12,}{short:>7,}")
 
@@ -97,10 +100,8 @@ def print_leaks(lists: Lists) -> None:
     print("no class and no video stands in two splits.")
     for shared in shared_sources(lists):
         one, other = shared.splits
-        print(
-            f"{one} and {other} have clips of the same {len(shared.sources)} recordings ({shared.videos[0]:,} and "
-            f"{shared.videos[1]:,} clips), such as '{shared.sources[0]}'."
-        )
+        recordings = f"{len(shared.sources)} recordings ({shared.videos[0]:,} and {shared.videos[1]:,} clips)"
+        print(shown(f"{one} and {other} have clips of the same {recordings}, such as '{shared.sources[0]}'."))
     rate = clips_per_source(lists, "test")
     if rate > 1:
         print(f"test: {rate:.1f} clips per recording; support and query may come from the same one.")

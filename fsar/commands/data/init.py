@@ -18,6 +18,7 @@ from episodes.listing import class_folders, list_clips, tell_left_out
 from episodes.splits.dividing import divide
 from episodes.video import VideoError, probe
 from fsar.terminal.failure import Options, one_message
+from fsar.terminal.shown import shown
 
 FEW, SOME = 4, 10
 """Classes from which on some are trained on and some tested; and from which on some of them choose the checkpoint."""
@@ -42,8 +43,8 @@ def main(args: list[str]) -> None:
     with write_atomically(out) as part:
         part.write_text(text, encoding="utf-8")
     usable = [name for name, some in clips.items() if len(some) > 1]
-    print(f"{out}: {len(usable)} classes, {sum(len(clips[name]) for name in usable)} clips")
-    print(next_commands(own.folder, out, len(usable), own.encoder))
+    print(shown(f"{out}: {len(usable)} classes, {sum(len(clips[name]) for name in usable)} clips"))
+    print(shown(next_commands(own.folder, out, len(usable), own.encoder)))
 
 
 def write_configuration(folder: Path, clips: Mapping[str, Sequence[str]], notes: Sequence[str], seed: int) -> str:
@@ -63,7 +64,7 @@ def write_configuration(folder: Path, clips: Mapping[str, Sequence[str]], notes:
     ways = min(5, *(len(names) for names in splits.values() if names))
     fewest = min(usable.values())
     lines = [f"# {len(usable)} classes, {sum(usable.values())} clips, {fewest} to {max(usable.values())} of a class."]
-    lines += [f"# {note}" for note in notes]
+    lines += [f"# {shown(note)}" for note in notes]
     if small:
         lines.append(f"# Not listed, since they have fewer than two clips: {', '.join(map(_quote, small))}.")
     lines += [f"# {why}", "data:", "  benchmark:", "    class_path: episodes.splits.Folder", "    init_args:"]

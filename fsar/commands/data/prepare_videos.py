@@ -28,6 +28,7 @@ from episodes.benchmarks.disk import find_videos, walk
 from episodes.prepare.convert import Settings, prepare
 from episodes.prepare.measure import PACKED_FRAMES, measure
 from fsar.terminal.failure import Options, one_message
+from fsar.terminal.shown import shown
 
 
 @one_message(program="fsar prepare-videos")
@@ -62,7 +63,7 @@ def main(args: list[str]) -> int:
         frames = options.frames or (PACKED_FRAMES if options.form == "pack" else 0)
         return run(options, videos, settings(options, frames))
     except (ValueError, OSError, RuntimeError) as error:
-        print(f"fsar prepare-videos: {error}", file=sys.stderr)
+        print(shown(f"fsar prepare-videos: {error}"), file=sys.stderr)
         return 2
 
 
@@ -103,9 +104,9 @@ def run(options: argparse.Namespace, videos: list[str], wanted: Settings) -> int
             lambda done, total: bar.update(task, completed=done),
             options.verify,
         )
-    print(f"{len(videos) - len(failed):,} of {len(videos):,} videos are in {options.out}")
+    print(f"{len(videos) - len(failed):,} of {len(videos):,} videos are in {shown(str(options.out))}")
     for video, cause in sorted(failed.items()):
-        print(f"  left out: {video}: {cause}", file=sys.stderr)
+        print(shown(f"  left out: {video}: {cause}"), file=sys.stderr)
     return 1 if failed else 0
 
 

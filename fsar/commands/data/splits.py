@@ -22,6 +22,7 @@ from episodes.benchmarks import SPLITS, Definition, Lists, definition, definitio
 from episodes.benchmarks.definitions import ListSource
 from episodes.files import write_atomically
 from fsar.terminal.failure import Options, one_message
+from fsar.terminal.shown import shown
 
 HOST = "https://raw.githubusercontent.com"
 
@@ -48,7 +49,7 @@ def main(args: list[str]) -> int:
                 lists = download(known, options.mirror, options.allow_changed)
             write_lists(lists, options.out / f"{name}.csv")
         except (ValueError, OSError) as error:
-            print(f"{name}: {error}", file=sys.stderr)
+            print(shown(f"{name}: {error}"), file=sys.stderr)
             failed += 1
             continue
         report(lists, options.out / f"{name}.csv")
@@ -101,6 +102,6 @@ def fetch(source: ListSource, split: str, mirror: str, folder: Path, allow_chang
 def report(lists: Lists, path: Path) -> None:
     """Says what was written."""
     counts = ", ".join(f"{s} {len(lists.classes[s])} classes {len(lists.videos[s]):,} videos" for s in SPLITS)
-    print(f"{path}: {counts}; sha256 {lists.sha256()[:12]}")
+    print(shown(f"{path}: {counts}; sha256 {lists.sha256()[:12]}"))
     for change in lists.changes:
-        print(f"  not as published: {change}")
+        print(shown(f"  not as published: {change}"))

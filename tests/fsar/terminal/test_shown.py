@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pytest
 
+from fsar.commands.data.check_benchmark import main as check_benchmark
+from fsar.commands.data.check_benchmark import print_line
 from fsar.commands.data.check_videos import main as check_videos
+from fsar.commands.data.init import main as init
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.shown import shown
 from fsar.terminal.usage import PlainParser
@@ -47,3 +51,23 @@ def test_wrong_options_and_checked_videos_send_no_escapes(tmp_path: Path, capsys
     said = "".join(capsys.readouterr())
     assert said.count("\\x1b[31m") >= 3
     assert "\x1b[31m" not in said
+
+
+def test_warnings_and_the_first_look_at_a_folder_send_no_escapes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with one_message(debug=False):
+        assert warnings.formatwarning("\x1b[31m.mp4 is left out", UserWarning, "a.py", 1).count("\\x1b[31m") == 1
+    monkeypatch.chdir(tmp_path)
+    for name in ("\x1b[31mred", "blue"):
+        (tmp_path / "clips" / name).mkdir(parents=True)
+        for clip in range(2):
+            (tmp_path / "clips" / name / f"\x1b[2J{clip}.mp4").write_bytes(bytes([clip]) * 9)
+        (tmp_path / "clips" / name / "\x1b[0m.txt").write_text("notes")
+    init(["clips", "-o", "\x1b[7m.yaml"])
+    assert check_benchmark(["--benchmark", "hmdb51", "--root", "clips", "--lists", "\x1b[5m"]) == 2
+    print_line("\x1b[31mred", [])
+    said = "".join(capsys.readouterr()) + (tmp_path / "\x1b[7m.yaml").read_text()
+    assert "\\x1b[7m.yaml" in said
+    assert "\\x1b[31mred" in said
+    assert "\x1b" not in said
