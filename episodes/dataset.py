@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, distributed
 from torch.utils.data import DataLoader, Dataset
 
+from episodes.beside import Joints, Regions
 from episodes.clips import Clips, Streams, combined
 from episodes.episode import Episode, IndexEpisode, VideoBatch
 from episodes.frames import FrameSampler
@@ -50,8 +51,11 @@ class ClipDataset(Dataset[tuple[int, Streams]]):
         frames: number of frames, ``t``.
         reader: how videos are decoded, see :func:`episodes.video.read_clip`.
         seed: of the random views.
+        regions: boxes that are tinted before the transform.
+        joints: a stream ``joints (t J 3)`` beside the frames.
 
     Raises:
+        ValueError: joints beside a transform that mirrors the frames alone.
         VideoError: on reading a video that cannot be read; nothing takes its place.
     """
 
@@ -63,9 +67,16 @@ class ClipDataset(Dataset[tuple[int, Streams]]):
         frames: int = 8,
         reader: Reader = "auto",
         seed: int = 0,
+        regions: Regions | None = None,
+        joints: Joints | None = None,
     ) -> None:
+        if joints is not None and getattr(transform, "flip", False):
+            raise ValueError(
+                "data.joints: the transform mirrors frames (flip) and not their joints: set flip to false."
+            )
         self.split, self.sampler, self.transform = split, sampler, transform
         self.frames, self.reader, self.seed = frames, reader, seed
+        self.regions, self.joints = regions, joints
 
     def __len__(self) -> int:
         return len(self.split)
@@ -74,19 +85,26 @@ class ClipDataset(Dataset[tuple[int, Streams]]):
         return video, self.clip(video)
 
     def clip(self, video: int, *key: int) -> Streams:
-        """``frames (t c h w)``, uint8; without a key the one view that evaluation uses."""
+        """``frames (t c h w)``, uint8, and ``joints``; without a key the one view that evaluation uses."""
         frame_seed, pixel_seed = map(int, hash_words(self.seed, video, *key, [0, 1]))
         generator = np.random.default_rng(frame_seed)
 
         span = self.split.span(video)
+        taken: list[tuple[np.ndarray, int]] = []
 
         def choose(frames: int, fps: float) -> np.ndarray:
             part = range(frames) if span is None else span.frames(frames, fps)
-            return part.start + self.sampler(len(part), self.frames, generator, fps)
+            taken.append((part.start + self.sampler(len(part), self.frames, generator, fps), frames))
+            return taken[-1][0]
 
-        pixels = torch.from_numpy(read_clip(self.split.path(video), choose, self.reader))
-        dice = torch.Generator().manual_seed(pixel_seed)
-        return Streams(frames=self.transform(rearrange(pixels, "t h w c -> t c h w"), dice))
+        read = torch.from_numpy(read_clip(self.split.path(video), choose, self.reader))
+        pixels, dice = rearrange(read, "t h w c -> t c h w"), torch.Generator().manual_seed(pixel_seed)
+        if self.regions is not None:
+            pixels = self.regions.tint(pixels, self.split, video, *taken[-1])
+        streams = Streams(frames=self.transform(pixels, dice))
+        if self.joints is not None:
+            streams["joints"] = self.joints.read(self.split, video, *taken[-1])
+        return streams
 
 
 def leave_out_broken(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from lightning.fabric.utilities.data import suggested_max_num_workers
 
+from episodes.beside import Joints, Regions
 from episodes.dataset import ClipDataset, Transform
 from episodes.frames import FrameSampler, SegmentCentre, SegmentRandom
 from episodes.framing import Framing
@@ -99,6 +100,10 @@ class ClipOptions:
             per clip; no flip.
         test_transform: by default likewise, then the centre crop.
         reader: how videos are decoded: auto (exact on every file), pyav, decord or torchcodec.
+        regions: folder with boxes, <class>/<clip>.json of every video, which are tinted before frames are resized.
+        regions_colour: red, green or blue.
+        joints: folder with joints, <class>/<clip>.npz (.npy, .csv, .json) of every video, for SkeletonViews.
+        joints_order: of the joints, ntu or coco.
     """
 
     frames: int = 8
@@ -108,6 +113,10 @@ class ClipOptions:
     train_transform: Transform | None = None
     test_transform: Transform | None = None
     reader: Reader = "auto"
+    regions: str | None = None
+    regions_colour: str = "red"
+    joints: str | None = None
+    joints_order: str = "ntu"
 
     def __post_init__(self) -> None:
         refuse_below_one(frames=self.frames, size=self.size)
@@ -139,7 +148,9 @@ class ClipOptions:
         assert sampler is not None  # since it was made; the transform, too
         assert transform is not None
         self.framing.check(f"data.{'train' if training else 'test'}_transform.size", getattr(transform, "size", None))
-        return ClipDataset(split, sampler, transform, self.frames, self.reader, seed)
+        regions = None if self.regions is None else Regions(self.regions, self.regions_colour)
+        joints = None if self.joints is None else Joints(self.joints, self.joints_order)
+        return ClipDataset(split, sampler, transform, self.frames, self.reader, seed, regions, joints)
 
 
 @dataclass(eq=False, repr=False)

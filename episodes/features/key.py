@@ -49,6 +49,8 @@ def made_from(clips: ClipDataset, exact: bool = False) -> Key:
         "sampler": describe(clips.sampler, exact),
         "transform": describe(clips.transform, exact),
         "reader": clips.reader,
+        **({} if clips.regions is None else {"regions": clips.regions.facts(clips.split)}),
+        **({} if clips.joints is None else {"joints": clips.joints.facts(clips.split)}),
     }
 
 

@@ -1,0 +1,128 @@
+"""What lies beside the videos in files of its own, one for each: boxes to be tinted, and joints.
+
+The file of ``<class>/<clip>.mp4`` is ``<class>/<clip>.json``, or of another kind, in a folder of its own or in that of
+the videos. It speaks of the frames of the whole video; what belongs to the frames of a clip is taken from it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from episodes.joints import SUFFIXES, find_order, read_joints
+from episodes.regions import RegionPrompt, read_boxes
+from episodes.splits import Split
+from episodes.video import VideoError
+
+
+def find_beside(root: Path, split: Split, video: int, suffixes: Sequence[str], what: str) -> Path:
+    """The file that belongs to a video.
+
+    Raises:
+        VideoError: when there is none; it names where it was looked for.
+    """
+    path = split.paths[video].removesuffix(str(split.span(video) or ""))
+    stems = [path, str(Path(path).with_suffix(""))]
+    for stem in stems:
+        for suffix in suffixes:
+            if (file := root / f"{stem}{suffix}").is_file():
+                return file
+    raise VideoError(
+        f"{root / stems[-1]}{suffixes[0]} is not there: data.{what} needs a file ({', '.join(suffixes)}) for every "
+        f"video of split {split.name}."
+    )
+
+
+def hash_beside(root: Path, split: Split, suffixes: Sequence[str], what: str) -> str:
+    """sha256 over the contents of the files of all videos of a split."""
+    digest = hashlib.sha256()
+    for video in range(len(split)):
+        digest.update(hashlib.sha256(find_beside(root, split, video, suffixes, what).read_bytes()).digest())
+    return digest.hexdigest()
+
+
+class Regions:
+    """Boxes of every video, tinted before its frames are resized.
+
+    Args:
+        root: folder of the files, see :func:`episodes.regions.read_boxes`.
+        colour: see :class:`episodes.transforms.RegionPrompt`.
+    """
+
+    suffixes = (".json", ".npy")
+
+    def __init__(self, root: str, colour: str = "red") -> None:
+        self.root, self.prompt = Path(root), RegionPrompt(colour)
+
+    def tint(self, pixels: Tensor, split: Split, video: int, chosen: np.ndarray, count: int) -> Tensor:
+        """Frames ``(t c h w)`` of a video of ``count`` frames, of which they are the ``chosen (t)``.
+
+        Raises:
+            VideoError: no file, or boxes that do not fit; it names the file.
+        """
+        path = find_beside(self.root, split, video, self.suffixes, "regions")
+
+        def tinted() -> Tensor:
+            boxes = read_boxes(path)
+            if boxes.dim() == 3 and len(boxes) > 1:
+                boxes = pick_frames(boxes, chosen, count, "boxes")
+            return self.prompt(pixels, boxes)
+
+        return naming(path, tinted)
+
+    def facts(self, split: Split) -> dict[str, Any]:
+        """What decides the pixels, as plain JSON."""
+        found = hash_beside(self.root, split, self.suffixes, "regions")
+        return {"colour": list(self.prompt.rgb), "alpha": self.prompt.alpha, "sha256": found}
+
+
+class Joints:
+    """Joints of every video, a stream ``joints (t J 3)`` of its clips.
+
+    Args:
+        root: folder of the files, see :func:`episodes.joints.read_joints`.
+        order: of the joints.
+    """
+
+    def __init__(self, root: str, order: str = "ntu") -> None:
+        self.root, self.order = Path(root), order
+        find_order(order)
+
+    def read(self, split: Split, video: int, chosen: np.ndarray, count: int) -> Tensor:
+        """``(t J 3)`` at the ``chosen (t)`` of a video's ``count`` frames.
+
+        Raises:
+            VideoError: no file, or joints that do not fit; it names the file.
+        """
+        path = find_beside(self.root, split, video, SUFFIXES, "joints")
+        return naming(path, lambda: pick_frames(read_joints(path, self.order), chosen, count, "joints"))
+
+    def facts(self, split: Split) -> dict[str, Any]:
+        """What decides the stream, as plain JSON."""
+        return {"order": self.order, "sha256": hash_beside(self.root, split, SUFFIXES, "joints")}
+
+
+def pick_frames(values: Tensor, chosen: np.ndarray, count: int, what: str) -> Tensor:
+    """Those of ``(frames *)`` at ``chosen``.
+
+    Raises:
+        ValueError: when they are not as many as the video has frames.
+    """
+    if len(values) != count:
+        raise ValueError(f"{what} of {len(values)} frames for a video of {count}: give one set a frame.")
+    return values[torch.from_numpy(np.asarray(chosen, dtype=np.int64))]
+
+
+def naming(path: Path, read: Callable[[], Tensor]) -> Tensor:
+    """What ``read`` gives; what it refuses is a VideoError that names the file."""
+    try:
+        return read()
+    except ValueError as error:
+        said = str(error)
+        raise VideoError(said if str(path) in said else f"{path}: {said}") from error
