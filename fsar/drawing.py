@@ -53,6 +53,12 @@ def strip(figure: Figure, matrix: Axes, clip: np.ndarray, vertical: bool) -> Non
         axes.set_axis_off()
 
 
+def show_steps(clip: np.ndarray, steps: int) -> np.ndarray:
+    """Of the frames ``(t h w c)`` that each of so many steps stands for, the middle one; else all."""
+    share = len(clip) // steps
+    return clip[share // 2 :: share] if share > 1 and len(clip) == share * steps else clip
+
+
 def panel(
     figure: Figure, left: float, values: Tensor, colours: str, title: str, side: float = 0.36, bottom: float = 0.07
 ) -> Axes:
@@ -107,6 +113,8 @@ def draw(
         paths: of an :class:`fsar.alignment.maps.FrameMap`: drawn as lines. Without any the dots stand alone.
     """
     t, u = cost.shape
+    share = len(query) // t
+    query, support = show_steps(query, t), show_steps(support, u)
     width = 12.0
     figure = Figure(figsize=(width, width * (0.36 * t / u + 0.36 / u) + 1.5), dpi=110, facecolor="white")
     height = figure.get_size_inches()[1]
@@ -121,9 +129,8 @@ def draw(
         strip(figure, axes, query, vertical=True)
         strip(figure, axes, support, vertical=False)
     figure.text(0.5, 1 - 0.25 / height, title, ha="center", va="top", fontsize=12, color=INK)
-    figure.text(
-        0.5, 1 - 0.52 / height, "rows: query    columns: support", ha="center", va="top", fontsize=9, color="#777777"
-    )
+    sides = "rows: query    columns: support" + (f"    a step stands for {share} frames" if share > 1 else "")
+    figure.text(0.5, 1 - 0.52 / height, sides, ha="center", va="top", fontsize=9, color="#777777")
     return figure
 
 
@@ -138,6 +145,7 @@ def draw_matrix(
     """One matrix ``(t u)`` with the frames of the clips ``(t h w c)`` along its sides and nothing around it, on a
     transparent ground: for pages that are narrow, or dark. The ``paths``, if any, are lines over it."""
     t, u = values.shape
+    query, support = show_steps(query, t), show_steps(support, u)
     inch, margin = 0.54, 0.06  # side of a cell, and of the gap around it in cells
     across, up = u + 1 + 2 * margin, t + 1 + 2 * margin
     figure = Figure(figsize=(inch * across, inch * up), dpi=150, facecolor="none")

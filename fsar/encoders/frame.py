@@ -136,20 +136,13 @@ class FrameEncoder(nn.Module):
         return {"frames": self.channels, **({"patches": self._patches[1]} if "patches" in self.gives else {})}
 
     def steps(self, frames: int) -> int:
-        """How many steps ``t`` the features of a clip of so many frames have."""
+        """How many steps ``t`` the features of a clip of so many frames have; a ValueError where it takes none."""
         return frames
 
     def spans(self, frames: int) -> list[tuple[int, int]]:
         """First and last frame that each step of a clip of so many frames stands for."""
         share = frames // self.steps(frames)
-        return [(i * share, (i + 1) * share - 1) for i in range(self.steps(frames))]
-
-    def check_frames(self, frames: int) -> None:
-        """Refuse clips of a length that the encoder does not take; one that sees single frames takes any.
-
-        Raises:
-            ValueError: names ``data.frames`` and what it may be.
-        """
+        return [(first, first + share - 1) for first in range(0, frames, share)]
 
     def check_needs(self, needs: Sequence[str], reader: str) -> None:
         """Refuse a reader of features that this encoder does not give.

@@ -29,7 +29,7 @@ def check_joined(method: Method, frames: int) -> None:
     Raises:
         ValueError: naming the part and the option.
     """
-    method.encoder.check_frames(frames)
+    method.encoder.steps(frames)  # refuses a length that the encoder does not take
     for name, part in method.named_modules():
         steps, told = frames, f"data.frames is {frames}"
         if not name.startswith("encoder.") and (steps := method.encoder.steps(frames)) != frames:

@@ -171,8 +171,9 @@ def draw_alignment(learner: Learner, bank: VideoBank, data: EpisodicDataModule, 
         return None
     source = data.clips(split)
     seen, shown = (source.clip(video)["frames"].movedim(-3, -1).numpy() for video in videos)
-    if found[0].cost.shape != (len(seen), len(shown)):
-        return None  # what is compared is not one vector for each frame
+    steps = learner.method.encoder.steps
+    if found[0].cost.shape != (steps(len(seen)), steps(len(shown))):
+        return None  # what is compared is not one vector for each step
     names = [split.class_names[c] for c in episode.classes[0].tolist()]
     guess = int(probabilities.argmax())
     answer = "named right" if guess == label else f"taken for {names[guess]}"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from matplotlib import font_manager, rcParams
 from matplotlib.figure import Figure
 
 from fsar.alignment.maps import digits
-from fsar.drawing import COSTS, PATH, font_fallback, panel
+from fsar.drawing import COSTS, PATH, draw, font_fallback, panel, show_steps
 
 
 @pytest.mark.parametrize(
@@ -33,3 +34,13 @@ def test_other_scripts_fall_back_on_fonts_that_are_there(monkeypatch: pytest.Mon
         text = Figure().text(0, 0, "挥手")
     assert rcParams["font.family"] == before
     assert text.get_fontfamily() == [*before, "Noto Sans CJK SC"]
+
+
+def test_a_step_of_several_frames_is_shown_by_the_middle_one() -> None:
+    clip = np.arange(6, dtype=np.uint8)[:, None, None, None].repeat(3, -1)
+    assert show_steps(clip, 2)[:, 0, 0, 0].tolist() == [1, 4]
+    assert show_steps(clip, 6) is clip
+    assert show_steps(clip, 4) is clip  # of which a step would not be whole frames
+    figure = draw(clip, clip, torch.rand(2, 2), torch.rand(2, 2), "title")
+    assert len([axes for axes in figure.axes if axes.images]) == 2 + 2 * 4
+    assert "a step stands for 3 frames" in figure.texts[-1].get_text()
