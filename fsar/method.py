@@ -21,6 +21,7 @@ from fsar.alignment.base import Alignment
 from fsar.encoders.frame import FrameEncoder
 from fsar.functional import cross_entropy
 from fsar.shots import shot_groups, shot_mean
+from fsar.text import TextBank
 
 Parts = dict[str, Tensor]
 """Named tensors of some clips, each ``(... v *)`` with the clip axis at the same place."""
@@ -63,6 +64,9 @@ class Method(nn.Module):
 
     uses_text: bool = True
     """False for methods that never read a class name: they run with an encoder that has no text tower."""
+
+    texts: TextBank | None = None
+    """What is said about a class, where it is not the sentences of the encoder's templates."""
 
     separate_passes: bool = False
     """True when training sends support and query clips through the encoder one after the other, support first, as most
@@ -149,6 +153,8 @@ class Method(nn.Module):
     def class_text(self, names: Sequence[str]) -> Tensor:
         """``(C d)`` text features of class names; ``(C 0)`` for a method that reads none."""
         if self.uses_text and self.encoder.text is not None:
+            if self.texts is not None:
+                return self.texts.features(self.encoder.text, names).plain_mean()
             return self.encoder.text(names)
         return self.no_text(names)
 

@@ -47,6 +47,7 @@ COMMANDS = {
     "configs": Command(TRAIN, "train.configs", "list the configurations that come with fsar, or print one"),
     "demo": Command(TRAIN, "train.demo", "render videos, train CLIP-FSAR on them, test it beside two baselines"),
     "init": Command(DATA, "data.init", "look at a folder of clips and write a commented configuration for it"),
+    "describe": Command(DATA, "data.describe", "a prompt for texts about your classes, and a check of the answer"),
     "check-videos": Command(DATA, "data.check_videos", "find videos that cannot be read or are short"),
     "prepare-videos": Command(
         DATA, "data.prepare_videos", "turn a data set into what trains fast, or measure whether it is worth it"

@@ -171,6 +171,7 @@ def write_results(folder: Path, learner: Any, datamodule: Any, config: dict[str,
         "weights_sha256": hash_tensors(learner.method.state_dict()),
         "encoder_sha256": learner.method.encoder.fingerprint(trained=True),
         "pixels": learner.method.encoder.pixels,
+        **texts_record(learner.method),
         "checkpoint": config.get("ckpt_path"),
         "config": config,
         "config_sha256": config_sha256,
@@ -184,6 +185,15 @@ def write_results(folder: Path, learner: Any, datamodule: Any, config: dict[str,
         write_rows(part, learner.rows, tuple(learner.result["class_names"]), list(datamodule.splits[split].paths))
     write_json(target / "results.json", record)
     return target
+
+
+def texts_record(method: Any) -> dict[str, Any]:
+    """What a method was told of its classes: the file or pack, which kinds of text, and a hash of all; nothing for one
+    that reads the templates of its encoder, or no text."""
+    bank = getattr(method, "texts", None)
+    if bank is None:
+        return {}
+    return {"texts": bank.source, "text_kinds": list(bank.kinds), "texts_sha256": bank.sha256}
 
 
 def write_json(path: Path, record: dict[str, Any]) -> None:

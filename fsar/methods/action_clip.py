@@ -47,6 +47,7 @@ class ActionCLIP(Method):
         temperature: initial value of the learned factor of the cosine.
     """
 
+    texts: TextBank
     averages_shots = True
 
     def __init__(

@@ -36,6 +36,7 @@ from fsar.functional import CLIP_TOWER_NAMES, cosine, cross_entropy, rename_rele
 from fsar.method import AlignedMethod, Parts, Scores
 from fsar.temporal.frame_motion import FrameMotion, ScaledMotion
 from fsar.temporal.modulation import MODULATION_NAMES, Gates, Modulation, squared_distance
+from fsar.text import TextBank
 
 
 @dataclass
@@ -69,6 +70,7 @@ class ClipCPM2C(AlignedMethod):
         share: α of the token.
         motion_share: r, of the three scales.
         separate_passes: encode support and query clips in two passes while training, as released; it matters to RN50.
+        texts: what is said about a class, such as a pack of descriptions; the encoder's templates when not given.
     """
 
     def __init__(
@@ -91,8 +93,10 @@ class ClipCPM2C(AlignedMethod):
         share: float = 0.2,
         motion_share: float = 0.5,
         separate_passes: bool = False,
+        texts: TextBank | None = None,
     ) -> None:
         super().__init__(encoder, OTAM() if alignment is None else alignment)
+        self.texts = texts
         d = encoder.channels
         gates = Gates(d, vision_ratio, text_ratio, slope, share) if gated else None
         self.modulation = Modulation(d, heads, hidden=hidden, gates=gates)

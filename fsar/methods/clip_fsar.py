@@ -31,6 +31,7 @@ from fsar.encoders.frame import FrameEncoder
 from fsar.functional import cosine, cross_entropy
 from fsar.method import AlignedMethod, Parts, Scores
 from fsar.temporal.transformer import TemporalTransformer
+from fsar.text import TextBank
 
 Inference = Literal["few_shot", "text", "combined"]
 
@@ -56,6 +57,7 @@ class ClipFSAR(AlignedMethod):
         positions: learned positions of the Transformer, 0 for none as released.
         separate_passes: encode support and query clips in two passes while training, as released; it matters to
             encoders with BatchNorm, such as RN50. One pass of both otherwise.
+        texts: what is said about a class, such as a pack of descriptions; the encoder's templates when not given.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class ClipFSAR(AlignedMethod):
         hidden_norm: bool = False,
         positions: int = 0,
         separate_passes: bool = False,
+        texts: TextBank | None = None,
     ) -> None:
         if merge == "before" and alignment.merges_shots:
             raise ValueError(
@@ -80,6 +83,7 @@ class ClipFSAR(AlignedMethod):
                 "one: use merge='after'."
             )
         super().__init__(encoder, alignment)
+        self.texts = texts
         self.temporal = TemporalTransformer(encoder.channels, depth, hidden_norm=hidden_norm, positions=positions)
         self.scale = nn.Parameter(torch.tensor(float(scale_init)))
         self.merge = merge

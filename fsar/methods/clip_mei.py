@@ -30,6 +30,7 @@ from fsar.encoders.frame import FrameEncoder
 from fsar.functional import rename_released
 from fsar.methods.task_anchors import TASK_NAMES, TaskAnchorMethod
 from fsar.temporal.modulation import squared_distance
+from fsar.text import TextBank
 
 
 class ClipMEI(TaskAnchorMethod):
@@ -50,6 +51,7 @@ class ClipMEI(TaskAnchorMethod):
         published_text: ē is the mean text of the queries' true classes, as released. No clip of unknown class can be
             named so.
         separate_passes: encode support and query clips in two passes while training, as released; it matters to RN50.
+        texts: what is said about a class, such as a pack of descriptions; the encoder's templates when not given.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class ClipMEI(TaskAnchorMethod):
         published_anchors: bool = False,
         published_text: bool = False,
         separate_passes: bool = False,
+        texts: TextBank | None = None,
     ) -> None:
         super().__init__(
             encoder,
@@ -78,6 +81,7 @@ class ClipMEI(TaskAnchorMethod):
             published_text,
             separate_passes,
         )
+        self.texts = texts
 
     def episode_text(self, episode: Task, text: Tensor) -> Tensor:
         if not self.published_text:

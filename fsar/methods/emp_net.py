@@ -42,6 +42,7 @@ from fsar.functional import CLIP_TOWER_NAMES, cosine, cross_entropy, rename_rele
 from fsar.method import Method, Parts, Scores
 from fsar.shots import shot_mean
 from fsar.temporal.post_reasoning import LEVELS, PostReasoning
+from fsar.text import TextBank
 
 
 def text_similarities(levels: Parts, text: Tensor, frames: int = 2, patches: int = 49, epsilon: float = 0.01) -> Parts:
@@ -110,6 +111,7 @@ class EMPNet(Method):
         draw_template: train with one of the encoder's ``templates``, drawn anew every step, as released; evaluation
             takes the mean of all.
         published_first_five: compare with the texts of the first five support clips' classes alone, see above.
+        texts: what is said about a class, such as a pack of descriptions; the encoder's templates when not given.
 
     Raises:
         ValueError: for a tower that is no ViT of open_clip with a projection, or an alignment that merges shots.
@@ -126,9 +128,11 @@ class EMPNet(Method):
         epsilon: float = 0.01,
         draw_template: bool = True,
         published_first_five: bool = False,
+        texts: TextBank | None = None,
     ) -> None:
         self.needs = ("frames", *(f"layer {layer}" for layer in layers))
         super().__init__(encoder)
+        self.texts = texts
         visual = encoder.visual
         if not isinstance(visual, VisionTransformer) or visual.attn_pool is not None or visual.proj is None:
             raise ValueError(

@@ -24,6 +24,7 @@ from fsar.functional import cosine, cross_entropy, log_mixture
 from fsar.method import AlignedMethod, Parts, Scores
 from fsar.objectives.multi_positive import both_directions
 from fsar.temporal.tpcm import TPCM
+from fsar.text import TextBank
 
 
 class MAClip(AlignedMethod):
@@ -37,6 +38,7 @@ class MAClip(AlignedMethod):
         text_share: α of the inference; that of the loss when not given. The paper's values were not recovered: choose
             it on validation classes.
         temperature: τ, of the video-text cosine.
+        texts: what is said about a class, such as a pack of descriptions; the encoder's templates when not given.
     """
 
     def __init__(
@@ -46,8 +48,10 @@ class MAClip(AlignedMethod):
         text_weight: float = 0.5,
         text_share: float | None = None,
         temperature: float = 100.0,
+        texts: TextBank | None = None,
     ) -> None:
         super().__init__(encoder, alignment)
+        self.texts = texts
         self.text_conditioned = encoder.reads_text
         self.tpcm = TPCM(encoder.channels)
         self.text_weight = text_weight

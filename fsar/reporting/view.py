@@ -18,7 +18,7 @@ from fsar.reporting.figures import sweep_curves, training_accuracy, training_los
 from fsar.reporting.gallery import Unavailable, make_gallery
 from fsar.reporting.runs import ReportedRun, as_configured, changes, metric_name, overrides, setting, size, sweeps
 
-HASHES = ("weights_sha256", "encoder_sha256", "config_sha256")
+HASHES = ("weights_sha256", "encoder_sha256", "texts_sha256", "config_sha256")
 DATA_HASHES = ("benchmark_sha256", "split_sha256", "episodes_sha256")
 
 

@@ -1,6 +1,6 @@
 """What is said about classes: prompt templates and banks of descriptions."""
 
-from fsar.text.bank import ClassTexts, Kind, Sentence, TextBank, ensemble
+from fsar.text.bank import ClassTexts, Kind, Sentence, TextBank, ensemble, parse_texts
 from fsar.text.chunks import chunks, encode_whole
 from fsar.text.phrases import PatchPhraseMap
 from fsar.text.prompts import TEMPLATES, clean_name
@@ -16,4 +16,5 @@ __all__ = [
     "clean_name",
     "encode_whole",
     "ensemble",
+    "parse_texts",
 ]

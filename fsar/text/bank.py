@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
+import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,6 +18,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from fsar.text.chunks import Encodes, encode_whole
+from fsar.text.packs import SHA256, find_texts
 from fsar.text.prompts import TEMPLATES, Brackets, TemplateSet, clean_name
 
 Kind = Literal["name", "template", "description", "step"]
@@ -48,6 +51,10 @@ class ClassTexts(NamedTuple):
         """``(C d)`` unit vectors ``L2n(mean_m L2n(features))``: CLIP's prompt ensemble."""
         return ensemble(self.features, self.mask)
 
+    def plain_mean(self) -> Tensor:
+        """``(C d)``, the mean of the features as they are, as text towers are read by CLIP-FSAR and its kin."""
+        return (self.features * self.mask[..., None]).sum(-2) / self.mask.sum(-1, keepdim=True)
+
 
 def ensemble(features: Tensor, mask: Tensor | None = None) -> Tensor:
     """``(... m d) -> (... d)``: normalise, average over the texts, normalise (Radford et al. 2021, section 3.1.4).
@@ -73,7 +80,8 @@ class TextBank:
         templates: sentences that hold {} for the class name, or a published set: "photo" is CLIP-FSAR's single one,
             "names" the bare name (Something-Something V2), "kinetics" CLIP's 28, "ucf101" CLIP's 48, "imagenet" CLIP's
             7, "action_clip" ActionCLIP's 16.
-        descriptions: a YAML or JSON file of further texts.
+        descriptions: a YAML or JSON file of further texts, or a pack of them that ships: "ssv2", "kinetics100",
+            "ucf101", "hmdb51", "shapes" (fsar.text.packs).
         kinds: which texts speak for a class when a method does not ask for others.
         brackets: keep or strip the brackets of "[something]" in a class name.
         placeholders: what to say instead of a bracket, ``{something: an object}``.
@@ -101,7 +109,7 @@ class TextBank:
         self.brackets: Brackets = brackets
         self.placeholders = placeholders
         self.source = descriptions
-        self.given = {} if descriptions is None else read_descriptions(Path(descriptions))
+        self.given = {} if descriptions is None else read_descriptions(find_texts(descriptions))
         keys = Counter(map(plain_key, self.given))
         self._by_key = {key: said for n, said in self.given.items() if keys[key := plain_key(n)] == 1}
 
@@ -109,7 +117,7 @@ class TextBank:
         """All that is said about a class: its name, the filled templates, then what the file says, in its order."""
         said = clean_name(name, self.brackets, self.placeholders)
         own = [Sentence(said, "name"), *(Sentence(t.replace("{}", said), "template") for t in self.templates)]
-        return (*own, *(self.given.get(name) or self._by_key.get(plain_key(name), ())))
+        return (*own, *self.said_of(name))
 
     def texts(self, name: str, kinds: Sequence[Kind] | None = None) -> list[str]:
         """Texts of the class of these kinds, by default those of the bank.
@@ -125,9 +133,32 @@ class TextBank:
                 f"there is no text of kind {' or '.join(wanted)} about the class {name!r}"
                 + (f" in {self.source}" if self.source else ": no file of descriptions was given")
                 + (f" (it speaks of {close[0]!r})" if close and close[0] != name else "")
+                + (f"; the pack {other!r} speaks of it" if (other := self._pack_of(name)) else "")
                 + ". Add it, or ask for the kind 'template', which every class has."
             )
         return found
+
+    def _pack_of(self, name: str) -> str | None:
+        """A pack that ships, other than the bank's, and speaks of the class."""
+        others = (each for each in SHA256 if each != self.source)
+        return next((each for each in others if TextBank(descriptions=each).said_of(name)), None)
+
+    def said_of(self, name: str) -> tuple[Sentence, ...]:
+        """What the file or pack says about a class; nothing where it does not know it."""
+        return self.given.get(name) or self._by_key.get(plain_key(name), ())
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What it was made of, as a configuration says it."""
+        said = {"templates": list(self.templates), "descriptions": self.source, "kinds": list(self.kinds)}
+        return {**said, "brackets": self.brackets, "placeholders": self.placeholders}
+
+    @property
+    def sha256(self) -> str:
+        """Over all that the bank may say, for a result to name it."""
+        given = [[name, [[each.kind, each.text] for each in said]] for name, said in sorted(self.given.items())]
+        said = [self.templates, self.kinds, self.brackets, self.placeholders, given]
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
     def features(self, encoder: Encodes, names: Sequence[str], kinds: Sequence[Kind] | None = None) -> ClassTexts:
         """Encode the texts of ``C`` classes; ``m`` is the largest number of texts of a class.
@@ -156,6 +187,24 @@ class TextBank:
         places = torch.rand(len(names), generator=generator).tolist()
         options = [self.texts(name, [list(mix)[kind]]) for name, kind in zip(names, kinds, strict=True)]
         return [texts[int(place * len(texts))] for texts, place in zip(options, places, strict=True)]
+
+
+def parse_texts(word: str) -> TextBank:
+    """A bank as a command line names it: a published set of templates ("names", "photo", "kinetics"...); a pack or file
+    of descriptions; one with its kinds behind a colon ("ssv2:step", "mine.yaml:template+description").
+
+    Raises:
+        FileNotFoundError: neither a set, a pack nor a file.
+        ValueError: a kind that there is not.
+    """
+    if word in TEMPLATES:
+        return TextBank(word)
+    source, colon, asked = word.rpartition(":")
+    kinds = asked.split("+") if colon else ["description"]
+    if unknown := set(kinds) - set(get_args(Kind)):
+        known = ", ".join(get_args(Kind))
+        raise ValueError(f"{word}: {', '.join(sorted(unknown))} is no kind of text; kinds are {known}.")
+    return TextBank(descriptions=source if colon else word, kinds=kinds)  # type: ignore[arg-type]
 
 
 def plain_key(name: str) -> str:

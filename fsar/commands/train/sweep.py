@@ -2,6 +2,7 @@
 
     fsar sweep --run runs/demo --ways 2 3 5 10 --shots 1 2 3 4 5 --inference few_shot text combined
     fsar sweep -c data/hmdb51 -c method/prototype --shots 1 5 --out runs/prototype
+    fsar sweep --run runs/demo --texts photo shapes shapes:step
 
 Every video that any setting needs is encoded once; all settings are scored on what was kept. They share classes and
 queries as far as possible (more shots add supports to the same episodes). Each leaves a folder as ``fsar test`` does,
@@ -25,6 +26,7 @@ from fsar.evaluation.marks import marks, method_marks
 from fsar.evaluation.provenance import Phases, time_shares
 from fsar.evaluation.results import Predictions, set_damaged_aside, summarise, write_results
 from fsar.terminal.failure import Options, one_message
+from fsar.text import parse_texts
 from fsar.training.learner import Learner
 
 Setting = tuple[int, int, str | None]
@@ -104,6 +106,7 @@ def main(args: list[str]) -> None:
     parser.add_argument("--ways", type=int, nargs="+", default=[5])
     parser.add_argument("--shots", type=int, nargs="+", default=[1, 5])
     parser.add_argument("--inference", nargs="+", default=[], help="modes of a method that has several")
+    parser.add_argument("--texts", nargs="+", default=[], help="what is said: templates, packs, files; FILE:step")
     parser.add_argument("--split", choices=("val", "test"), default="test")
     parser.add_argument("--out", type=Path, help="folder of the results; the run's by default")
     own, rest = parser.parse_known_args(args)
@@ -116,4 +119,32 @@ def main(args: list[str]) -> None:
     data.trainer = trainer
     trainer.strategy.connect(learner)  # as a test would; stored features are asked for by the encoder's hash
     learner.trainer = trainer
-    run(learner.to(trainer.strategy.root_device), data, settings, out, own.split, config)
+    learner.to(trainer.strategy.root_device)
+    banks = {word: parse_texts(word) for word in own.texts}  # before anything is encoded
+    check_texts(learner, own.texts)
+    for word, bank in banks.items():
+        learner.method.texts = bank
+        print(f"\ntexts {word}:" if len(banks) > 1 else f"texts {word}:")
+        config["model"]["method"]["init_args"]["texts"] = {
+            "class_path": "fsar.text.TextBank",
+            "init_args": bank.options,
+        }
+        run(learner, data, settings, out / "texts" / clean_folder(word), own.split, config)
+    if not banks:
+        run(learner, data, settings, out, own.split, config)
+
+
+def check_texts(learner: Learner, texts: Sequence[str]) -> None:
+    """Refuse texts for a method that reads none.
+
+    Raises:
+        ValueError: naming the method.
+    """
+    if texts and not learner.method.uses_text:
+        raise ValueError(f"{type(learner.method).__name__} reads no text of a class: leave out --texts.")
+
+
+def clean_folder(word: str) -> str:
+    """A name of texts as a folder: of a file its stem."""
+    source, colon, kinds = word.rpartition(":")
+    return f"{Path(source).stem}_{kinds}" if colon else Path(word).stem

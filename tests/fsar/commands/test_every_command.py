@@ -66,6 +66,7 @@ ELSEWHERE = {
     "post-train": "tests/fsar/commands/train/test_post_train.py",
     "splits": "tests/fsar/commands/data/test_splits_command.py",
     "check-benchmark": "tests/fsar/commands/data/test_check_benchmark.py",
+    "describe": "tests/fsar/commands/data/test_describe.py",
     "web": "tests/fsar/web/test_app.py",
 }
 """Commands to which the form of the data is nothing, and what runs them."""
