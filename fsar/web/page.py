@@ -187,7 +187,8 @@ class Desk:
         if found is None or name not in found["maps"]:
             return no_map_html()
         try:
-            return maps_html(self.questions.pictures(found, name), found["matched"][name], name)
+            summed = float(found["maps"][name][1].max()) > 1 + 1e-4  # a path of two directions
+            return maps_html(self.questions.pictures(found, name), found["matched"][name], name, summed)
         except Refused as error:
             return error_html(str(error))
 
@@ -219,9 +220,10 @@ def verdict_html(found: ShownAnswer, query: str) -> str:
     return f'<div class="fsar answer">{asked}{head}<ol class="bars">{bars}</ol>{explained}</div>'
 
 
-def maps_html(files: tuple[bytes, bytes], matched: str, name: str) -> str:
-    """Costs and path, side by side where there is room."""
-    titles = ("Cost of every pair of frames (dark: alike)", "Path: how much every pair is matched")
+def maps_html(files: tuple[bytes, bytes], matched: str, name: str, summed: bool = False) -> str:
+    """Costs and path, side by side where there is room; the path ``summed`` of two directions is said to be."""
+    adding = " (sum of both directions, at most 2)" if summed else ""
+    titles = ("Cost of every pair of frames (dark: alike)", f"Path: how much every pair is matched{adding}")
     figures = "".join(
         f'<figure><img alt="{title}" src="data:image/png;base64,{base64.b64encode(file).decode()}">'
         f'<figcaption class="small">{title}</figcaption></figure>'
