@@ -192,7 +192,7 @@ def run_fsar(args: list[str], parser: Any, run: bool) -> None:
     if not any(arg.endswith(("help", "--print_config", "--version")) for arg in args):
         absent = not run and "--run" in args and "-c" not in args  # a run that would be there by then
         expanded = expand([args[0], *BASE, *args[1:]] if absent else args)
-        brief = [*few(parser.parse_args(expanded)[args[0]]), *BRIEF]
+        brief = [*few(parser.parse_args(fit.take_shots(expanded)[0])[args[0]]), *BRIEF]
         if not run:
             return
         args = instead(args, brief)

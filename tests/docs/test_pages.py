@@ -24,11 +24,13 @@ def test_links_to_files_of_the_project_lead_somewhere(name: str) -> None:
 
 def test_the_tree_in_the_readme_is_true() -> None:
     tree = (ROOT / "README.md").read_text().split("## Where things are")[1].split("```")[1]
-    folder = ROOT
+    top = folder = last = ROOT
     for line in tree.splitlines()[1:]:
         names, _, about = line.strip().partition("  ")
         if not line.startswith(" "):
-            folder, names = ROOT / names, "."
+            top, names = ROOT / names, "."
+        folder = last if line.startswith("    ") else top  # a room's own rooms stand below it
+        last = last if line.startswith("    ") else folder / names.split(", ")[0]
         for name in [*names.split(", "), *re.findall(r"\w+\.(?:py|yaml|yml|sh)\b", about)]:
             there = (folder / name).exists() or (ROOT / name).exists()
             assert there, f"the README's tree names {name} in {folder.name}, which is not there"
