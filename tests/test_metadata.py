@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 import fsar
+import fsar.methods
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -45,3 +46,10 @@ def test_typed_packages() -> None:
     for package in ("fsar", "episodes"):
         assert (ROOT / package / "py.typed").is_file()
         assert "py.typed" in (ROOT / "setup.cfg").read_text().split(f"\n{package} =\n")[1].split("\n")[0]
+
+
+def test_every_paper_is_kept_apart_from_the_others() -> None:
+    config = configparser.ConfigParser(interpolation=None)
+    config.read(ROOT / "setup.cfg")
+    apart = config["importlinter:contract:papers"]["modules"].split()
+    assert {getattr(fsar.methods, name).__module__ for name in fsar.methods.__all__} == set(apart)

@@ -38,17 +38,11 @@ from fsar.methods.clip_mei import ClipMEI
 from fsar.methods.clip_spm import ClipSPM
 from fsar.methods.d2st import D2ST
 from fsar.methods.emp_net import EMPNet
-from fsar.methods.hyrsm import HyRSM
-from fsar.methods.hyrsm_plus_plus import HyRSMPlusPlus
 from fsar.methods.ma_clip import MAClip
-from fsar.methods.molo import MoLo
 from fsar.methods.prototype import Prototype
-from fsar.methods.strm import STRM
-from fsar.methods.ta2n import TA2N
 from fsar.methods.task_adapter_pp import TaskAdapterPlusPlus
-from fsar.methods.team import TEAM
-from fsar.methods.trx import TRX
 from fsar.methods.ts_fsar import TSFSAR
+from fsar.methods.vision_only import STRM, TA2N, TEAM, TRX, HyRSM, HyRSMPlusPlus, MoLo
 
 __all__ = [
     "APE",

@@ -9,7 +9,7 @@ from fsar.adapters.evl import EVLNetwork
 from fsar.alignment.covariance import AlphaDistance
 from fsar.alignment.cross_tuple import TupleAttention
 from fsar.method import Method
-from fsar.methods.strm import FrameEnrichment
+from fsar.methods.vision_only.strm import FrameEnrichment
 from fsar.temporal import TemporalTransformer
 from fsar.temporal.motion import MotionBranch
 from fsar.temporal.video_heads import ClassTokenTransformer

@@ -11,7 +11,7 @@ from episodes.clips import Features
 from fsar.alignment import OTAM, TRX
 from fsar.encoders import ImageEncoder
 from fsar.methods import HyRSM
-from fsar.methods.hyrsm import convert_released
+from fsar.methods.vision_only.hyrsm import convert_released
 from fsar.shots import shot_mean
 
 

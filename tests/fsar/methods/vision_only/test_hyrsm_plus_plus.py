@@ -12,7 +12,12 @@ from torch import Tensor, nn
 from episodes.clips import Features
 from fsar.encoders import FrameEncoder, ImageEncoder
 from fsar.methods import HyRSM, HyRSMPlusPlus
-from fsar.methods.hyrsm_plus_plus import coherence_targets, convert_released, pseudo_labels, temporal_coherence
+from fsar.methods.vision_only.hyrsm_plus_plus import (
+    coherence_targets,
+    convert_released,
+    pseudo_labels,
+    temporal_coherence,
+)
 
 CASES = [("case0", "after"), ("case1", "before"), ("case2", "before"), ("case3", "after")]
 

@@ -14,7 +14,7 @@ from episodes.episode import Episode
 from fsar.alignment import TRX, BiMHM, MeanHausdorff
 from fsar.encoders import ImageEncoder
 from fsar.methods import MoLo
-from fsar.methods.molo import convert_released, long_short_logits
+from fsar.methods.vision_only.molo import convert_released, long_short_logits
 from fsar.training.joining import check_joined
 
 CONTRASTS = {"s2q": "frames_to_query", "q2s": "frames_to_support"} | {

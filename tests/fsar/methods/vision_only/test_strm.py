@@ -11,7 +11,7 @@ from torch import Tensor
 from episodes.clips import Features
 from fsar.alignment.cross_tuple import sinusoids
 from fsar.alignment.nearest_tuples import nearest_tuples
-from fsar.methods.strm import STRM, convert_released, pool_patches
+from fsar.methods.vision_only.strm import STRM, convert_released, pool_patches
 from fsar.training.joining import check_joined
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from episodes.clips import Features
-from fsar.methods.ta2n import TA2N, axis_mask, convert_released
+from fsar.methods.vision_only.ta2n import TA2N, axis_mask, convert_released
 from fsar.temporal.warp import warp_weights
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from episodes.clips import Features
 from fsar.alignment.cross_tuple import sinusoids
 from fsar.encoders import ImageEncoder
-from fsar.methods.team import TEAM, convert_released
+from fsar.methods.vision_only.team import TEAM, convert_released
 
 
 @pytest.mark.parametrize("case", ["case0", "case1", "case2", "case3"])

@@ -11,7 +11,7 @@ from torch import nn
 from episodes.clips import Features
 from fsar.encoders import FrameEncoder, ImageEncoder
 from fsar.methods import TRX
-from fsar.methods.trx import convert_released
+from fsar.methods.vision_only.trx import convert_released
 from fsar.training.joining import check_joined
 
 

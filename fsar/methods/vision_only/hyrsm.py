@@ -23,7 +23,7 @@ from torch import Tensor
 from fsar.alignment.base import Alignment
 from fsar.encoders.frame import FrameEncoder
 from fsar.functional import RESNET_NAMES, rename_released
-from fsar.methods.relation import RELATION_NAMES, Merge, RelationMethod, linear_join
+from fsar.methods.vision_only.relation import RELATION_NAMES, Merge, RelationMethod, linear_join
 
 
 class HyRSM(RelationMethod):

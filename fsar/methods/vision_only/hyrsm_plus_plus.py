@@ -2,7 +2,7 @@
 
 Wang et al. 2023, "HyRSM++: Hybrid Relation Guided Temporal Set Matching for Few-shot Action Recognition",
 https://arxiv.org/abs/2301.03330; released code https://github.com/alibaba-mmai-research/HyRSMPlusPlus, whose numbers
-this file has. Scores are those of HyRSM (:mod:`fsar.methods.hyrsm`); with g the final frames of a clip::
+this file has. Scores are those of HyRSM (:mod:`fsar.methods.vision_only.hyrsm`); with g the final frames of a clip::
 
     Δ(i,j)     1 - cos(g_i, g_j)
     L(i,j)     1 where |i-j| ≤ w, else 0
@@ -28,7 +28,7 @@ from fsar.alignment.base import Alignment
 from fsar.encoders.frame import FrameEncoder
 from fsar.functional import RESNET_NAMES, rename_released
 from fsar.method import Parts, Scores
-from fsar.methods.relation import RELATION_NAMES, Merge, RelationMethod, linear_join
+from fsar.methods.vision_only.relation import RELATION_NAMES, Merge, RelationMethod, linear_join
 
 
 def coherence_targets(frames: int, window: int, balance: float) -> tuple[Tensor, Tensor]:
