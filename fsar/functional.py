@@ -13,7 +13,11 @@ from episodes.episode import Task
 
 
 def cosine(x: Tensor, y: Tensor, epsilon: float = 0.0) -> Tensor:
-    """``<x, y> / (|x||y| + epsilon)`` of ``x (... a d)`` with ``y (... b d)`` -> ``(... a b)``; plain at epsilon 0."""
+    """``<x, y> / (|x||y| + epsilon)`` of ``x (... a d)`` with ``y (... b d)`` -> ``(... a b)``; plain at epsilon 0.
+
+    >>> cosine(torch.tensor([[3.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 2.0]]))
+    tensor([[1., 0.]])
+    """
     if epsilon == 0:
         return nn.functional.normalize(x, dim=-1) @ nn.functional.normalize(y.to(x.dtype), dim=-1).mT
     norms = x.norm(dim=-1).unsqueeze(-1) * y.norm(dim=-1).unsqueeze(-2)

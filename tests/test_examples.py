@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import functools
 import importlib
 import inspect
 from pathlib import Path
@@ -15,11 +16,23 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 FILES = [file for package in ("episodes", "fsar") for file in sorted((ROOT / package).rglob("*.py"))]
 MODULES = [file.relative_to(ROOT) for file in FILES if ">>> " in file.read_text()]
-ILLUSTRATED = ("fsar.alignment", "fsar.temporal", "fsar.shots", "episodes.frames")
+ILLUSTRATED = ("fsar.alignment", "fsar.encoders", "fsar.fusion", "fsar.methods", "fsar.objectives", "fsar.temporal")
+ILLUSTRATED += ("fsar.shots", "episodes.frames")
 """Rooms whose every public class has an example, and where there are none, every function."""
 
-WHOLE = ("fsar.encoders", "fsar.methods")
-"""Rooms whose example stands in the package: one for all that is in there."""
+WHOLE = ("fsar.encoders", "fsar.methods", "fsar.objectives")
+"""Rooms with an example in the package; what it makes is there in the examples of all that the room exports."""
+LENT = {"fsar.methods": ("encoder", "episode"), "fsar.objectives": ("step",)}
+
+
+@functools.cache
+def lent(room: str) -> dict[str, object]:
+    """What the example of a room makes, for those of its parts."""
+    module = importlib.import_module(room)
+    names = {**vars(module), "torch": torch}
+    example = doctest.DocTestParser().get_doctest(module.__doc__ or "", names, room, None, None)
+    doctest.DocTestRunner(verbose=False).run(example, out=lambda _: None, clear_globs=False)
+    return {name: example.globs[name] for name in LENT[room]}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
@@ -27,7 +40,10 @@ def test_examples_print_what_they_say(path: Path, tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)  # for those that write
     name = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
     module = importlib.import_module(name)
-    result = doctest.testmod(module, extraglobs={"np": np, "torch": torch}, optionflags=doctest.NORMALIZE_WHITESPACE)
+    given = {"np": np, "torch": torch}
+    for room in LENT:
+        given |= lent(room) if name.startswith(f"{room}.") else {}
+    result = doctest.testmod(module, extraglobs=given, optionflags=doctest.NORMALIZE_WHITESPACE)
     assert result.attempted
     assert not result.failed, "what is wrong stands above"
 

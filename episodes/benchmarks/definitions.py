@@ -75,7 +75,11 @@ class Definition:
 
 
 def clean_text(name: str) -> str:
-    """A class name in words: no brackets, no underscores, CamelCase taken apart ("BlowDryHair": "Blow Dry Hair")."""
+    """A class name in words: no brackets, no underscores, CamelCase taken apart ("BlowDryHair": "Blow Dry Hair").
+
+    >>> clean_text("BlowDryHair")
+    'Blow Dry Hair'
+    """
     text = re.sub(r"[\[\]]", "", name).replace("_", " ")
     return text if " " in text else re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text)
 
@@ -99,6 +103,9 @@ def definition(name: str) -> Definition:
 
     Raises:
         ValueError: when there is none; the message lists those that there are.
+
+    >>> definition("hmdb51").videos
+    {'train': 4280, 'val': 1194, 'test': 1292}
     """
     known = definitions()
     if name not in known:

@@ -75,7 +75,11 @@ def clips_per_source(lists: Lists, split: str) -> float:
 
 
 def seen_classes(trained: Iterable[str], tested: Iterable[str]) -> list[str]:
-    """Those of the ``tested`` classes that are among the ``trained`` ones, however they are spelt."""
+    """Those of the ``tested`` classes that are among the ``trained`` ones, however they are spelt.
+
+    >>> seen_classes(["Blow Dry Hair"], ["BlowDryHair", "Archery"])
+    ['BlowDryHair']
+    """
     seen = {plain_name(name) for name in trained}
     return [name for name in tested if plain_name(name) in seen]
 

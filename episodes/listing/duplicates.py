@@ -89,7 +89,11 @@ def find_equal(paths: Sequence[Path]) -> list[list[int]]:
 
 
 def describe_pairs(pairs: Iterable[Pair], names: Sequence[str]) -> list[str]:
-    """A phrase on each pair."""
+    """A phrase on each pair.
+
+    >>> describe_pairs([Pair(0, 1, "same")], ["a.mp4", "b.mp4"])
+    ['a.mp4 and b.mp4 have the same content']
+    """
     words = {
         "same": "have the same content",
         "alike": "show the same",
@@ -157,7 +161,11 @@ def _spread(count: int, places: int) -> list[int]:
 
 
 def have_one_name(first: Path, second: Path) -> bool:
-    """``a.mp4``, ``a.avi`` and a folder ``a``, in one folder."""
+    """``a.mp4``, ``a.avi`` and a folder ``a``, in one folder.
+
+    >>> have_one_name(Path("wave/a.mp4"), Path("wave/a.avi"))
+    True
+    """
     return first.parent == second.parent and _stem(first.name) == _stem(second.name)
 
 

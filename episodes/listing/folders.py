@@ -123,7 +123,11 @@ def is_frame_folder(path: str | os.PathLike[str]) -> bool:
 
 
 def tell_left_out(left_out: Mapping[str, Sequence[str]]) -> list[str]:
-    """One line on what is no clip, by class folder; none when everything is."""
+    """One line on what is no clip, by class folder; none when everything is.
+
+    >>> tell_left_out({})
+    []
+    """
     names = [f"{folder}/{name}" for folder, others in left_out.items() for name in others]
     shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
     counted = "1 entry that is no clip" if len(names) == 1 else f"{len(names)} entries that are no clips"

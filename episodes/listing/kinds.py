@@ -63,7 +63,11 @@ _PACKETS = ((0, 188), (4, 192), (0, 204))
 
 
 def is_passed_over(name: str) -> bool:
-    """Hidden, or made by an operating system, an archiver or a network drive: never a class, a clip or a frame."""
+    """Hidden, or made by an operating system, an archiver or a network drive: never a class, a clip or a frame.
+
+    >>> is_passed_over(".DS_Store"), is_passed_over("wave")
+    (True, False)
+    """
     return _SYSTEM.fullmatch(name) is not None
 
 
@@ -88,6 +92,9 @@ def looks_like_video(head: bytes) -> bool:
 
     Texts that name other files, such as playlists, do not, and neither do pictures and sounds; see also
     :func:`episodes.video.container.other_kind`.
+
+    >>> looks_like_video(b"RIFF    AVI "), looks_like_video(b"hello")
+    (True, False)
     """
     if head[4:8] in BOXES:
         return not (head[4:8] == b"ftyp" and head[8:12] in _BRANDS)

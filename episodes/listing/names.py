@@ -16,7 +16,11 @@ Name = str | int | float | bool | None
 
 
 def normal(name: str) -> str:
-    """Composed Unicode (NFC), in which names are compared and ordered; macOS writes them decomposed."""
+    """Composed Unicode (NFC), in which names are compared and ordered; macOS writes them decomposed.
+
+    >>> len("e\u0301"), len(normal("e\u0301"))
+    (2, 1)
+    """
     return unicodedata.normalize("NFC", name)
 
 
@@ -35,6 +39,9 @@ def resolve(wanted: Iterable[Name], there: Collection[str], what: str, where: Pa
     Raises:
         FileNotFoundError: for a name that is not there, with the closest one.
         ValueError: for one that two names on disk could be.
+
+    >>> resolve(["wave"], ["wave", "jump"], "class", Path("clips"))
+    ['wave']
     """
     letters, readings = defaultdict(list), defaultdict(list)
     for name in there:

@@ -31,6 +31,10 @@ class Split:
 
     Raises:
         ValueError: when names or paths occur twice, or labels or spans do not fit.
+
+    >>> split = Split("test", ("sit", "jump"), ("sit/a.mp4", "jump/b.mp4"), (0, 1), Path("clips"))
+    >>> len(split.paths), split.class_names[split.labels[1]]
+    (2, 'jump')
     """
 
     name: str
@@ -95,6 +99,11 @@ class Benchmark:
 
     Raises:
         ValueError: when a class or a video stands in two splits.
+
+    >>> def one(name):
+    ...     return Split(name, (f"of {name}",), (f"{name}.mp4",), (0,), Path("clips"))
+    >>> Benchmark("mine", one("train"), one("val"), one("test")).test.class_names
+    ('of test',)
     """
 
     name: str

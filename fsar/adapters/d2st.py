@@ -108,6 +108,11 @@ class D2STResNetAdapter(StageAdapter):
         ratio: channels of the bottleneck, as a part of the stage's.
 
     5,683,776 trained weights in a ResNet-50. Needs 4 frames, and 224 pixels or nearly.
+
+    >>> from fsar.encoders import Adapted, ImageEncoder
+    >>> encoder = Adapted(ImageEncoder("resnet18", None, image_size=32), D2STResNetAdapter())
+    >>> encoder.frozen, encoder.channels
+    (False, 512)
     """
 
     def __init__(self, ratio: float = 0.25) -> None:

@@ -33,6 +33,11 @@ class EVL(Side):
         dropout: inside the decoder's feed-forward part.
 
     32,874,240 trained weights beside ViT-B/16 at 224 px at the defaults.
+
+    >>> from fsar.encoders import Beside, ClipEncoder
+    >>> encoder = Beside(ClipEncoder("fsar-tiny", "shapes"), EVL(layers=2))
+    >>> encoder(torch.zeros(1, 8, 3, 64, 64, dtype=torch.uint8)).shape
+    torch.Size([1, 8, 96])
     """
 
     def __init__(

@@ -32,6 +32,11 @@ class Ladder(Side):
             :func:`pruned`, biases and norms resampled, as published.
 
     12,053,004 trained weights beside ViT-B at the defaults. Any number of frames.
+
+    >>> from fsar.encoders import Beside, ClipEncoder
+    >>> encoder = Beside(ClipEncoder("fsar-tiny", "shapes"), Ladder(width=8, heads=2, temporal=[2]))
+    >>> encoder(torch.zeros(1, 8, 3, 64, 64, dtype=torch.uint8)).shape
+    torch.Size([1, 8, 8])
     """
 
     def __init__(

@@ -97,6 +97,12 @@ class Adapted(FrameEncoder):
     Raises:
         ValueError: a tower that the adapter does not fit: an open_clip ViT of plain blocks with a class token, or a
             ResNet of four stages; an adapter that trains weights of the tower while they are held in bfloat16.
+
+    >>> from fsar.adapters import AIM
+    >>> from fsar.encoders import ClipEncoder
+    >>> encoder = Adapted(ClipEncoder("fsar-tiny", "shapes"), AIM())
+    >>> encoder(torch.zeros(2, 8, 3, 64, 64, dtype=torch.uint8)).shape, encoder.frozen
+    (torch.Size([2, 8, 64]), False)
     """
 
     def __init__(

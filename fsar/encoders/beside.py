@@ -26,6 +26,12 @@ class Beside(FrameEncoder):
 
     Raises:
         ValueError: a tower that is no open_clip ViT, or one that is to be trained.
+
+    >>> from fsar.adapters import Ladder
+    >>> from fsar.encoders import ClipEncoder
+    >>> encoder = Beside(ClipEncoder("fsar-tiny", "shapes"), Ladder(width=16, temporal=[2]))
+    >>> encoder(torch.zeros(2, 8, 3, 64, 64, dtype=torch.uint8)).shape
+    torch.Size([2, 8, 16])
     """
 
     def __init__(self, encoder: FrameEncoder, side: Side, keep_text: bool = False) -> None:

@@ -38,6 +38,11 @@ class ClipEncoder(FrameEncoder):
     Raises:
         FileNotFoundError: weights that are neither in the cache nor a file.
         ValueError: an unknown model; weights that do not fit it; a contradiction between the arguments.
+
+    >>> encoder = ClipEncoder("fsar-tiny", "shapes")
+    >>> clips = torch.zeros(2, 8, 3, 64, 64, dtype=torch.uint8)
+    >>> encoder(clips).shape, encoder.text.encode(["a circle"]).shape
+    (torch.Size([2, 8, 64]), torch.Size([1, 64]))
     """
 
     def __init__(

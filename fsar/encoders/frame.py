@@ -49,6 +49,11 @@ class FrameEncoder(nn.Module):
 
     Raises:
         ValueError: bf16 weights that are to be trained, or a number of blocks that the tower does not have.
+
+    >>> visual = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 4))
+    >>> encoder = FrameEncoder(visual, channels=4, image_size=8, mean=[0.5] * 3, std=[0.5] * 3)
+    >>> encoder.features(Streams(frames=torch.zeros(2, 5, 3, 8, 8, dtype=torch.uint8)))["frames"].shape
+    torch.Size([2, 5, 4])
     """
 
     reads_text: bool = False
@@ -145,11 +150,7 @@ class FrameEncoder(nn.Module):
         return [(first, first + share - 1) for first in range(0, frames, share)]
 
     def check_needs(self, needs: Sequence[str], reader: str) -> None:
-        """Refuse a reader of features that this encoder does not give.
-
-        Raises:
-            ValueError: names both, and the way out.
-        """
+        """Refuse a reader of features that this encoder does not give: a ValueError names both, and the way out."""
         count = len(self.blocks) if layers_among(needs) and "layers" in self.gives else 0
         check_needs(needs, self.gives, count, reader, f"{type(self).__name__} ({self.identity})")
 

@@ -44,6 +44,10 @@ class ImageEncoder(FrameEncoder):
         FileNotFoundError: ``weights`` is no file.
         ValueError: an unknown model, weights that do not fit it, a size that it does not take, or ``pixel_range``
             without the ``mean`` and ``std`` whose scale it is.
+
+    >>> encoder = ImageEncoder("resnet18", None, image_size=32)  # None: random weights
+    >>> encoder(torch.zeros(1, 2, 3, 32, 32, dtype=torch.uint8)).shape
+    torch.Size([1, 2, 512])
     """
 
     def __init__(

@@ -67,6 +67,10 @@ class LongText(ClipEncoder):
 
     Raises:
         ValueError: a text tower that is not CLIP's.
+
+    >>> text = LongText("fsar-tiny", "shapes").text
+    >>> text.fits("a " * 60), text(["a " * 60]).shape
+    (True, torch.Size([1, 64]))
     """
 
     def __init__(

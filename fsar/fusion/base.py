@@ -13,7 +13,14 @@ Levels = dict[str, Tensor]
 
 class Fusion(nn.Module):
     """Base of the parts that :class:`fsar.methods.Prototype` takes as ``fusion``; what works on a video alone writes
-    :meth:`fuse`."""
+    :meth:`fuse`.
+
+    >>> class Half(Fusion):
+    ...     def fuse(self, features):
+    ...         return [features["frames"][..., ::2, :]]
+    >>> Half().fuse(Features(frames=torch.rand(2, 8, 4)))[0].shape
+    torch.Size([2, 4, 4])
+    """
 
     needs: tuple[str, ...] = ("frames",)
     """Names of the features that it reads."""

@@ -96,6 +96,9 @@ def bound(genuine: Sequence[float], keep: float) -> float | None:
 
     Raises:
         ValueError: for a share that is not between 0 and 1.
+
+    >>> bound([0.9, 0.8, 0.7, 0.2], keep=0.75)
+    0.2
     """
     if not 0 < keep < 1:
         raise ValueError(f"keep must lie between 0 and 1, found {keep}: 0.9 keeps nine in ten clips of the classes.")

@@ -45,6 +45,9 @@ class ActionCLIP(Method):
         target_temperature: of the loss; 10 as released leaves a little weight on the negatives, null for none.
         few_shot_weight: of an added cross-entropy of the queries, in episodes (ours; the paper has none).
         temperature: initial value of the learned factor of the cosine.
+
+    >>> ActionCLIP(encoder).eval()(episode).logits.shape  # those of fsar.methods
+    torch.Size([1, 2])
     """
 
     texts: TextBank

@@ -71,6 +71,9 @@ class ClipCPM2C(AlignedMethod):
         motion_share: r, of the three scales.
         separate_passes: encode support and query clips in two passes while training, as released; it matters to RN50.
         texts: what is said about a class, such as a pack of descriptions; the encoder's templates when not given.
+
+    >>> ClipCPM2C(encoder, hidden=32).eval()(episode).logits.shape  # those of fsar.methods
+    torch.Size([1, 2])
     """
 
     def __init__(

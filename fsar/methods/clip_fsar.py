@@ -58,6 +58,10 @@ class ClipFSAR(AlignedMethod):
         separate_passes: encode support and query clips in two passes while training, as released; it matters to
             encoders with BatchNorm, such as RN50. One pass of both otherwise.
         texts: what is said about a class, such as a pack of descriptions; the encoder's templates when not given.
+
+    >>> from fsar.alignment import OTAM
+    >>> ClipFSAR(encoder, OTAM()).eval()(episode).logits.shape  # those of fsar.methods
+    torch.Size([1, 2])
     """
 
     def __init__(

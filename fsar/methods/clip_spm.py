@@ -50,6 +50,9 @@ class ClipSPM(TaskAnchorMethod):
             unknown class can be named so.
         separate_passes: encode support and query clips in two passes while training, as released; it matters to RN50.
         texts: what is said about a class, such as a pack of descriptions; the encoder's templates when not given.
+
+    >>> ClipSPM(encoder, head_width=8, hidden=32).eval()(episode).logits.shape  # those of fsar.methods
+    torch.Size([1, 2])
     """
 
     def __init__(

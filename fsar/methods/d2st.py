@@ -30,6 +30,10 @@ class D2ST(AlignedMethod):
             Kinetics-100 0.
         train_classes: outputs of the classifier, at least as many as the training split has classes; those beyond are
             never used. Not read when ``class_weight`` is 0.
+
+    >>> from fsar.alignment import BiMHM
+    >>> D2ST(encoder, BiMHM()).eval()(episode).logits.shape  # those of fsar.methods
+    torch.Size([1, 2])
     """
 
     uses_text = False

@@ -115,6 +115,9 @@ class EMPNet(Method):
 
     Raises:
         ValueError: for a tower that is no ViT of open_clip with a projection, or an alignment that merges shots.
+
+    >>> EMPNet(encoder, layers=(1, 2, 3), top_patches=4).eval()(episode).logits.shape  # those of fsar.methods
+    torch.Size([1, 2])
     """
 
     def __init__(

@@ -39,6 +39,10 @@ class MAClip(AlignedMethod):
             it on validation classes.
         temperature: τ, of the video-text cosine.
         texts: what is said about a class, such as a pack of descriptions; the encoder's templates when not given.
+
+    >>> from fsar.alignment import OTAM
+    >>> MAClip(encoder, OTAM()).eval()(episode).logits.shape  # those of fsar.methods
+    torch.Size([1, 2])
     """
 
     def __init__(

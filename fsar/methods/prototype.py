@@ -32,6 +32,10 @@ class Prototype(AlignedMethod):
         temporal: ``(... t d) -> (... t d)``, such as fsar.temporal.TemporalTransformer: a head to train on a frozen
             encoder.
         fusion: what stands between encoder and matching, such as fsar.fusion.MultiScale.
+
+    >>> from fsar.alignment import BiMHM
+    >>> Prototype(encoder, BiMHM()).eval()(episode).logits.shape  # those of fsar.methods
+    torch.Size([1, 2])
     """
 
     uses_text = False

@@ -67,6 +67,10 @@ class TSFSAR(AlignedMethod):
         detach_teacher: keep the guidance from moving the clip branch; the release does not.
         fusion: exponents f1, f2, f3. The released ones were chosen on the test classes: choose them on the
             validation classes.
+
+    >>> from fsar.adapters import Ladder
+    >>> TSFSAR(encoder, Ladder(width=16, temporal=[2])).eval()(episode).logits.shape  # those of fsar.methods
+    torch.Size([1, 2])
     """
 
     needs = ("frames", "patches", "tower")

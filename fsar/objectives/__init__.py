@@ -1,4 +1,15 @@
-"""Losses that papers share, and objectives: losses that any method can be trained with beside its own."""
+"""Losses that papers share, and objectives: losses that any method can be trained with beside its own.
+
+A step is what one training step is about; every objective takes one and gives named numbers:
+
+>>> from episodes.clips import Features
+>>> from fsar.encoders import ClipEncoder
+>>> features = Features(frames=torch.rand(4, 8, 64), sound=torch.rand(4, 2, 64))
+>>> text = ClipEncoder("fsar-tiny", "shapes").text
+>>> step = Step(features, torch.tensor([0, 0, 1, 2]), ("sit", "jump", "wave"), text, frozen=features)
+>>> sorted(SymmetricContrast()(step))
+['loss']
+"""
 
 from fsar.objectives.audio_clip import TrimodalContrast, trimodal_contrast
 from fsar.objectives.base import Objective, Step

@@ -36,6 +36,9 @@ def trimodal_contrast(
 
     Raises:
         ValueError: without a pair.
+
+    >>> trimodal_contrast({"it": torch.zeros(2, 2)})  # ln 2
+    tensor(0.6931)
     """
     if not logits:
         raise ValueError("trimodal_contrast: there is no pair of modalities.")
@@ -60,6 +63,9 @@ class TrimodalContrast(Objective):
         sound_scale: of the two factors of sound.
         published: the release's factor of the whole.
         weight: of the loss.
+
+    >>> sorted(TrimodalContrast()(step))  # that of fsar.objectives
+    ['loss']
     """
 
     name = "trimodal"

@@ -29,6 +29,10 @@ class Step:
         class_names: the ``C`` names of the split.
         text: the text tower; None where the encoder has none.
         frozen: the same features by the encoder as it was before training, where an objective needs them.
+
+    >>> step = Step(Features(frames=torch.rand(3, 8, 64)), torch.tensor([4, 1, 4]), tuple("abcde"))
+    >>> step.names, step.rows
+    (['b', 'e'], tensor([1, 0, 1]))
     """
 
     features: Features
@@ -85,6 +89,14 @@ class Objective(nn.Module):
 
     Raises:
         ValueError: a negative weight.
+
+    >>> class Length(Objective):
+    ...     name = "length"
+    ...
+    ...     def forward(self, step):
+    ...         return {"loss": step.features["frames"].square().mean()}
+    >>> sorted(Length(weight=0.1)(step))  # that of fsar.objectives
+    ['loss']
     """
 
     name: str = "objective"

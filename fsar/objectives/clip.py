@@ -59,6 +59,10 @@ def symmetric_contrast(
         positive: ``(b n)`` bool, which classes a video belongs to; video i to class i when not given.
         mask: ``(n m)`` bool, which texts there are; all when not given.
         target_temperature: as in :func:`fsar.objectives.multi_positive_kl`.
+
+    >>> videos = texts = torch.eye(2)
+    >>> symmetric_contrast(videos, texts[:, None], scale=100.0)
+    tensor(0.)
     """
     logits = scale * torch.einsum("bd,nmd->mbn", videos, texts)
     if positive is None:
@@ -80,6 +84,9 @@ class SymmetricContrast(Objective):
         scale: initial value of the learned factor; CLIP's 1/0.07.
         target_temperature: ActionCLIP's, 10 as released; null for CLIP's own targets.
         weight: of the loss.
+
+    >>> sorted(SymmetricContrast()(step))  # that of fsar.objectives
+    ['loss']
     """
 
     name = "contrast"

@@ -55,6 +55,9 @@ def monotone_path(similarity: Tensor, counts: Tensor | None = None) -> Tensor:
 
     Raises:
         ValueError: fewer tokens than steps.
+
+    >>> monotone_path(torch.tensor([[0.9, 0.8, 0.1], [0.1, 0.2, 0.7]]))  # two steps, three frames
+    tensor([0, 0, 1])
     """
     m, tokens = similarity.shape[-2:]
     last = similarity.new_full(similarity.shape[:-2], m, dtype=torch.int64) if counts is None else counts
@@ -108,6 +111,10 @@ def grouping_loss(
         rows: ``(b)`` the class of each clip; clip i is of class i when not given.
         mask: ``(n m)`` bool, which descriptions there are; all when not given.
         negatives: all descriptions of the batch, or the others of the clip's own class, which is unstable.
+
+    >>> grouped = torch.eye(2)[:, None]  # two clips, a description each
+    >>> grouping_loss(grouped, grouped, scale=100.0)
+    tensor(0.)
     """
     b, m = grouped.shape[:2]
     rows = torch.arange(b, device=grouped.device) if rows is None else rows
@@ -139,6 +146,9 @@ class SubCaptionGrouping(Objective):
 
     Raises:
         ValueError: monotone over patches or over texts that are no steps.
+
+    >>> sorted(SubCaptionGrouping(kinds=["template"])(step))  # that of fsar.objectives
+    ['loss']
     """
 
     name = "grouping"

@@ -41,6 +41,9 @@ def multi_positive_sigmoid(logits: Tensor, positive: Tensor) -> Tensor:
     Args:
         logits: ``z``.
         positive: ``M (... b c)``, bool or shares in 0..1. A row or column without positives is legal.
+
+    >>> multi_positive_sigmoid(torch.zeros(2, 2), torch.eye(2).bool())  # 2 ln 2
+    tensor(1.3863)
     """
     target = positive.to(logits.dtype if logits.is_floating_point() else torch.float32)
     return (
@@ -52,7 +55,11 @@ def multi_positive_sigmoid(logits: Tensor, positive: Tensor) -> Tensor:
 
 
 class Assignment(NamedTuple):
-    """Which texts are positives of which clips."""
+    """Which texts are positives of which clips.
+
+    >>> Assignment(torch.eye(2).bool(), {"same": 2}).counts
+    {'same': 2}
+    """
 
     positive: Tensor  # (... b c) bool
     counts: dict[str, int]  # of pairs: same class, and merged by each clause alone or with others; denied
@@ -73,6 +80,12 @@ class AssignmentRule:
 
     Raises:
         ValueError: a threshold outside -1..1; ``p2`` without ``p1_near`` or the other way round.
+
+    >>> same = torch.eye(2).bool()
+    >>> near = torch.tensor([[0.4, 0.3], [0.1, 0.4]])
+    >>> AssignmentRule()(same, near, torch.zeros(2, 2), torch.zeros(2, 2)).positive
+    tensor([[ True,  True],
+            [False,  True]])
     """
 
     p1: float | None = 0.27
@@ -142,6 +155,9 @@ class MultiPositiveSigmoid(Objective):
         scale: initial value of the learned ``s``.
         bias: of the learned ``β``.
         weight: of the loss.
+
+    >>> sorted(MultiPositiveSigmoid()(step))  # that of fsar.objectives
+    ['bias', 'loss', 'merged', 'scale']
     """
 
     name = "fff"

@@ -35,7 +35,11 @@ SMALL_WORDS = frozenset(_SMALL.split())
 
 def word_region_contrast(logits: Tensor, positive: Tensor) -> Tensor:
     """``½ [CE(rows) + CE(columns)]`` of logits ``(... r w)``, the target even over the positives ``(... r w)`` of a row
-    or column; those without one stay out of the mean."""
+    or column; those without one stay out of the mean.
+
+    >>> word_region_contrast(torch.zeros(2, 4), torch.tensor([[True, False, False, False], [False, True, True, False]]))
+    tensor(1.0397)
+    """
     return (_spread(logits, positive) + _spread(logits.mT, positive.mT)) / 2
 
 
@@ -62,6 +66,9 @@ class WordRegionContrast(Objective):
         kinds: which of it; the bare name by default.
         scale: initial value of the learned factor.
         weight: of the loss.
+
+    >>> sorted(WordRegionContrast()(step))  # that of fsar.objectives
+    ['loss']
     """
 
     name = "words"

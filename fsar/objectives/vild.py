@@ -24,7 +24,11 @@ from fsar.text.bank import Kind, TextBank
 
 
 def anchor_distance(trained: Tensor, frozen: Tensor) -> Tensor:
-    """``mean |L2n(trained) - L2n(frozen)|_1`` of features ``(... d)``; no gradient reaches ``frozen``."""
+    """``mean |L2n(trained) - L2n(frozen)|_1`` of features ``(... d)``; no gradient reaches ``frozen``.
+
+    >>> anchor_distance(torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 0.0]]))  # |0.6 - 1| + |0.8|
+    tensor(1.2000)
+    """
     return (normalize(trained, dim=-1) - normalize(frozen.detach(), dim=-1)).abs().sum(-1).mean()
 
 
@@ -39,6 +43,9 @@ class Anchor(Objective):
 
     Args:
         weight: of the loss.
+
+    >>> sorted(Anchor()(step))  # that of fsar.objectives
+    ['loss']
     """
 
     name = "anchor"
@@ -61,6 +68,9 @@ class BackgroundText(Objective):
         kinds: which of it; the mean of a class's texts is taken.
         scale: initial value of the learned factor.
         weight: of the loss.
+
+    >>> sorted(BackgroundText(64)(step))  # that of fsar.objectives
+    ['loss', 'unknown']
     """
 
     name = "background"

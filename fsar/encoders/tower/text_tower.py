@@ -28,6 +28,11 @@ class TextEncoder(nn.Module):
 
     Raises:
         ValueError: no template, or one without ``{}``.
+
+    >>> from fsar.encoders import ClipEncoder
+    >>> text = ClipEncoder("fsar-tiny", "shapes").text
+    >>> text(["sitting", "jumping"]).shape
+    torch.Size([2, 64])
     """
 
     def __init__(

@@ -133,6 +133,9 @@ class APE(PooledMethod):
         channel_classes: class names whose texts choose the channels in place of the split's, such as the training
             classes.
         temperature: factor of the text cosine.
+
+    >>> APE(encoder, channels=16).eval()(episode).logits.shape  # those of fsar.methods
+    torch.Size([1, 2])
     """
 
     def __init__(
@@ -208,6 +211,9 @@ class APET(APE):
         train_alpha: α while it learns.
         train_beta: β while it learns.
         optimizer: AdamW's settings; by default weight decay 0.1 and eps 0.001, as released.
+
+    >>> APET(encoder, channels=16, steps=2).eval()(episode).logits.shape  # those of fsar.methods
+    torch.Size([1, 2])
     """
 
     def __init__(

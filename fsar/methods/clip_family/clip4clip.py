@@ -41,6 +41,9 @@ class Clip4Clip(PooledMethod):
         init_from_text: start "transformer" from the first text blocks and the positions of the encoder, as the paper
             does; needs a text tower as wide as the features.
         temperature: initial factor of the cosine, learned as its logarithm and at most 100.
+
+    >>> Clip4Clip(encoder, head="mean").eval()(episode).logits.shape  # those of fsar.methods
+    torch.Size([1, 2])
     """
 
     def __init__(

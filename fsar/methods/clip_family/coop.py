@@ -44,6 +44,9 @@ class CoOp(Method):
             refused.
         over: the loss compares clips with the classes of their episode, or with all classes of the split (CoOp's own).
         temperature: factor of the cosine.
+
+    >>> CoOp(encoder).eval()(episode).logits.shape  # those of fsar.methods
+    torch.Size([1, 2])
     """
 
     def __init__(
@@ -131,6 +134,9 @@ class CoCoOp(CoOp):
         context: a .safetensors file with context and network learned before.
         temperature: factor of the cosine.
         prompts_per_batch: prompts that pass the text tower together.
+
+    >>> CoCoOp(encoder).eval()(episode).logits.shape  # those of fsar.methods
+    torch.Size([1, 2])
     """
 
     def __init__(

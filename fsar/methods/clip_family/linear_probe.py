@@ -136,6 +136,9 @@ class LinearProbe(PooledMethod):
         solver: "logistic" fits many episodes at once, "ridge" in closed form, "sklearn" calls scikit-learn's logistic
             regression for one episode after the other, which is slow and the same as "logistic".
         normalise: fit unit vectors; otherwise the mean frames as they are, as CLIP's released probe does.
+
+    >>> LinearProbe(encoder).eval()(episode).logits.shape  # those of fsar.methods
+    torch.Size([1, 2])
     """
 
     uses_text = False

@@ -27,6 +27,9 @@ class NearestNeighbour(PooledMethod):
 
     Args:
         encoder: any frame encoder.
+
+    >>> NearestNeighbour(encoder).eval()(episode).logits.shape  # those of fsar.methods
+    torch.Size([1, 2])
     """
 
     uses_text = False
@@ -49,6 +52,9 @@ class SimpleShot(PooledMethod):
         centre: a .safetensors file with the mean clip of the training classes, see :meth:`save`. Without one the mean
             of the episode's own support clips is taken, which needs no training classes (ours).
         normalise: project the centred clips on the unit sphere (the paper's CL2N; without it, CN).
+
+    >>> SimpleShot(encoder).eval()(episode).logits.shape  # those of fsar.methods
+    torch.Size([1, 2])
     """
 
     uses_text = False

@@ -74,6 +74,9 @@ class TipAdapter(PooledMethod):
         beta: sharpness β of the cache.
         temperature: factor of the text cosine.
         keys: one key per support clip, or one per frame, which gives slack in time (their sum is divided by t).
+
+    >>> TipAdapter(encoder).eval()(episode).logits.shape  # those of fsar.methods
+    torch.Size([1, 2])
     """
 
     def __init__(
@@ -121,6 +124,9 @@ class TipAdapterViews(TipAdapter):
         keys: one key per support clip, or one per frame.
         views: random crops of each support clip, whose features are averaged before they are normalised.
         flip: let half of the views be mirrored, as the release does; wrong where left and right make the class.
+
+    >>> TipAdapterViews(encoder, views=2).eval()(episode).logits.shape  # those of fsar.methods
+    torch.Size([1, 2])
     """
 
     text_conditioned = True  # a support clip, the one that has a text, is encoded otherwise than a query
@@ -164,6 +170,9 @@ class TipAdapterF(TipAdapter):
         train_alpha: α while the keys are learned.
         train_beta: β while the keys are learned.
         optimizer: AdamW's settings; the release has eps 1e-4 because it trains in half precision.
+
+    >>> TipAdapterF(encoder, steps=2).eval()(episode).logits.shape  # those of fsar.methods
+    torch.Size([1, 2])
     """
 
     def __init__(

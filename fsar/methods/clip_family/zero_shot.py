@@ -32,6 +32,9 @@ class ZeroShot(PooledMethod):
         ensemble: average the texts of a class as unit vectors (CLIP), or the probabilities over the classes that each
             template gives (ActionCLIP); the logits are then log probabilities.
         pooling: a clip is the unit vector of its mean frame, or its logits are the mean of its frames' logits.
+
+    >>> ZeroShot(encoder).eval()(episode).logits.shape  # those of fsar.methods
+    torch.Size([1, 2])
     """
 
     def __init__(

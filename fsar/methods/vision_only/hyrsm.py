@@ -45,6 +45,9 @@ class HyRSM(RelationMethod):
             queries, 5 supports, 8 frames and 2,048 channels.
         separate_passes: encode support and query clips in two passes while training, as released; it matters to
             encoders with BatchNorm.
+
+    >>> HyRSM(encoder).eval()(episode).logits.shape  # those of fsar.methods
+    torch.Size([1, 2])
     """
 
     def __init__(

@@ -102,6 +102,9 @@ class HyRSMPlusPlus(RelationMethod):
 
     Raises:
         ValueError: for a window below 0, or a balance or temperature that is not positive.
+
+    >>> HyRSMPlusPlus(encoder).eval()(episode).logits.shape  # those of fsar.methods
+    torch.Size([1, 2])
     """
 
     def __init__(

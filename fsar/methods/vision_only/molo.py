@@ -93,6 +93,10 @@ class MoLo(AlignedMethod):
         hidden: width of the Transformers' feed-forward parts.
         separate_passes: encode support and query clips in two passes while training, as released; it matters to
             encoders with BatchNorm.
+
+    >>> from fsar.alignment import BiMHM
+    >>> MoLo(encoder, BiMHM()).eval()(episode).logits.shape  # those of fsar.methods
+    torch.Size([1, 2])
     """
 
     uses_text = False

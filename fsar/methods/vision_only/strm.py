@@ -148,6 +148,9 @@ class STRM(Method):
         published_distances: take the distances of logits' from products, as released: their gradients are rounded.
         separate_passes: encode support and query clips in two passes while training, as released; it matters to
             encoders with BatchNorm.
+
+    >>> STRM(encoder, width=8).eval()(episode).logits.shape  # those of fsar.methods
+    torch.Size([1, 2])
     """
 
     needs = ("frames", "patches")

@@ -131,6 +131,9 @@ class TA2N(Method):
             on a CPU and 256 elsewhere.
         separate_passes: encode support and query clips in two passes while training, as released; it matters to
             encoders with BatchNorm. (The warp's own BatchNorms see support and query apart in any case.)
+
+    >>> TA2N(encoder).eval()(episode).logits.shape  # those of fsar.methods
+    torch.Size([1, 2])
     """
 
     needs = ("frames", "patches")

@@ -48,6 +48,9 @@ class TEAM(Method):
         dropout: on the attention of the tokens to the frames, while training.
         separate_passes: encode support and query clips in two passes while training, as released; it matters to
             encoders with BatchNorm.
+
+    >>> TEAM(encoder, patterns=4).eval()(episode).logits.shape  # those of fsar.methods
+    torch.Size([1, 2])
     """
 
     uses_text = False

@@ -40,6 +40,9 @@ class TRX(Method):
         queries_per_chunk: see :class:`fsar.alignment.TRX`.
         separate_passes: encode support and query clips in two passes while training, as released; it matters to
             encoders with BatchNorm.
+
+    >>> TRX(encoder, width=8).eval()(episode).logits.shape  # those of fsar.methods
+    torch.Size([1, 2])
     """
 
     uses_text = False
