@@ -52,7 +52,7 @@ class FrameEncoder(nn.Module):
 
     >>> visual = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 4))
     >>> encoder = FrameEncoder(visual, channels=4, image_size=8, mean=[0.5] * 3, std=[0.5] * 3)
-    >>> encoder.features(Streams(frames=torch.zeros(2, 5, 3, 8, 8, dtype=torch.uint8)))["frames"].shape
+    >>> encoder(torch.zeros(2, 5, 3, 8, 8, dtype=torch.uint8)).shape
     torch.Size([2, 5, 4])
     """
 
@@ -112,11 +112,7 @@ class FrameEncoder(nn.Module):
         return {"mean": list(self.mean), "std": list(self.std), **framing}
 
     def require_text(self) -> TextEncoder:
-        """The text tower, for a method that cannot do without.
-
-        Raises:
-            ValueError: this encoder has none.
-        """
+        """The text tower, for a method that cannot do without; a ValueError where there is none."""
         if self.text is None:
             raise ValueError(
                 f"{type(self).__name__} ({self.identity}) has no text tower, which this method needs. Use "
@@ -202,10 +198,8 @@ class FrameEncoder(nn.Module):
         return (first,) if first else ()
 
     def below(self, clips: Streams) -> LowerHalf:
-        """The frozen half: what no training changes and no class name, so that a feature store can keep it.
-
-        Args:
-            clips: as in :meth:`features`, which is :meth:`above` after this.
+        """The frozen half: what no training changes and no class name, so that a feature store can keep it;
+        :meth:`features` is :meth:`above` after this.
 
         Returns:
             ``layer i (... t p w)`` for each of :attr:`kept_layers`, in the precision of the weights.

@@ -97,6 +97,9 @@ class TaskAdapterPlusPlus(Method):
         published_stages: queries see each other in G, as released: scores then depend on the others.
         published_product: the released product, which holds the true class of every query; needs one query of each
             class. No clip of unknown class can be named so.
+
+    >>> TaskAdapterPlusPlus(encoder, text_blocks=1).eval()(episode).logits.shape  # those of fsar.methods
+    torch.Size([1, 2])
     """
 
     def __init__(

@@ -253,6 +253,24 @@ def cut_longclip(arrays: Arrays) -> Arrays:
     return {key: x[:, :2] for key, x in arrays.items() if key.endswith(("_77", "_248"))}
 
 
+SMALL = [
+    "groupvit_assign_soft",
+    "groupvit_assign_hard",
+    "groupvit_assign_gumbel",
+    "groupvit_multi_label",
+    "glip_bi_attention",
+    "glip_alignment_map",
+    "pointclip_inter_view_eval",
+    "pointclip_inter_view_train_nodrop",
+    "cpt_tint",
+    "diva_condition",
+    "diva_siglip_recap",
+    "clipasso_loss",
+    "fff_sigmoid",
+    "dreamlip_one_text",
+    "dreamlip_three_texts",
+    "audioclip_loss",
+]
 CUTS: dict[str, Callable[[Arrays], Arrays]] = {
     "otam": cut_pairs,
     "bi_mhm": cut_pairs,
@@ -274,25 +292,10 @@ CUTS: dict[str, Callable[[Arrays], Arrays]] = {
     "clip4clip": cut_clip4clip,
     "ape": cut_ape,
     "ts_fsar": cut_ts_fsar,
-    "groupvit_assign_soft": keep_whole,
-    "groupvit_assign_hard": keep_whole,
-    "groupvit_assign_gumbel": keep_whole,
-    "groupvit_multi_label": keep_whole,
-    "glip_bi_attention": keep_whole,
-    "glip_alignment_map": keep_whole,
-    "pointclip_inter_view_eval": keep_whole,
-    "pointclip_inter_view_train_nodrop": keep_whole,
     "pointclip_views_zs": cut_views,
     "pointclip_views_fs": cut_views,
-    "cpt_tint": keep_whole,
-    "diva_condition": keep_whole,
-    "diva_siglip_recap": keep_whole,
-    "clipasso_loss": keep_whole,
-    "fff_sigmoid": keep_whole,
-    "dreamlip_one_text": keep_whole,
-    "dreamlip_three_texts": keep_whole,
-    "audioclip_loss": keep_whole,
     "longclip": cut_longclip,
+    **dict.fromkeys(SMALL, keep_whole),
 }
 
 

@@ -52,6 +52,10 @@ class VideoEncoder(FrameEncoder):
         FileNotFoundError: ``weights`` is no file.
         ImportError: transformers is asked for and not installed.
         ValueError: an unknown model, weights that do not fit it, or a size or number of frames that it does not take.
+
+    >>> encoder = VideoEncoder("r3d_18", None, image_size=32)
+    >>> encoder(torch.zeros(1, 8, 3, 32, 32, dtype=torch.uint8)).shape, encoder.steps(8)
+    (torch.Size([1, 1, 512]), 1)
     """
 
     def __init__(
