@@ -253,24 +253,10 @@ def cut_longclip(arrays: Arrays) -> Arrays:
     return {key: x[:, :2] for key, x in arrays.items() if key.endswith(("_77", "_248"))}
 
 
-SMALL = [
-    "groupvit_assign_soft",
-    "groupvit_assign_hard",
-    "groupvit_assign_gumbel",
-    "groupvit_multi_label",
-    "glip_bi_attention",
-    "glip_alignment_map",
-    "pointclip_inter_view_eval",
-    "pointclip_inter_view_train_nodrop",
-    "cpt_tint",
-    "diva_condition",
-    "diva_siglip_recap",
-    "clipasso_loss",
-    "fff_sigmoid",
-    "dreamlip_one_text",
-    "dreamlip_three_texts",
-    "audioclip_loss",
-]
+SMALL = ["groupvit_assign_soft", "groupvit_assign_hard", "groupvit_assign_gumbel", "groupvit_multi_label"]
+SMALL += ["glip_bi_attention", "glip_alignment_map", "pointclip_inter_view_eval", "pointclip_inter_view_train_nodrop"]
+SMALL += ["cpt_tint", "diva_condition", "diva_siglip_recap", "clipasso_loss", "fff_sigmoid", "dreamlip_one_text"]
+SMALL += ["dreamlip_three_texts", "audioclip_loss"]
 CUTS: dict[str, Callable[[Arrays], Arrays]] = {
     "otam": cut_pairs,
     "bi_mhm": cut_pairs,
