@@ -84,6 +84,7 @@ class TRX(Alignment):
             ValueError: when a clip has fewer frames than a tuple.
         """
         check_clips(query, support, "n k u d")
+        check_clip_lengths(widen(query, query_mask), widen(support, support_mask))
         own, others = self.project(query, query_mask), self.project(support, support_mask)
         return self.match(own, others, *(self.real_tuples(mask) for mask in (query_mask, support_mask)))
 
