@@ -90,7 +90,8 @@ def one(built: Built, name: str, given: dict[str, int]) -> tuple[list[Measure], 
 
 def prepare(built: Built, data: EpisodicDataModule, splits: Sequence[str]) -> Ground:
     """Encode the splits of some data with the run's method."""
-    data.ways, data.shots, data.queries, data.test_shots, data.test_queries = 2, 1, 1, 1, 1  # protocols draw their own
+    data.ways, data.shots, data.queries = 2, 1, 1  # protocols draw their own
+    data.test_ways, data.test_shots, data.test_queries = 2, 1, 1
     data.drop_small_classes = True
     data.trainer = built.trainer
     built.trainer.strategy.connect(
