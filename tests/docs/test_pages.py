@@ -22,6 +22,14 @@ def test_links_to_files_of_the_project_lead_somewhere(name: str) -> None:
         assert (ROOT / target).exists(), f"{name} links to {target}, which is not there"
 
 
+def test_files_that_contributing_names_are_there() -> None:
+    named = set(
+        re.findall(r"`((?:fsar|episodes|tests|tools|docs|configs)/[\w/.]+)`", (ROOT / "CONTRIBUTING.md").read_text())
+    )
+    assert named
+    assert not [path for path in sorted(named) if not (ROOT / path).exists()]
+
+
 def test_the_tree_in_the_readme_is_true() -> None:
     tree = (ROOT / "README.md").read_text().split("## Where things are")[1].split("```")[1]
     top = folder = last = ROOT
