@@ -8,7 +8,6 @@ the 95 % interval over the test episodes of one; in brackets the change against 
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
 import json
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fsar.__main__ import main as fsar
+from fsar.terminal.failure import Options, one_message
 
 PACK = {"class_path": "fsar.text.TextBank", "init_args": {"descriptions": "shapes"}}
 ARMS: dict[str, list[dict[str, Any]]] = {
@@ -51,8 +51,9 @@ def measure(out: Path, flavour: str, arm: str, seed: int, options: list[str], ep
     return {name: 100 * record[name] for name in names}
 
 
+@one_message(program="effect_of_objectives")
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Options(__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--data", type=Path, default=Path("data/shapes"), help="where Shapes is rendered")
     parser.add_argument("--flavour", default="motion", choices=("motion", "appearance"))

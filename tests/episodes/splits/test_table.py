@@ -143,7 +143,7 @@ def test_a_part_of_a_file_gives_its_frames(video: Path) -> None:
     assert leave_out_broken(made.train)[1] == {}
     video.write_bytes(b"broken")
     with pytest.warns(UserWarning, match="1 of the 2 videos"):
-        kept, left_out = leave_out_broken(made.train, skip=True)
+        kept, left_out, _ = leave_out_broken(made.train, skip=True)
     assert (len(kept), set(left_out)) == (0, set(made.train.paths))
 
 
