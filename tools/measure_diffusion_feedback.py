@@ -10,8 +10,6 @@ class text for the colour (zero-shot), and the denoiser's error.
 
 from __future__ import annotations
 
-import argparse
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -19,6 +17,7 @@ from torch import Tensor, nn
 from episodes.clips import Streams
 from episodes.shapes.drawing import COLOURS, KINDS, Dice, Sprite, paint, to_uint8
 from fsar.encoders import ClipEncoder
+from fsar.terminal.failure import Options, one_message
 from fsar.training.diffusion import DiffusionFeedback, add_noise
 from fsar.training.post_training import PostTraining
 
@@ -116,9 +115,10 @@ def post_train(model: SmallDiffusion, anchor: float, steps: int, lr: float, seed
     return encoder, float(np.mean([each["diffusion"] for each in module.seen[-20:]]))
 
 
+@one_message(program="measure_diffusion_feedback")
 def main() -> None:
     """Train the denoiser, post-train, print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Options(__doc__)
     parser.add_argument("--steps", type=int, default=300, help="of post-training")
     parser.add_argument("--denoiser_steps", type=int, default=3000)
     parser.add_argument("--lr", type=float, default=0.1, help="of SGD: the loss is small beside that of a large model")
