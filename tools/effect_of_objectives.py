@@ -1,6 +1,6 @@
 """What objectives add on Shapes: the same training with and without each, as a table.
 
-    python tools/effect_of_objectives.py --out /tmp/effect --seeds 0 1
+    python tools/effect_of_objectives.py --out runs/effect --seeds 0 1
 
 CLIP-FSAR on the toy CLIP, whose last block is trained; what its frozen half gives is stored once. Means over seeds with
 the 95 % interval over the test episodes of one; in brackets the change against no objective on the same episodes.

@@ -77,9 +77,13 @@ def pack(run: Path, folder: Path, options: PublishOptions) -> list[str]:
         What was left out, in words.
 
     Raises:
-        FileNotFoundError: when there is no best checkpoint, or its frozen weights are not here.
+        FileNotFoundError: when there is no run or no best checkpoint, or its frozen weights are not here.
         ValueError: when the checkpoint does not fit the configuration, or needs code that ``options`` do not place.
     """
+    if not (run / CONFIG).is_file():
+        raise FileNotFoundError(
+            f"{run} holds no run ({CONFIG} is not there); `fsar fit --run {run}` or `fsar test --run {run}` writes one."
+        )
     full, checkpoint = read_config(run / CONFIG), find_checkpoint(run)
     config = portable(needed(full))
     foreign = sorted(set(foreign_classes(config).values()))
