@@ -8,6 +8,7 @@ runs the same three steps in a row on one episode: there is no second code path.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -157,6 +158,10 @@ class Method(nn.Module):
                 return self.texts.features(self.encoder.text, names).plain_mean()
             return self.encoder.text(names)
         return self.no_text(names)
+
+    def drawing_texts(self, seed: int) -> AbstractContextManager[None]:
+        """Meanwhile class texts are those of a training step, where :attr:`texts` mixes or augments them."""
+        return nullcontext() if self.texts is None else self.texts.drawing(seed)
 
     def no_text(self, names: Sequence[str]) -> Tensor:
         """``(C 0)``: nothing is said about the classes."""

@@ -1,5 +1,6 @@
 """What is said about classes: prompt templates and banks of descriptions."""
 
+from fsar.text.augment import Augmentation, DropWords, ReorderClauses, Synonyms
 from fsar.text.bank import ClassTexts, Kind, Sentence, TextBank, ensemble, parse_texts
 from fsar.text.chunks import chunks, encode_whole
 from fsar.text.phrases import PatchPhraseMap
@@ -7,10 +8,14 @@ from fsar.text.prompts import TEMPLATES, clean_name
 
 __all__ = [
     "TEMPLATES",
+    "Augmentation",
     "ClassTexts",
+    "DropWords",
     "Kind",
     "PatchPhraseMap",
+    "ReorderClauses",
     "Sentence",
+    "Synonyms",
     "TextBank",
     "chunks",
     "clean_name",

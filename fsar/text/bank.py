@@ -7,7 +7,8 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
@@ -17,6 +18,7 @@ import yaml
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from fsar.text.augment import Augmentation
 from fsar.text.chunks import Encodes, encode_whole
 from fsar.text.packs import SHA256, find_texts
 from fsar.text.prompts import TEMPLATES, Brackets, TemplateSet, clean_name
@@ -85,10 +87,13 @@ class TextBank:
         kinds: which texts speak for a class when a method does not ask for others.
         brackets: keep or strip the brackets of "[something]" in a class name.
         placeholders: what to say instead of a bracket, ``{something: an object}``.
+        mix: in training, one text speaks for a class in an episode, of a kind that is drawn with these shares (VeCLIP):
+            ``{template: 0.5, description: 0.5}``. Evaluation is as without it.
+        augment: what changes texts in training (fsar.text.augment), one after the other.
 
     Raises:
         FileNotFoundError: when the file does not exist.
-        ValueError: a template without {}, or a file of another form.
+        ValueError: a template without {}, a file of another form, shares that are none.
 
     >>> TextBank(["a person who is {}", "{} in a kitchen"]).texts("pouring")
     ['a person who is pouring', 'pouring in a kitchen']
@@ -101,6 +106,8 @@ class TextBank:
         kinds: list[Kind] | None = None,
         brackets: Brackets = "raw",
         placeholders: dict[str, str] | None = None,
+        mix: dict[Kind, float] | None = None,
+        augment: list[Augmentation] | None = None,
     ) -> None:
         self.templates = TEMPLATES[templates] if isinstance(templates, str) else tuple(templates)
         if any("{}" not in template for template in self.templates):
@@ -108,6 +115,9 @@ class TextBank:
         self.kinds: tuple[Kind, ...] = tuple(kinds or ("template",))
         self.brackets: Brackets = brackets
         self.placeholders = placeholders
+        self.mix = None if mix is None else check_mix(mix)
+        self.augment = tuple(augment or ())
+        self._dice: torch.Generator | None = None  # while a training step draws
         self.source = descriptions
         self.given = {} if descriptions is None else read_descriptions(find_texts(descriptions))
         keys = Counter(map(plain_key, self.given))
@@ -125,8 +135,12 @@ class TextBank:
         Raises:
             ValueError: when there is none.
         """
+        return [sentence.text for sentence in self.chosen(name, kinds)]
+
+    def chosen(self, name: str, kinds: Sequence[Kind] | None = None) -> list[Sentence]:
+        """As :meth:`texts`, each with its kind."""
         wanted = self.kinds if kinds is None else kinds
-        found = [sentence.text for sentence in self.sentences(name) if sentence.kind in wanted]
+        found = [sentence for sentence in self.sentences(name) if sentence.kind in wanted]
         if not found:
             close = difflib.get_close_matches(name, self.given, n=1)
             raise ValueError(
@@ -165,7 +179,12 @@ class TextBank:
 
         Texts longer than the encoder reads are split and averaged, with a warning that counts them.
         """
-        texts = [self.texts(name, kinds) for name in names]
+        if self._dice is None:
+            texts = [self.texts(name, kinds) for name in names]
+        elif self.mix is not None and kinds is None:
+            texts = [[text] for text in self.sample(names, self.mix, self._dice)]
+        else:
+            texts = [[self.changed(x, name, self._dice) for x in self.chosen(name, kinds)] for name in names]
         counts = torch.tensor([len(some) for some in texts])
         flat = encode_whole(encoder, [text for some in texts for text in some])
         features = torch.nn.utils.rnn.pad_sequence(list(flat.split(counts.tolist())), batch_first=True)
@@ -180,13 +199,44 @@ class TextBank:
             mix: shares of the kinds, such as ``{"template": 0.5, "description": 0.5}``.
             generator: of the draws.
         """
-        shares = torch.tensor(list(mix.values()), dtype=torch.float64)
-        if not mix or bool((shares < 0).any()) or float(shares.sum()) <= 0:
-            raise ValueError(f"mix must give kinds shares that are not negative and not all 0, found {dict(mix)}.")
+        shares = torch.tensor(list(check_mix(mix).values()), dtype=torch.float64)
         kinds = torch.multinomial(shares, len(names), replacement=True, generator=generator).tolist()
         places = torch.rand(len(names), generator=generator).tolist()
-        options = [self.texts(name, [list(mix)[kind]]) for name, kind in zip(names, kinds, strict=True)]
-        return [texts[int(place * len(texts))] for texts, place in zip(options, places, strict=True)]
+        options = {name: [self.chosen(name, [kind]) for kind in mix] for name in dict.fromkeys(names)}
+        drawn = [options[name][kind] for name, kind in zip(names, kinds, strict=True)]
+        picked = [some[int(place * len(some))] for some, place in zip(drawn, places, strict=True)]
+        return [self.changed(sentence, name, generator) for sentence, name in zip(picked, names, strict=True)]
+
+    def changed(self, sentence: Sentence, name: str, generator: torch.Generator) -> str:
+        """The text as the augmentations leave it."""
+        text, said = sentence.text, clean_name(name, self.brackets, self.placeholders)
+        for each in self.augment:
+            text = each(text, sentence.kind, said, generator)
+        return text
+
+    @contextmanager
+    def drawing(self, seed: int) -> Iterator[None]:
+        """Meanwhile :meth:`features` are those of a training step: mixed and augmented, the same for the same seed."""
+        self._dice = torch.Generator().manual_seed(seed) if self.mix or self.augment else None
+        try:
+            yield
+        finally:
+            self._dice = None
+
+
+def check_mix(mix: Mapping[Kind, float]) -> dict[Kind, float]:
+    """The shares as they are.
+
+    Raises:
+        ValueError: a kind that there is not; negative shares, or nothing but zeros.
+    """
+    bad = set(mix) - set(get_args(Kind)) or [share for share in mix.values() if not 0 <= share < float("inf")]
+    if bad or not sum(mix.values()) > 0:
+        raise ValueError(
+            f"mix must give kinds ({', '.join(get_args(Kind))}) shares that are not negative and not all 0, found "
+            f"{dict(mix)}."
+        )
+    return dict(mix)
 
 
 def parse_texts(word: str) -> TextBank:

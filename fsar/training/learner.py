@@ -92,10 +92,10 @@ class Learner(LightningModule):
         self.training_accuracy.reset()
 
     def training_step(self, episode: Episode, batch_idx: int) -> Tensor:
-        # dropout is a function of (seed, episode number): a resumed run goes on as if it had not been interrupted
-        torch.manual_seed((self.base_seed * 1_000_003 + int(episode.number.flatten()[0])) % 2**63)
+        # dropout and texts are functions of (seed, episode number): a resumed run goes on as if never interrupted
+        torch.manual_seed(seed := (self.base_seed * 1_000_003 + int(episode.number.flatten()[0])) % 2**63)
         self.trained_classes = episode.class_names
-        with self.objectives.recorded(self.method) as seen:
+        with self.objectives.recorded(self.method) as seen, self.method.drawing_texts(seed):
             scores = self.method(episode)
         losses = self.objectives.add_losses(self.method.loss(scores, episode), seen, self.method, episode)
         self._refuse_nan(losses, episode)

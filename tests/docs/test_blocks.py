@@ -145,7 +145,7 @@ def check(block: Block, names: dict[str, Any], parser: Any) -> None:
 
 def read_yaml(content: dict[str, Any], parser: Any) -> None:
     """A configuration, or a part of one such as ``encoder:``, is what ``fsar fit`` understands."""
-    if {"alignment", "encoder"} & content.keys():
+    if {"alignment", "encoder", "texts"} & content.keys():
         content = {"model": {"method": {"class_path": "fsar.methods.ClipFSAR", "init_args": content}}}
     if content.keys() <= {"seed_everything", "trainer", "data", "model"}:
         parser.parse_args(expand(["fit", *BASE, "-c", json.dumps(content)]))

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from fsar.encoders.weights.architecture import FOLDER, architecture, config_of
 
+REMEMBERED = 50_000
+"""Texts whose features are kept, at 2 kB each; then all are forgotten."""
+
 
 class TextEncoder(nn.Module):
     """CLIP's text tower behind templates; always float32, whatever the image tower holds.
@@ -76,6 +79,8 @@ class TextEncoder(nn.Module):
             unique = list(dict.fromkeys(texts))
             return self._compute(unique)[torch.tensor([unique.index(text) for text in texts])]
         self._forget_if_changed()
+        if len(self._memory) > REMEMBERED:  # texts that are changed at random never come again
+            self._memory = {}
         new = [text for text in dict.fromkeys(texts) if text not in self._memory]
         if new:
             # Not inference mode: a remembered feature may take part in a graph later.

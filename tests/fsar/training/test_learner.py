@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from episodes.episode import Episode
 from fsar.alignment import OTAM
-from fsar.methods import Prototype, SimpleShot
+from fsar.encoders import ClipEncoder
+from fsar.methods import ClipFSAR, Prototype, SimpleShot
+from fsar.text import TextBank
 from fsar.training.learner import Learner, frozen_fingerprint, frozen_names
 
 
@@ -69,3 +71,38 @@ def test_buffers_beside_trained_weights_are_kept_with_them() -> None:
     assert frozen_names(method) == {"encoder.weight", "encoder.scale"}
     trained = {"own", *(f"temporal.{name}" for name in method.temporal.state_dict())}
     assert set(Learner(method).state_dict()) == {f"method.{name}" for name in trained}
+
+
+@pytest.mark.filterwarnings("ignore:You are trying to `self.log")
+def test_texts_are_drawn_by_seed_and_number_of_the_episode_and_in_training_alone() -> None:
+    method = ClipFSAR(
+        ClipEncoder("fsar-tiny", "shapes"),
+        OTAM(),
+        texts=TextBank(["a {}", "the {} of it"], mix={"name": 1, "template": 1}),
+    )
+    said: list[tuple[str, ...]] = []
+
+    def record(names: Any, mix: Any, generator: torch.Generator) -> list[str]:
+        said.append(tuple(TextBank.sample(bank, names, mix, generator)))
+        return list(said[-1])
+
+    bank = method.texts
+    assert bank is not None
+    vars(bank)["sample"] = record
+    learner = Learner(method).train()
+    features = torch.randn(10, 4, 64, generator=torch.Generator().manual_seed(0))
+
+    def train(seed: int, number: int) -> tuple[str, ...]:
+        labels = torch.arange(5)
+        torch.manual_seed(seed)
+        learner.on_fit_start()
+        clips = Episode(features[:5], features[5:], labels, labels, labels, tuple("abcde"), torch.tensor(number))
+        learner.training_step(clips, 0)
+        return said[-1]
+
+    first = train(0, 4)
+    assert train(0, 4) == first
+    assert len({first, train(0, 5), train(0, 6), train(1, 4)}) > 2
+    steps = len(said)
+    method.eval()(Episode(features[:5], features[5:], *[torch.arange(5)] * 3, tuple("abcde"), torch.tensor(0)))
+    assert len(said) == steps
