@@ -22,7 +22,13 @@ RECOMMENDED = {
 
 
 def encoder_by_name(model: str, pretrained: str | None = USUAL) -> FrameEncoder:
-    """The encoder called ``model``, frozen.
+    """The encoder called ``model``, frozen; see :func:`options_by_name`."""
+    made, options = options_by_name(model, pretrained)
+    return made(**options)
+
+
+def options_by_name(model: str, pretrained: str | None = USUAL) -> tuple[type[FrameEncoder], dict[str, Any]]:
+    """Class and options of the encoder called ``model``, frozen.
 
     Args:
         model: what :class:`ClipEncoder` takes, or ``timm:NAME`` or ``torchvision:NAME``.
@@ -31,14 +37,15 @@ def encoder_by_name(model: str, pretrained: str | None = USUAL) -> FrameEncoder:
 
     Raises:
         FileNotFoundError: weights that are not here.
-        ValueError: an unknown model, or weights that do not fit it.
+        ValueError: an unknown model.
     """
     found: Any = re.fullmatch("(timm|torchvision):(.*)", model)
     if found:
         library, name = found.groups()
-        return ImageEncoder(name, cached_weights(library, name) if pretrained == USUAL else pretrained, library)
+        weights = cached_weights(library, name) if pretrained == USUAL else pretrained
+        return ImageEncoder, {"model": name, "weights": weights, "library": library}
     own = None if model.startswith((HUB, FOLDER)) else "openai"  # those bring their weights
-    return ClipEncoder(model, own if pretrained == USUAL else pretrained)
+    return ClipEncoder, {"model": model, "pretrained": own if pretrained == USUAL else pretrained}
 
 
 def split_name(text: str) -> tuple[str, str]:

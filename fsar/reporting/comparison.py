@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fsar.evaluation.apart import tell_apart
 from fsar.evaluation.comparison import Result, differences, paired_difference
 from fsar.evaluation.marks import WORDS, marks
 from fsar.reporting.classes import Share, by_class
-from fsar.reporting.runs import ReportedRun, setting
+from fsar.reporting.runs import ReportedRun, dig, setting
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,25 @@ def compare(runs: Sequence[ReportedRun]) -> tuple[list[ComparedRuns], list[str]]
         ]
         return [], without + differences(first)
     return [compare_on_same(runs, some) for some in shared], []
+
+
+def over_encoders(blocks: Sequence[ComparedRuns]) -> list[tuple[int, list[Result]]]:
+    """For each run its results, one in every block, where they are one method over several encoders; else nothing."""
+    numbers = [[line.number for line in block.lines] for block in blocks]
+    if not blocks or any(each != numbers[0] for each in numbers) or len(set(numbers[0])) < len(numbers[0]):
+        return []
+    encoders = {line.result.record["encoder_sha256"] for line in blocks[0].lines}
+    methods = {_but_encoder(line.result.record) for block in blocks for line in block.lines}
+    if len(encoders) < len(numbers[0]) or len(methods) > 1:
+        return []
+    return [(number, [block.lines[i].result for block in blocks]) for i, number in enumerate(numbers[0])]
+
+
+def _but_encoder(record: Mapping[str, Any]) -> str:
+    """The method with all options but its encoder."""
+    method = dict(dig(record["config"], "model.method") or {})
+    options = {key: value for key, value in (method.get("init_args") or {}).items() if key != "encoder"}
+    return json.dumps([record["method"], options], sort_keys=True, default=str)
 
 
 def compare_on_same(runs: Sequence[ReportedRun], some: Sequence[tuple[int, Result]]) -> ComparedRuns:

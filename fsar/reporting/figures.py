@@ -170,3 +170,32 @@ def sweep_curves(group: Sequence[Result], prefix: str) -> list[str]:
         label = f"Accuracy by number of {along}; the table that follows holds the numbers."
         pictures.append(svg(figure, f"{prefix}-{along}", label))
     return pictures
+
+
+def encoder_dots(rows: Sequence[tuple[str, Sequence[Result]]], prefix: str) -> str:
+    """Accuracy over each of several encoders, a dot for each setting; diamonds are the class names alone.
+
+    Args:
+        rows: name and results of each encoder, every one of the same settings in the same order.
+        prefix: of the figure's ids.
+    """
+    figure, found = axes("", "accuracy, %")
+    figure.set_size_inches(5.6, 1.1 + 0.4 * len(rows))
+    found.set_position((0.3, 0.55 / figure.get_figheight(), 0.66, 1 - 0.75 / figure.get_figheight()))
+    found.grid(axis="x", color=ROLES["rule"], linewidth=0.8)
+    settings = max(len(results) for _, results in rows)
+    for row, (_, results) in enumerate(rows):
+        for number, result in enumerate(results):
+            record, strength = result.record, 0.4 + 0.6 * (number + 1) / settings
+            place = row + 0.3 * ((number + 0.5) / settings - 0.5) * (settings > 1)
+            half = 100 * float(np.nan_to_num(record["interval_95"]))
+            found.errorbar(
+                100 * record["accuracy"], place, xerr=half, fmt="o", color=ROLES["accent"], alpha=strength, markersize=5
+            )
+            if "zero_shot_accuracy" in record:
+                found.plot(
+                    100 * record["zero_shot_accuracy"], place, "D", markersize=4.5, color=ROLES["muted"], mfc="none"
+                )
+    found.set_yticks(range(len(rows)), [name for name, _ in rows])
+    found.set_ylim(len(rows) - 0.5, -0.5)
+    return svg(figure, prefix, "Accuracy over each encoder; the tables that follow hold the numbers.")

@@ -25,8 +25,9 @@ from fsar.evaluation.calibration import explain
 from fsar.evaluation.marks import marks
 from fsar.evaluation.provenance import versions
 from fsar.evaluation.said import floor_template, names_alone, template
-from fsar.reporting.comparison import compare
-from fsar.reporting.runs import ReportedRun, metric_name, plus_minus, read_run, setting
+from fsar.reporting.comparison import compare, over_encoders
+from fsar.reporting.figures import encoder_dots
+from fsar.reporting.runs import ReportedRun, metric_name, plus_minus, read_result, read_run, setting
 from fsar.reporting.view import View, look
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.user_code import find_user_code
@@ -42,6 +43,15 @@ def short_names(runs: Sequence[ReportedRun]) -> list[str]:
         if len(set(names)) == len(names):
             break
     return names
+
+
+def spread(folder: Path) -> list[Path]:
+    """The runs of a folder that ``fsar sweep --encoders`` wrote, in its order; else the folder itself."""
+    dated = [
+        (read_result(file).record.get("date") or "", file.parents[2])
+        for file in sorted(folder.glob("encoders/*/results/*/results.json"))
+    ]
+    return list(dict.fromkeys(run for _, run in sorted(dated))) or [folder]
 
 
 def heading(views: Sequence[View]) -> str:
@@ -82,9 +92,11 @@ def render(views: Sequence[View], command: str) -> str:
     }
     blocks, reasons = compare([view.run for view in views]) if len(views) > 1 else ([], [])
     dates = sorted({result.record["date"][:10] for view in views for result in view.results})
+    rows = [(views[number].short, results) for number, results in over_encoders(blocks)]
     return environment.get_template("page.html").render(
         views=views,
         blocks=blocks,
+        dots=encoder_dots(rows, "encoders") if rows else "",
         reasons=reasons,
         heading=heading(views),
         date=" to ".join(dict.fromkeys(dates[:1] + dates[-1:])),
@@ -108,11 +120,11 @@ def main(args: list[str]) -> None:
     if len({path.resolve() for path in own.runs}) < len(own.runs):
         parser.error("a run is named twice.")
     find_user_code()
-    runs = [read_run(path) for path in own.runs]
+    runs = [read_run(path) for path in own.runs for path in spread(path)]
     named = enumerate(zip(runs, short_names(runs), strict=True), start=1)
     views = [look(run, f"r{i}", name, own.gallery, options) for i, (run, name) in named]
     page = render(views, shlex.join(["fsar", "report", *map(str, own.runs), *options]))
-    out = own.out or runs[0].folder / "report.html"
+    out = own.out or own.runs[0] / "report.html"
     with write_atomically(out) as part:
         part.write_text(page, encoding="utf-8")
     print(f"{out} ({len(page.encode()) / 1e6:.1f} MB)")

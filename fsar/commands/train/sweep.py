@@ -3,15 +3,18 @@
     fsar sweep --run runs/demo --ways 2 3 5 10 --shots 1 2 3 4 5 --inference few_shot text combined
     fsar sweep -c data/hmdb51 -c method/prototype --shots 1 5 --out runs/prototype
     fsar sweep --run runs/demo --texts photo shapes shapes:step
+    fsar sweep -c data/hmdb51 -c method/prototype --encoders small base timm:convnext_tiny mine.yaml --out runs/encoders
 
 Every video that any setting needs is encoded once; all settings are scored on what was kept. They share classes and
 queries as far as possible (more shots add supports to the same episodes). Each leaves a folder as ``fsar test`` does,
-in ``<out>/results``, for fsar compare.
+in ``<out>/results``, for fsar compare. ``--encoders`` asks what an encoder is worth: the same method, metric and
+episodes over each of them, a table with the paired difference from the first and what the class names alone give; its
+runs are ``<out>/encoders/*``, and ``fsar report <out>`` draws them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -19,10 +22,13 @@ from typing import Any, get_args, get_type_hints
 from episodes.datamodule import EpisodicDataModule
 from episodes.dataset import IndexEpisodes, needed_videos
 from episodes.features import with_cache
-from fsar.build import build_with_trainer
+from fsar.build import Built, build_with_trainer
+from fsar.commands.train.encoder_words import name_folders, options_with, shorten
 from fsar.evaluation.bank import VideoBank, score_episodes
 from fsar.evaluation.calibration import calibration_facts
+from fsar.evaluation.comparison import find, paired_difference
 from fsar.evaluation.marks import marks, method_marks
+from fsar.evaluation.metrics import EpisodeAccuracy
 from fsar.evaluation.provenance import Phases, time_shares
 from fsar.evaluation.results import Predictions, set_damaged_aside, summarise, write_results
 from fsar.terminal.failure import Options, one_message
@@ -47,15 +53,20 @@ def encode(learner: Learner, data: EpisodicDataModule, split: str, videos: list[
 
 def score(bank: VideoBank, learner: Learner, data: EpisodicDataModule, split: str, phases: Phases) -> None:
     """One setting; leaves ``rows`` and ``result`` with the learner, as a test does."""
-    predictions = Predictions()
+    predictions, floor = Predictions(), EpisodeAccuracy()
     for episodes in IndexEpisodes(data.episode_sampler(split), data.counts[split], data.episode_batch):
         with phases.measure("score", learner.device):
             batch = episodes.to(learner.device)
             predictions.add(batch, score_episodes(bank, batch).logits)
+            if (cosines := bank.zero_shot(batch)) is not None:
+                floor.update(cosines, batch.query_labels)
     learner.rows = predictions.arrays()
     summary = summarise(learner.rows, predictions.class_names)
     said = calibration_facts(learner.rows, learner.calibration)
     learner.result = {**summary, **said, **phases.record(), "encoder_forwards": bank.forwards}
+    if floor.update_called:
+        mean, interval, _ = floor.compute()
+        learner.result |= {"zero_shot_accuracy": mean, "zero_shot_interval_95": interval}
 
 
 def run(
@@ -65,18 +76,25 @@ def run(
     out: Path,
     split: str = "test",
     config: dict[str, Any] | None = None,
+    word: str = "",
+    first: Mapping[Setting, Path] | None = None,
 ) -> dict[Setting, Path]:
     """Encode, then score every setting; gives the folder of each one's results.
+
+    Args:
+        learner: with the method.
+        data: whose ways and shots are set here.
+        settings: to score.
+        out: results go below it.
+        split: of the data.
+        config: what results record.
+        word: the encoder of the rows that are printed.
+        first: results of another encoder, to which the rows compare.
 
     Raises:
         ValueError: when a mode is asked of a method that has none, or the split cannot give such episodes.
     """
-    name, known = type(learner.method).__name__, get_type_hints(type(learner.method).__init__).get("inference")
-    asked = {mode for _, _, mode in settings if mode}
-    if asked and known is None:
-        raise ValueError(f"{name} has one way of inference: leave out --inference.")
-    if unknown := asked - set(get_args(known)):
-        raise ValueError(f"--inference {', '.join(sorted(unknown))}: {name} has {', '.join(get_args(known))}.")
+    check_modes(learner, settings)
     set_damaged_aside(out)
     learner.eval()
     data.setup({"val": "validate", "test": "test"}[split])
@@ -93,10 +111,51 @@ def run(
         folders[setting] = write_results(out, learner, data, config or {}, split)
         phases.lap("write")
         mark = f", {words}" if (words := marks(method_marks(learner.method))) else ""
-        accuracy = f"{100 * learner.result['accuracy']:.2f} ± {100 * learner.result['interval_95']:.2f}"
-        print(f"| {data.test_ways} | {data.test_shots} | {mode or ''} | {accuracy}{mark} |", flush=True)
-    print(f"\n{time_shares(learner.result, len(needed))}; {len(settings) * data.counts[split]:,} episodes scored")
+        cells = [str(data.test_ways), str(data.test_shots), mode or "", f"{percent(learner.result)}{mark}"]
+        if word:
+            base = first and first[setting]
+            floor = percent(learner.result, "zero_shot_") if "zero_shot_accuracy" in learner.result else "no text"
+            cells = [word, *cells, difference(base, folders[setting]) if base else "", floor]
+        print(f"| {' | '.join(cells)} |", flush=True)
+    if not word:
+        scored = len(settings) * data.counts[split]
+        print(f"\n{time_shares(learner.result, len(needed))}; {scored:,} episodes scored")
     return folders
+
+
+def percent(result: Mapping[str, Any], prefix: str = "") -> str:
+    """An accuracy with its interval."""
+    return f"{100 * result[f'{prefix}accuracy']:.2f} ± {100 * result[f'{prefix}interval_95']:.2f}"
+
+
+def difference(base: Path, folder: Path) -> str:
+    """Of two results on the same episodes, the second minus the first with its interval, episode by episode."""
+    mean, half, _ = paired_difference(*find([base, folder]))
+    return f"{100 * mean:+.2f} ± {100 * half:.2f}"
+
+
+def check_modes(learner: Learner, settings: Sequence[Setting]) -> None:
+    """Refuse a mode of inference that the method does not have.
+
+    Raises:
+        ValueError: naming both.
+    """
+    name, known = type(learner.method).__name__, get_type_hints(type(learner.method).__init__).get("inference")
+    asked = {mode for _, _, mode in settings if mode}
+    if asked and known is None:
+        raise ValueError(f"{name} has one way of inference: leave out --inference.")
+    if unknown := asked - set(get_args(known)):
+        raise ValueError(f"--inference {', '.join(sorted(unknown))}: {name} has {', '.join(get_args(known))}.")
+
+
+def connect(built: Built) -> Built:
+    """Learner, data and trainer as a test would hold them."""
+    learner, data, trainer, _ = built
+    data.trainer = trainer
+    trainer.strategy.connect(learner)  # as a test would; stored features are asked for by the encoder's hash
+    learner.trainer = trainer
+    learner.to(trainer.strategy.root_device)
+    return built
 
 
 @one_message(program="fsar sweep")
@@ -107,19 +166,23 @@ def main(args: list[str]) -> None:
     parser.add_argument("--shots", type=int, nargs="+", default=[1, 5])
     parser.add_argument("--inference", nargs="+", default=[], help="modes of a method that has several")
     parser.add_argument("--texts", nargs="+", default=[], help="what is said: templates, packs, files; FILE:step")
+    parser.add_argument("--encoders", nargs="+", default=[], help="small, timm:NAME, torchvision:NAME, YAML files, ...")
     parser.add_argument("--split", choices=("val", "test"), default="test")
     parser.add_argument("--out", type=Path, help="folder of the results; the run's by default")
     own, rest = parser.parse_known_args(args)
-    learner, data, trainer, config = build_with_trainer(rest, "fsar sweep")
+    settings = list(product(own.ways, own.shots, own.inference or [None]))
+    if own.encoders:
+        if own.texts:
+            parser.error("--encoders and --texts are two questions: ask one at a time.")
+        compare_encoders(own.encoders, rest, settings, own.out, own.split)
+        return
+    built = build_with_trainer(rest, "fsar sweep")
+    learner, data, _, config = built
     out = own.out or (Path(config["run"]) if config["run"] else None)
     if out is None:
         parser.error("say where results go with --out FOLDER (or give --run FOLDER).")
     print("| ways | shots | inference | accuracy, % |\n|---|---|---|---|")
-    settings = list(product(own.ways, own.shots, own.inference or [None]))
-    data.trainer = trainer
-    trainer.strategy.connect(learner)  # as a test would; stored features are asked for by the encoder's hash
-    learner.trainer = trainer
-    learner.to(trainer.strategy.root_device)
+    connect(built)
     banks = {word: parse_texts(word) for word in own.texts}  # before anything is encoded
     check_texts(learner, own.texts)
     for word, bank in banks.items():
@@ -132,6 +195,42 @@ def main(args: list[str]) -> None:
         run(learner, data, settings, out / "texts" / clean_folder(word), own.split, config)
     if not banks:
         run(learner, data, settings, out, own.split, config)
+
+
+def compare_encoders(
+    words: Sequence[str], args: Sequence[str], settings: Sequence[Setting], out: Path | None, split: str
+) -> None:
+    """The same settings over each of several encoders, all of which are built before a video is read.
+
+    Raises:
+        FileNotFoundError, ValueError: an encoder that is not here, or that does not fit the method; a trained run.
+    """
+    if out is None or {"--run", "--ckpt_path"} & {arg.partition("=")[0] for arg in args}:
+        raise ValueError(
+            "--encoders compares encoders under one method of which nothing was trained on any of them: give -c files "
+            "and --out FOLDER, not --run or --ckpt_path."
+        )
+    folders = name_folders(words)
+    lines = [options_with(args, word) for word in words]  # what is not here is told first
+    built = [build_with_trainer(line, "fsar sweep") for line in lines]
+    for word, one in zip(words, built, strict=True):
+        check_modes(one.learner, settings)
+        weights = sum(weight.numel() for weight in one.learner.method.encoder.visual.parameters())
+        print(f"{shorten(word)}: {weights / 1e6:.1f} M weights see {one.data.framing.size} px")
+    print("\n| encoder | ways | shots | inference | accuracy, % | minus the first, paired | class names alone, % |")
+    print("|---|---|---|---|---|---|---|")
+    first: dict[Setting, Path] | None = None
+    for word, one in zip(words, built, strict=True):
+        connect(one)
+        place = out / "encoders" / folders[word]
+        found = run(one.learner, one.data, settings, place, split, one.config, shorten(word), first)
+        first = first or found
+        one.learner.cpu()
+    print()
+    for word, one in zip(words, built, strict=True):
+        seconds, clips = one.learner.result["seconds"], one.learner.result["encoder_forwards"]
+        print(f"{shorten(word)}: {clips:,} clips encoded in {seconds['encode']:.1f} s")
+    print(f"\n`fsar report {out}` draws them; `fsar compare {out}/encoders/*` says how sure each difference is.")
 
 
 def check_texts(learner: Learner, texts: Sequence[str]) -> None:
