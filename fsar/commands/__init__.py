@@ -58,6 +58,7 @@ COMMANDS = {
     ),
     "episodes": Command(DATA, "data.episodes", "write the test episodes to a file, or verify one"),
     "extract": Command(DATA, "data.extract", "encode all videos once and keep what no training changes"),
+    "cluster": Command(DATA, "data.cluster", "a list of training clips whose classes are clusters of stored features"),
     "predict": Command(LOOK, "look.predict", "name the clips of --query from the labelled clips of --support"),
     "report": Command(LOOK, "look.report", "a run, or several side by side, on one page"),
     "compare": Command(LOOK, "look.compare", "results side by side, and how sure a difference is"),

@@ -195,13 +195,15 @@ def projection(encoder: FrameEncoder) -> Tensor:
 
 
 def frozen_copy(encoder: FrameEncoder) -> FrameEncoder:
-    """The encoder as it is now, without its text tower; nothing in it is trained."""
+    """The encoder as it is now, without its text tower, for evaluation.
+
+    Its weights still say which of them are trained in the original: that is where the frozen half of it ends.
+    """
     text, encoder.text = encoder.text, None
     try:
         kept = copy.deepcopy(encoder)
     finally:
         encoder.text = text
-    kept.requires_grad_(False)
     return kept.eval()
 
 

@@ -190,7 +190,9 @@ def run_fsar(args: list[str], parser: Any, run: bool) -> None:
     """``fsar fit``, ``validate`` or ``test``; ``...`` stands for configuration files."""
     args = [word for arg in args for word in (BASE if arg == "..." else [arg])]
     if not any(arg.endswith(("help", "--print_config", "--version")) for arg in args):
-        absent = not run and "--run" in args and "-c" not in args  # a run that would be there by then
+        absent = (
+            not run and args[0] != "fit" and "--run" in args and "method/" not in " ".join(args)
+        )  # a run that would be there by then
         expanded = expand([args[0], *BASE, *args[1:]] if absent else args)
         brief = [*few(parser.parse_args(fit.take_shots(expanded)[0])[args[0]]), *BRIEF]
         if not run:

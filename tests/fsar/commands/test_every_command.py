@@ -68,6 +68,7 @@ ELSEWHERE = {
     "post-train": "tests/fsar/commands/train/test_post_train.py",
     "splits": "tests/fsar/commands/data/test_splits_command.py",
     "check-benchmark": "tests/fsar/commands/data/test_check_benchmark.py",
+    "cluster": "tests/fsar/commands/data/test_cluster.py",
     "describe": "tests/fsar/commands/data/test_describe.py",
     "web": "tests/fsar/web/test_app.py",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,27 @@ def test_the_anchor_holds(tiny: Tiny) -> None:
             return float(1 - torch.cosine_similarity(method.encoder.eval()(clips), start(clips), dim=-1).mean())
 
     assert moved([Anchor(5.0)]) < 0.5 * moved([])
+
+
+def test_frozen_features_of_stored_tokens_are_those_of_pixels(tiny: Tiny) -> None:
+    whole, seen = episode(), Seen()
+    method = Prototype(tiny(tune=1), OTAM())
+    learner = Learner(method, objectives=[seen]).train()
+    learner.setup("fit")
+    learner.on_fit_start()
+    with torch.no_grad():
+        for weight in method.encoder.parameters():
+            if weight.requires_grad:
+                weight += 0.1
+    learner.training_step(whole, 0)
+    frozen, now = seen.step.frozen, seen.step.features
+    assert frozen is not None
+    assert not torch.allclose(frozen["frames"], now["frames"])
+    halves = {role: method.encoder.below(getattr(whole, role)) for role in ("support", "query")}
+    learner.training_step(replace(whole, **halves), 0)
+    assert seen.step.frozen is not None
+    torch.testing.assert_close(seen.step.frozen["frames"], frozen["frames"])
+    torch.testing.assert_close(seen.step.features["frames"], now["frames"])
 
 
 def test_stacked_episodes_are_one_step(tiny: Tiny) -> None:
