@@ -63,6 +63,7 @@ COMMANDS = {
     "report": Command(LOOK, "look.report", "a run, or several side by side, on one page"),
     "compare": Command(LOOK, "look.compare", "results side by side, and how sure a difference is"),
     "plot-alignment": Command(LOOK, "look.plot_alignment", "draw how a metric aligns two clips"),
+    "play": Command(LOOK, "look.play", "a film of two clips playing along their path"),
     "check-alignment": Command(LOOK, "look.check_alignment", "put an alignment of your own through the property tests"),
     "weights": Command(SHARE, "share.weights", "weights that can be had: list them, get them, look at a file"),
     "check-method": Command(LOOK, "look.check_method", "put a method through the property tests that ours pass"),

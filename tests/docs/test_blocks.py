@@ -43,7 +43,8 @@ TITLE = re.compile(r'title="([^"]+)"')
 LEFT_OUT = re.compile(r"<!-- (commands )?not run: (.+?) -->")
 PROGRAMS = {"fsar", "fsar-demo", "make", "pip", "python", "pytest", "sbatch", "srun", "tensorboard"}
 COMMAND = re.compile(rf"^(\$ )?({'|'.join(PROGRAMS)})( |$)", re.MULTILINE)
-QUICK = {"check-alignment", "check-videos", "compare", "extract", "episodes", "plot-alignment", "publish", "report"}
+QUICK = {"check-alignment", "check-videos", "compare", "extract", "episodes", "play", "plot-alignment"}
+QUICK |= {"publish", "report"}
 
 BASE = ["-c", "trainer", "-c", "data/folder", "-c", "method/clip_fsar_tiny"]
 FEW = ["--data.train_episodes=2", "--data.val_episodes=2", "--data.test_episodes=12", "--data.workers=0"]

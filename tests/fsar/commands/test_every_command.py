@@ -56,6 +56,7 @@ LINES = {
         "plot-alignment {clips}/class_0/0.mp4 {clips}/class_0/1.mp4 --out {new}.png --metric own_parts.Nearest",
         "plot-alignment {clips}/class_0/0.mp4 {clips}/class_0/1.mp4 --out {new}_run.png --run {run}",
     ],
+    "play": ["play {clips}/class_0/0.mp4 {clips}/class_0/1.mp4 --out {new}.gif"],
     "check-alignment": ["check-alignment own_parts.Nearest"],
     "check-method": ["check-method fsar.methods.Prototype --frames 2"],
     "publish": ["publish {run} --to {new} --code here"],
