@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from episodes.joints import SUFFIXES, find_order, read_joints
-from episodes.regions import RegionPrompt, read_boxes
+from episodes.annotations.joints import SUFFIXES, find_order, read_joints
+from episodes.annotations.regions import RegionPrompt, read_boxes
 from episodes.splits import Split
 from episodes.video import VideoError
 
@@ -51,7 +51,7 @@ class Regions:
     """Boxes of every video, tinted before its frames are resized.
 
     Args:
-        root: folder of the files, see :func:`episodes.regions.read_boxes`.
+        root: folder of the files, see :func:`episodes.annotations.regions.read_boxes`.
         colour: see :class:`episodes.transforms.RegionPrompt`.
     """
 
@@ -86,7 +86,7 @@ class Joints:
     """Joints of every video, a stream ``joints (t J 3)`` of its clips.
 
     Args:
-        root: folder of the files, see :func:`episodes.joints.read_joints`.
+        root: folder of the files, see :func:`episodes.annotations.joints.read_joints`.
         order: of the joints.
     """
 

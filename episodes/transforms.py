@@ -21,8 +21,8 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
+from episodes.annotations.regions import RegionPrompt
 from episodes.framing import Framing, Interpolation, Resize
-from episodes.regions import RegionPrompt
 
 __all__ = ["ClipTransform", "RegionPrompt"]
 

@@ -29,9 +29,12 @@ CLASSES = [f"class_{i}" for i in range(9)]
 
 
 FAST = (
+    "episodes/annotations",
     "episodes/benchmarks",
+    "episodes/files",
     "episodes/listing",
     "episodes/test_",
+    "fsar/alignment/per_query",
     "fsar/alignment/test_",
     "fsar/objectives",
     "fsar/temporal",

@@ -28,7 +28,7 @@ from episodes.clips import Features
 from episodes.dataset import index_episodes
 from episodes.episode import IndexEpisode, VideoBatch
 from episodes.sampler import EpisodeSampler
-from fsar.alignment.cross_tuple import TupleAttention, sinusoids
+from fsar.alignment.per_query.cross_tuple import TupleAttention, sinusoids
 from fsar.encoders.frame import FrameEncoder
 from fsar.evaluation.bank import VideoBank, score_episodes
 from fsar.method import Method

@@ -18,8 +18,8 @@ from episodes.clips import Streams
 from episodes.shapes.drawing import COLOURS, KINDS, Dice, Sprite, paint, to_uint8
 from fsar.encoders import ClipEncoder
 from fsar.terminal.failure import Options, one_message
-from fsar.training.diffusion import DiffusionFeedback, add_noise
-from fsar.training.post_training import PostTraining
+from fsar.training.diva.diffusion import DiffusionFeedback, add_noise
+from fsar.training.diva.post_training import PostTraining
 
 TURNS, SIDE, WIDE = 4, 16, 16
 NAMES = ("red", "green", "blue", "yellow", "purple", "cyan")

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from episodes.files import write_atomically
+from episodes.files.locks import held_alone
 from episodes.listing import VIDEO_SUFFIXES
-from episodes.locks import held_alone
 from episodes.prepare.write import frames_of, write_h264, write_jpegs
 from episodes.video import VideoError, probe
 from episodes.video.info import Pixels

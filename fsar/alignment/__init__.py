@@ -3,7 +3,6 @@
 from fsar.alignment.base import Alignment, CostAlignment
 from fsar.alignment.costs import CosineCost, PairwiseCost, SquaredEuclideanCost
 from fsar.alignment.covariance import AlphaDistance, alpha_covariance
-from fsar.alignment.cross_tuple import TRX
 from fsar.alignment.direct import (
     BiMHM,
     Chamfer,
@@ -16,8 +15,9 @@ from fsar.alignment.direct import (
 )
 from fsar.alignment.dtw import DTW, SoftDTW, SoftDTWDivergence
 from fsar.alignment.otam import OTAM
-from fsar.alignment.pattern_tokens import PatternTokens
-from fsar.alignment.shots import CrossTransformer, EachShot
+from fsar.alignment.per_query.cross_tuple import TRX
+from fsar.alignment.per_query.pattern_tokens import PatternTokens
+from fsar.alignment.per_query.shots import CrossTransformer, EachShot
 from fsar.alignment.transport import OptimalTransport
 
 __all__ = [

@@ -24,7 +24,7 @@ class Violated(Exception):
 
 
 @dataclass
-class Subject:
+class TriedAlignment:
     """A metric and the sizes of the clips that it is tried on.
 
     Args:
@@ -67,7 +67,7 @@ def same(a: Tensor, b: Tensor, tolerance: float = 1e-9) -> bool:
     return a.shape == b.shape and bool(((a - b).abs() <= tolerance * (1 + b.abs().max())).all())
 
 
-def shapes(subject: Subject) -> str:
+def shapes(subject: TriedAlignment) -> str:
     """(... q t d), (... n u d) gives (... q n), for no, one and two leading axes"""
     for lead in ((), (2,), (2, 3)):
         query, support = subject.pair(*lead)
@@ -82,7 +82,7 @@ def shapes(subject: Subject) -> str:
     return ""
 
 
-def lengths(subject: Subject) -> str:
+def lengths(subject: TriedAlignment) -> str:
     """clips of different length, a single frame, a single class"""
     if not subject.lengths:
         return "made for one length; not tried"
@@ -102,7 +102,7 @@ def lengths(subject: Subject) -> str:
     return "; ".join(notes)
 
 
-def independence(subject: Subject) -> str:
+def independence(subject: TriedAlignment) -> str:
     """an episode's similarities do not depend on the other episodes, nor a query's on the other queries"""
     query, support = subject.pair(3)
     together = subject.score(query, support)
@@ -119,7 +119,7 @@ def independence(subject: Subject) -> str:
     return ""
 
 
-def permutation(subject: Subject) -> str:
+def permutation(subject: TriedAlignment) -> str:
     """permuting the classes or the queries permutes the similarities and changes nothing else"""
     query, support = subject.pair()
     value = subject.score(query, support)
@@ -131,7 +131,7 @@ def permutation(subject: Subject) -> str:
     return ""
 
 
-def extremes(subject: Subject) -> str:
+def extremes(subject: TriedAlignment) -> str:
     """similarity and gradient stay finite in float32: zero frames, constant clips, tiny, huge, long clips"""
     query, support = (x.float() for x in subject.pair())
     cases = {
@@ -154,7 +154,7 @@ def extremes(subject: Subject) -> str:
     return ""
 
 
-def costs(subject: Subject) -> str:
+def costs(subject: TriedAlignment) -> str:
     """frame costs of 0, 2 and 100, 16 and 32 frames: finite cost and gradient, and the right derivative"""
     metric = subject.metric
     if not isinstance(metric, CostAlignment):
@@ -175,14 +175,14 @@ def costs(subject: Subject) -> str:
     return ""
 
 
-def gradients(subject: Subject) -> str:
+def gradients(subject: TriedAlignment) -> str:
     """the gradient is the derivative (gradcheck in float64)"""
     query, support = (x.requires_grad_() for x in subject.pair(t=None if not subject.lengths else 4))
     derivative(subject.score, (query, support), "forward(query, support)")
     return ""
 
 
-def parameters(subject: Subject) -> str:
+def parameters(subject: TriedAlignment) -> str:
     """every parameter gets a gradient, and the right one"""
     metric = copy.deepcopy(subject.metric).double().eval()
     trained = {name: p for name, p in metric.named_parameters() if p.requires_grad}
@@ -214,7 +214,7 @@ def derivative(function: Callable[..., Tensor], leaves: tuple[Tensor, ...], name
         raise Violated(f"{name}: the gradient is not the derivative of the value ({first})") from error
 
 
-def precision(subject: Subject) -> str:
+def precision(subject: TriedAlignment) -> str:
     """float32 agrees with float64, and bfloat16 features are computed in float32 at least"""
     query, support = subject.pair()
     exact = subject.score(query, support)
@@ -234,7 +234,7 @@ def precision(subject: Subject) -> str:
     return ""
 
 
-def padding(subject: Subject) -> str:
+def padding(subject: TriedAlignment) -> str:
     """padded frames count for nothing: any values there, and the same as the shorter clip"""
     query, support = subject.pair()
     t, shorter = subject.frames, subject.frames - 1
@@ -256,7 +256,7 @@ def padding(subject: Subject) -> str:
     return ""
 
 
-def report(subject: Subject) -> str:
+def report(subject: TriedAlignment) -> str:
     """what it sees (reported, not judged)"""
     query, support = subject.pair()
     value = subject.score(query, support)
@@ -284,7 +284,7 @@ PROPERTIES = (
 )
 
 
-def check(subject: Subject, say: Callable[[str], None] = print) -> int:
+def check(subject: TriedAlignment, say: Callable[[str], None] = print) -> int:
     """Try every property, say how each went, return how many failed."""
     failed = 0
     for property_ in PROPERTIES:

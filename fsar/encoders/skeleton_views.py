@@ -17,8 +17,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from episodes.annotations.joints import find_order
 from episodes.clips import Features, Streams
-from episodes.joints import find_order
 from fsar.encoders.frame import FrameEncoder, Tensors
 from fsar.encoders.weights.skeleton import project_points, turn_about
 from fsar.fusion.inter_view import InterView

@@ -27,7 +27,7 @@ NOISE, MOVED = 1e-5, 1e-3
 
 
 @dataclass
-class Subject:
+class TriedMethod:
     """A method and the clips that it is tried on.
 
     Args:
@@ -94,7 +94,7 @@ def with_queries(episode: Episode, index: list[int], clips: Tensor | None = None
     return replace(episode, query=Streams(frames=frames), query_labels=labels)
 
 
-def numbers(subject: Subject) -> str:
+def numbers(subject: TriedMethod) -> str:
     """one finite number for each query and class, the same in two calls; clips are not written into"""
     episode = subject.scored[0]
     before = [x["frames"].clone() for x in (episode.support, episode.query)]
@@ -109,7 +109,7 @@ def numbers(subject: Subject) -> str:
     return ""
 
 
-def other_queries(subject: Subject) -> str:
+def other_queries(subject: TriedMethod) -> str:
     """changing, adding or removing one query never changes another's scores"""
     (episode, logits), other = subject.scored, subject.clips(1, seed=7)
     cases = {
@@ -127,7 +127,7 @@ def other_queries(subject: Subject) -> str:
     return ""
 
 
-def query_labels(subject: Subject) -> str:
+def query_labels(subject: TriedMethod) -> str:
     """the labels of the queries change nothing: permuted, or all the same"""
     episode, logits = subject.scored
     for what, labels in (
@@ -145,7 +145,7 @@ def query_labels(subject: Subject) -> str:
     return "marked: it reads the labels, though these moved no score" if subject.method.reads_query_labels else ""
 
 
-def classes(subject: Subject) -> str:
+def classes(subject: TriedMethod) -> str:
     """permuting the classes permutes the columns and changes nothing else"""
     (episode, logits), order = subject.scored, torch.tensor([2, 0, 1])  # label i becomes order[i]
     permuted = replace(
@@ -158,7 +158,7 @@ def classes(subject: Subject) -> str:
     return ""
 
 
-def clip_order(subject: Subject) -> str:
+def clip_order(subject: TriedMethod) -> str:
     """the order of the clips changes nothing: queries move their rows alone, supports nothing"""
     (episode, logits), order = subject.scored, torch.tensor([3, 1, 0, 2])
     turned = replace(episode, query=episode.query.at(order), query_labels=episode.query_labels[order])
@@ -169,7 +169,7 @@ def clip_order(subject: Subject) -> str:
     return ""
 
 
-def duplicates(subject: Subject) -> str:
+def duplicates(subject: TriedMethod) -> str:
     """a query that is there twice gets the same scores twice"""
     episode = subject.episode()
     logits = subject.score(with_queries(episode, [0, 1, 0, 2]))
@@ -177,7 +177,7 @@ def duplicates(subject: Subject) -> str:
     return ""
 
 
-def batches(subject: Subject) -> str:
+def batches(subject: TriedMethod) -> str:
     """an episode in a batch scores as it does alone"""
     first, logits = subject.scored
     clips = [Streams(frames=subject.clips(count, seed)) for seed, count in ((11, WAYS * SHOTS), (12, QUERIES))]
@@ -187,7 +187,7 @@ def batches(subject: Subject) -> str:
     return ""
 
 
-def evaluation(subject: Subject) -> str:
+def evaluation(subject: TriedMethod) -> str:
     """an evaluation, which encodes every video once and keeps its parts, gives what the clips give"""
     (episode, logits), method = subject.scored, subject.method
     clips = torch.cat([episode.support["frames"], episode.query["frames"]])
@@ -203,7 +203,7 @@ def evaluation(subject: Subject) -> str:
     return ""
 
 
-PROPERTIES: tuple[Callable[[Subject], str], ...] = (
+PROPERTIES: tuple[Callable[[TriedMethod], str], ...] = (
     numbers,
     other_queries,
     query_labels,
@@ -215,7 +215,7 @@ PROPERTIES: tuple[Callable[[Subject], str], ...] = (
 )
 
 
-def try_property(each: Callable[[Subject], str], subject: Subject) -> tuple[bool, str]:
+def try_property(each: Callable[[TriedMethod], str], subject: TriedMethod) -> tuple[bool, str]:
     """Whether it holds, and what is to be said of it."""
     try:
         return True, each(subject)
@@ -225,7 +225,7 @@ def try_property(each: Callable[[Subject], str], subject: Subject) -> tuple[bool
         return False, f"it raises {type(error).__name__}: {error}"
 
 
-def check(subject: Subject, say: Callable[[str], None] = print) -> int:
+def check(subject: TriedMethod, say: Callable[[str], None] = print) -> int:
     """Try every property, say how each went, return how many failed."""
     failed = 0
     for each in PROPERTIES:

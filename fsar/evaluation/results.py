@@ -23,9 +23,9 @@ from episodes.files import write_atomically
 from fsar.encoders.weights.state import hash_tensors
 from fsar.evaluation.accuracy import Accuracy, half_interval
 from fsar.evaluation.cells import to_cell
+from fsar.evaluation.comparing.reach import measure_reach
 from fsar.evaluation.marks import record_marks
 from fsar.evaluation.provenance import commit, versions
-from fsar.evaluation.reach import measure_reach
 from fsar.evaluation.said import encoder_templates
 
 

@@ -18,7 +18,6 @@ TipAdapter (1, 2)
 """
 
 from fsar.methods.action_clip import ActionCLIP
-from fsar.methods.clip_cpm2c import ClipCPM2C
 from fsar.methods.clip_family import (
     APE,
     APET,
@@ -34,8 +33,9 @@ from fsar.methods.clip_family import (
     ZeroShot,
 )
 from fsar.methods.clip_fsar import ClipFSAR
-from fsar.methods.clip_mei import ClipMEI
-from fsar.methods.clip_spm import ClipSPM
+from fsar.methods.clip_motion.clip_cpm2c import ClipCPM2C
+from fsar.methods.clip_motion.clip_mei import ClipMEI
+from fsar.methods.clip_motion.clip_spm import ClipSPM
 from fsar.methods.d2st import D2ST
 from fsar.methods.emp_net import EMPNet
 from fsar.methods.ma_clip import MAClip

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fsar.evaluation.apart import tell_apart
-from fsar.evaluation.comparison import Result, differences, paired_difference
+from fsar.evaluation.comparing.apart import tell_apart
+from fsar.evaluation.comparing.comparison import Result, differences, paired_difference
 from fsar.evaluation.marks import WORDS, marks
 from fsar.reporting.classes import Share, by_class
 from fsar.reporting.runs import ReportedRun, dig, setting

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fsar.evaluation.comparison import Result
+from fsar.evaluation.comparing.comparison import Result
 from fsar.reporting.curves import Curves
 from fsar.reporting.runs import size
 

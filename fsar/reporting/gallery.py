@@ -17,7 +17,7 @@ from episodes.sampler import EpisodeSampler
 from fsar.build import load_weights
 from fsar.encoders.weights.state import hash_tensors
 from fsar.evaluation.calibration import Calibration
-from fsar.evaluation.comparison import Result
+from fsar.evaluation.comparing.comparison import Result
 from fsar.inference.predictor import Predictor, configure
 from fsar.reporting.cards import Card, Chosen, Match, choose
 from fsar.reporting.classes import Rows

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from fsar.evaluation.comparison import Result, find
+from fsar.evaluation.comparing.comparison import Result, find
 from fsar.evaluation.marks import marks
 from fsar.sharing.run import was_only_tested
 from fsar.terminal.aliases import rename_classes

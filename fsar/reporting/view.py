@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from fsar.evaluation.apart import tell_apart
-from fsar.evaluation.comparison import Result
+from fsar.evaluation.comparing.apart import tell_apart
+from fsar.evaluation.comparing.comparison import Result
 from fsar.reporting.cards import Card
 from fsar.reporting.classes import Rows, Share, by_class, confused, confusion_shares, read_rows
 from fsar.reporting.curves import Curves, read_curves

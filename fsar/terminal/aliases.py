@@ -10,7 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 MOVED: Mapping[str, Sequence[str]] = {
+    "episodes.regions > episodes.annotations.regions": ("RegionPrompt",),
     "fsar.adapted > fsar.encoders": ("Adapted",),
+    "fsar.alignment.cross_tuple > fsar.alignment": ("TRX",),
+    "fsar.alignment.pattern_tokens > fsar.alignment": ("PatternTokens",),
+    "fsar.alignment.shots > fsar.alignment": ("CrossTransformer", "EachShot"),
     "fsar.beside > fsar.encoders": ("Beside",),
     "fsar.callbacks.checkpoints > fsar.training": ("BestCheckpoint", "LastCheckpoint", "ResumePoint"),
     "fsar.callbacks.live > fsar.training": ("EpisodeProgress", "Pictures"),
@@ -20,10 +24,15 @@ MOVED: Mapping[str, Sequence[str]] = {
     "fsar.clip.image_encoder > fsar.encoders": ("ImageEncoder",),
     "fsar.clip.text > fsar.encoders": ("TextEncoder",),
     "fsar.learner > fsar.training": ("Learner",),
+    "fsar.methods.clip_cpm2c > fsar.methods": ("ClipCPM2C",),
+    "fsar.methods.clip_mei > fsar.methods": ("ClipMEI",),
+    "fsar.methods.clip_spm > fsar.methods": ("ClipSPM",),
     "fsar.metrics > fsar.evaluation": ("Accuracy", "EpisodeAccuracy"),
     "fsar.prototypes > fsar.temporal": ("TPCM",),
     "fsar.prototypes.tpcm > fsar.temporal": ("TPCM",),
     "fsar.schedule > fsar.training": ("WarmupSteps",),
+    "fsar.training.denoisers > fsar.training.diva": ("DiffusionModel", "StableDiffusion"),
+    "fsar.training.diffusion > fsar.training": ("DiffusionFeedback",),
 }
 """``old module > new module``, and the classes that went from one to the other."""
 

@@ -1,7 +1,7 @@
 """Training: the learner, its schedule, checkpoints to go on from, and what is shown while it runs."""
 
 from fsar.training.checkpoints import BestCheckpoint, LastCheckpoint, ResumePoint
-from fsar.training.diffusion import DiffusionFeedback
+from fsar.training.diva.diffusion import DiffusionFeedback
 from fsar.training.learner import Learner, check_checkpoint
 from fsar.training.live import EpisodeProgress, Pictures
 from fsar.training.schedule import WarmupSteps

@@ -7,7 +7,7 @@ from torch import nn
 from fsar.adapters.base import FramePositions
 from fsar.adapters.evl import EVLNetwork
 from fsar.alignment.covariance import AlphaDistance
-from fsar.alignment.cross_tuple import TupleAttention
+from fsar.alignment.per_query.cross_tuple import TupleAttention
 from fsar.method import Method
 from fsar.methods.vision_only.strm import FrameEnrichment
 from fsar.temporal import TemporalTransformer

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from episodes.files import write_atomically
-from episodes.locks import held_alone
+from episodes.files.locks import held_alone
 from episodes.video.info import Choose, Pixels, VideoError, VideoInfo, checked_indices
 from episodes.video.packed.index import Place, line_of, read_index, sums_of
 
@@ -147,7 +147,7 @@ def _open(folder: Path, size: int, changed: int) -> Store:
 
 class PackWriter:
     """Adds clips to a packed store, or goes on with one that was interrupted. Used in a ``with`` block, which holds the
-    store's lock: another writer of it waits, see :func:`episodes.locks.held_alone`.
+    store's lock: another writer of it waits, see :func:`episodes.files.locks.held_alone`.
 
     Args:
         store: the folder, its name ending in ``.pack``.

@@ -35,7 +35,7 @@ from episodes.dataset import ClipDataset
 from episodes.features import FeatureStore, FeatureWriter, folder_name, mend, store_key
 from episodes.features.key import Key
 from episodes.features.precision import Precision
-from episodes.locks import held_alone
+from episodes.files.locks import held_alone
 from fsar.build import build_with_trainer
 from fsar.evaluation.bank import contents, feature_key, to_store
 from fsar.terminal.failure import Options, one_message

@@ -17,7 +17,7 @@ from typing import Any
 from jsonargparse import ArgumentError
 
 from fsar.alignment import Alignment
-from fsar.alignment.properties import PROPERTIES, Subject, check
+from fsar.alignment.properties import PROPERTIES, TriedAlignment, check
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.usage import PlainParser, near_class, simplify
 from fsar.terminal.user_code import find_user_code
@@ -91,7 +91,7 @@ def main(args: list[str]) -> None:
     except ValueError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
-    failed = check(Subject(metric, arguments.channels, arguments.frames, not arguments.one_length))
+    failed = check(TriedAlignment(metric, arguments.channels, arguments.frames, not arguments.one_length))
     print(
         f"\n{arguments.metric}: " + (f"{failed} of {len(PROPERTIES)} properties failed." if failed else "all passed.")
     )

@@ -19,7 +19,7 @@ from typing import Any
 
 from fsar.build import build
 from fsar.commands.look.check_alignment import build_part, find_part, json_text
-from fsar.evaluation.conformance import PROPERTIES, Subject, check
+from fsar.evaluation.conformance import PROPERTIES, TriedMethod, check
 from fsar.method import Method
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.user_code import find_user_code
@@ -64,7 +64,7 @@ def main(args: list[str]) -> None:
     else:
         named = [part for file in own.config for part in ("-c", file)]
         name, method = " ".join(own.config), build([*named, *rest], device="cpu")[0].method
-    failed = check(Subject(method, own.frames))
+    failed = check(TriedMethod(method, own.frames))
     print(f"\n{name}: " + (f"{failed} of {len(PROPERTIES)} properties failed." if failed else "all passed."))
     sys.exit(1 if failed else 0)
 

@@ -16,9 +16,9 @@ import csv
 from pathlib import Path
 
 from episodes.files import write_atomically
-from fsar.evaluation.apart import tell_apart
 from fsar.evaluation.cells import to_cell
-from fsar.evaluation.comparison import Result, differences, find
+from fsar.evaluation.comparing.apart import tell_apart
+from fsar.evaluation.comparing.comparison import Result, differences, find
 from fsar.evaluation.marks import marked_name
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.shown import shown

@@ -35,7 +35,7 @@ from fsar.alignment import OTAM, FrameMean
 from fsar.build import make_parser, parse_options
 from fsar.encoders import FrameEncoder
 from fsar.evaluation.bank import VideoBank, contents, feature_key, score_episodes
-from fsar.evaluation.tables import Right, curve, table
+from fsar.evaluation.comparing.tables import Right, curve, table
 from fsar.method import Method, Scores
 from fsar.methods import (
     APE,

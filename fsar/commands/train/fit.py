@@ -25,14 +25,14 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from episodes.benchmarks import seen_classes
 from episodes.datamodule import EpisodicDataModule
 from episodes.files import write_atomically
-from episodes.locks import WITHOUT_LOCKS, held_alone
+from episodes.files.locks import WITHOUT_LOCKS, held_alone
 from fsar.build import Parser, add_sections, expand, join_parts, make_trainer
 from fsar.commands.completion import write_script
 from fsar.commands.train.run_folder import SaveConfig, claim, loggers, remove_empty
+from fsar.evaluation.comparing.reach import describe_reach
 from fsar.evaluation.marks import marks, method_marks
 from fsar.evaluation.metrics import Accuracy
 from fsar.evaluation.provenance import time_shares
-from fsar.evaluation.reach import describe_reach
 from fsar.evaluation.results import set_damaged_aside, write_results
 from fsar.evaluation.said import encoder_templates, names_alone, quote_templates, template
 from fsar.inference.unknown import Unknown, describe

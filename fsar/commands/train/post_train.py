@@ -1,6 +1,6 @@
 """Post-train an encoder on frames without labels, before any few-shot training.
 
-    fsar post-train --objective diffusion --denoiser fsar.training.denoisers.StableDiffusion \\
+    fsar post-train --objective diffusion --denoiser fsar.training.diva.StableDiffusion \\
         --denoiser-options '{folder: sd21}' --out runs/diva -c data/kinetics100 -c method/clip_fsar
 
 ``diffusion`` is DIVA: a frozen diffusion model is told of a frame by the tower's tokens alone and has to find the noise
@@ -28,12 +28,12 @@ from episodes.files import write_atomically
 from fsar.build import build_with_trainer
 from fsar.encoders.weights.state import hash_tensors
 from fsar.terminal.failure import Options, one_message
-from fsar.training.denoisers import make_model
-from fsar.training.diffusion import DiffusionFeedback
-from fsar.training.post_training import PostTraining, write_encoder
+from fsar.training.diva.denoisers import make_model
+from fsar.training.diva.diffusion import DiffusionFeedback
+from fsar.training.diva.post_training import PostTraining, write_encoder
 
 
-class Batches(Dataset[Streams]):
+class UnlabelledBatches(Dataset[Streams]):
     """Item ``i`` is the clips of step ``i``, ``frames (b t c h w)``, each a random view of its own; no label."""
 
     def __init__(self, clips: ClipDataset, size: int, steps: int, seed: int) -> None:
@@ -103,7 +103,7 @@ def main(args: list[str]) -> dict[str, Any]:
     )
     module = PostTraining(encoder, model, feedback, own.steps, own.lr, own.momentum, draws=own.draws, seed=own.seed)
     before, split = hash_model(model), data.load().split(own.split)
-    batches = Batches(data.clips(split, training=True), own.batch, own.steps, own.seed)
+    batches = UnlabelledBatches(data.clips(split, training=True), own.batch, own.steps, own.seed)
     trainer.fit_loop.max_epochs = 1  # all steps are one list of batches
     trainer.fit(module, DataLoader(batches, batch_size=None, num_workers=data.worker_count))
     if (after := hash_model(model)) != before:

@@ -64,7 +64,7 @@ def divide(split: Split, held_out: float, shots: int | None, group: str, seed: i
     return train, test
 
 
-class Batches(Dataset[Episode]):
+class LabelledBatches(Dataset[Episode]):
     """Item ``i`` is batch number ``i`` of all epochs, as an episode; each clip is a random view of its own."""
 
     def __init__(self, clips: ClipDataset, videos: list[int], size: int, epochs: int, seed: int) -> None:
@@ -130,7 +130,7 @@ def main(args: list[str]) -> dict[str, Any]:
     split = data.load().split(own.split)
     train, test = divide(split, own.held_out, own.shots, own.group, own.seed)
     if own.epochs:
-        batches = Batches(data.clips(split, training=True), train, own.batch, own.epochs, own.seed)
+        batches = LabelledBatches(data.clips(split, training=True), train, own.batch, own.epochs, own.seed)
         trainer.fit_loop.max_epochs = 1  # all epochs are one list of batches
         trainer.fit(Supervised(learner), DataLoader(batches, batch_size=None, num_workers=data.worker_count))
     found = find_right(method, data.clips(split), test, trainer.strategy.root_device, data.worker_count)

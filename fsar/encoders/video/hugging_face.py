@@ -20,7 +20,7 @@ _PIXELS = ("video_preprocessor_config.json", "preprocessor_config.json")
 _INTERPOLATION: dict[int, Any] = {2: "bilinear", 3: "bicubic"}  # as Pillow counts them
 
 
-class _Kind(NamedTuple):
+class _TransformersKind(NamedTuple):
     model: str  # class of transformers
     look: Callable[[Any, Tensor], Made]
     blocks: tuple[str, ...]
@@ -110,7 +110,7 @@ def own_pixels(folder: str, size: int, given: bool) -> Own:
     return Own(mean, std, size, edge / crop, resize, _INTERPOLATION.get(how.get("resample", 2), "bilinear"))
 
 
-def _kind(folder: str) -> tuple[str, _Kind]:
+def _kind(folder: str) -> tuple[str, _TransformersKind]:
     """What the folder's configuration names.
 
     Raises:
@@ -215,9 +215,9 @@ def _xclip(body: Any, clips: Tensor) -> Made:
 _UNREAD = ("classifier", "pooler")
 _TUNED = "VideoMAEForVideoClassification"
 _KINDS = {
-    "videomae": _Kind("VideoMAEModel", _videomae, ("encoder.layer",)),
-    "vjepa2": _Kind("VJEPA2Model", _vjepa2, ("layer",), "frames_per_clip", "crop_size", False, "encoder"),
-    "timesformer": _Kind("TimesformerModel", _timesformer, ("encoder.layer",)),
-    "vivit": _Kind("VivitModel", _vivit, ("layers",)),
-    "xclip": _Kind("XCLIPModel", _xclip, ("encoder.layers",), part="vision_model"),
+    "videomae": _TransformersKind("VideoMAEModel", _videomae, ("encoder.layer",)),
+    "vjepa2": _TransformersKind("VJEPA2Model", _vjepa2, ("layer",), "frames_per_clip", "crop_size", False, "encoder"),
+    "timesformer": _TransformersKind("TimesformerModel", _timesformer, ("encoder.layer",)),
+    "vivit": _TransformersKind("VivitModel", _vivit, ("layers",)),
+    "xclip": _TransformersKind("XCLIPModel", _xclip, ("encoder.layers",), part="vision_model"),
 }

@@ -74,7 +74,7 @@ class VideoNetwork(nn.Module):
         return frames.shape[-1], patches.shape[-2], patches.shape[-1]
 
 
-class _Kind(NamedTuple):
+class _TorchvisionKind(NamedTuple):
     look: Callable[[Any, Tensor], Made]
     blocks: tuple[str, ...]
     time_stride: int
@@ -122,7 +122,7 @@ def pooled(patches: Tensor) -> Made:
     return patches.mean(-2), patches
 
 
-def _kind(model: str) -> _Kind:
+def _kind(model: str) -> _TorchvisionKind:
     if model not in _KINDS:
         raise ValueError(
             f"model={model!r} is no video network of torchvision."
@@ -163,14 +163,14 @@ def _mvit(body: Any, clips: Tensor) -> Made:
 
 _STAGES = ("layer1", "layer2", "layer3", "layer4")
 _KINDS = {
-    "r3d_18": _Kind(_resnet, _STAGES, 8, "fc"),
-    "mc3_18": _Kind(_resnet, _STAGES, 1, "fc"),
-    "r2plus1d_18": _Kind(_resnet, _STAGES, 8, "fc"),
-    "s3d": _Kind(_s3d, ("features",), 8, "classifier"),
-    "mvit_v1_b": _Kind(_mvit, ("blocks",), 2, "head", 16, 224),
-    "mvit_v2_s": _Kind(_mvit, ("blocks",), 2, "head", 16, 224),
-    "swin3d_t": _Kind(_swin, ("features",), 2, "head"),
-    "swin3d_s": _Kind(_swin, ("features",), 2, "head"),
-    "swin3d_b": _Kind(_swin, ("features",), 2, "head"),
+    "r3d_18": _TorchvisionKind(_resnet, _STAGES, 8, "fc"),
+    "mc3_18": _TorchvisionKind(_resnet, _STAGES, 1, "fc"),
+    "r2plus1d_18": _TorchvisionKind(_resnet, _STAGES, 8, "fc"),
+    "s3d": _TorchvisionKind(_s3d, ("features",), 8, "classifier"),
+    "mvit_v1_b": _TorchvisionKind(_mvit, ("blocks",), 2, "head", 16, 224),
+    "mvit_v2_s": _TorchvisionKind(_mvit, ("blocks",), 2, "head", 16, 224),
+    "swin3d_t": _TorchvisionKind(_swin, ("features",), 2, "head"),
+    "swin3d_s": _TorchvisionKind(_swin, ("features",), 2, "head"),
+    "swin3d_b": _TorchvisionKind(_swin, ("features",), 2, "head"),
 }
 VIDEO_NETWORKS = tuple(_KINDS)

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from episodes.clips import Features
 from episodes.episode import Task
 from fsar.alignment.base import Alignment
-from fsar.alignment.chunks import chunk_size, over_queries
 from fsar.alignment.costs import CosineCost
 from fsar.alignment.direct import BiMHM
+from fsar.alignment.per_query.chunks import chunk_size, over_queries
 from fsar.encoders.frame import FrameEncoder
 from fsar.functional import cross_entropy, over_classes
 from fsar.method import Method, Parts, Scores

@@ -33,9 +33,9 @@ from torch import Tensor, nn
 from episodes.clips import Features
 from episodes.episode import Task
 from fsar.alignment.base import full_precision, widen
-from fsar.alignment.chunks import chunk_size, over_queries, spread
-from fsar.alignment.cross_tuple import TRX, sinusoids
-from fsar.alignment.nearest_tuples import TupleProjection, compare_tuples
+from fsar.alignment.per_query.chunks import chunk_size, over_queries, spread
+from fsar.alignment.per_query.cross_tuple import TRX, sinusoids
+from fsar.alignment.per_query.nearest_tuples import TupleProjection, compare_tuples
 from fsar.encoders.frame import FrameEncoder
 from fsar.functional import RESNET_NAMES, cross_entropy, rename_released
 from fsar.method import Method, Parts, Scores

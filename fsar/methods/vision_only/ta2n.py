@@ -34,7 +34,7 @@ from torch import Tensor, nn
 
 from episodes.clips import Features
 from episodes.episode import Task
-from fsar.alignment.chunks import chunk_size, over_queries, spread
+from fsar.alignment.per_query.chunks import chunk_size, over_queries, spread
 from fsar.encoders.frame import FrameEncoder
 from fsar.functional import cross_entropy, rename_released
 from fsar.method import Method, Parts, Scores

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from episodes.clips import Features
 from episodes.episode import Task
-from fsar.alignment.pattern_tokens import PatternTokens
+from fsar.alignment.per_query.pattern_tokens import PatternTokens
 from fsar.encoders.frame import FrameEncoder
 from fsar.functional import RESNET_NAMES, cross_entropy, rename_released
 from fsar.method import Method, Parts, Scores

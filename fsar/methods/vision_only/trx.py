@@ -22,7 +22,7 @@ from torch import Tensor
 
 from episodes.clips import Features
 from episodes.episode import Task
-from fsar.alignment.cross_tuple import TRX as TupleMatching
+from fsar.alignment.per_query.cross_tuple import TRX as TupleMatching
 from fsar.encoders.frame import FrameEncoder
 from fsar.functional import RESNET_NAMES, cross_entropy, rename_released
 from fsar.method import Method, Parts, Scores

@@ -51,7 +51,7 @@ PROPERTIES = (
 def test_property(name: str, property_: str, alignment_properties: ModuleType) -> None:
     metric = make(name)
     fixed = isinstance(metric, AlphaDistance)
-    subject = alignment_properties.Subject(metric, channels=14 if fixed else 16, lengths=not fixed)
+    subject = alignment_properties.TriedAlignment(metric, channels=14 if fixed else 16, lengths=not fixed)
     getattr(alignment_properties, property_)(subject)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fsar.evaluation.cells import from_cell, to_cell
-from fsar.evaluation.comparison import Result
+from fsar.evaluation.comparing.comparison import Result
 from fsar.evaluation.results import write_rows
 from fsar.reporting.classes import read_rows
 

@@ -14,7 +14,7 @@ import fsar.methods
 from fsar.alignment import FrameMean
 from fsar.build import build
 from fsar.encoders import ClipEncoder
-from fsar.evaluation.conformance import PROPERTIES, Subject, check, try_property
+from fsar.evaluation.conformance import PROPERTIES, TriedMethod, check, try_property
 from fsar.evaluation.marks import marked_name, marks, record_marks
 from fsar.method import Method, Scores
 from fsar.methods import ClipMEI, Prototype
@@ -64,7 +64,7 @@ def make(config: Path, model: Path) -> Method:
 @pytest.mark.parametrize("config", ALL, ids=lambda path: path.stem)
 def test_every_method_conforms(config: Path, model: Path) -> None:
     method = make(config, model)
-    subject = Subject(method)
+    subject = TriedMethod(method)
     found = {each.__name__: try_property(each, subject) for each in PROPERTIES}
     assert {name: note for name, (held, note) in found.items() if not held} == {}
     assert not method.sees_other_queries
@@ -82,7 +82,7 @@ def test_what_is_published_of_other_queries_is_marked(anchors: bool, text: bool,
     encoder = ClipEncoder(str(model), None)
     method = ClipMEI(encoder, head_width=16, hidden=64, published_anchors=anchors, published_text=text)
     lines: list[str] = []
-    assert check(Subject(method), lines.append) == 0
+    assert check(TriedMethod(method), lines.append) == 0
     assert any("marked: it sees other queries" in line for line in lines)
     assert any("marked: changing the labels" in line for line in lines) == text
     record = {"method": "ClipMEI", **record_marks(method, {"queries": 5})}
@@ -129,11 +129,11 @@ class Bad(Prototype):
 )
 def test_a_bad_method_is_told_what_is_wrong(fault: str, words: str, model: Path) -> None:
     lines: list[str] = []
-    assert check(Subject(Bad(ClipEncoder(str(model), None), fault), frames=2), lines.append) > 0
+    assert check(TriedMethod(Bad(ClipEncoder(str(model), None), fault), frames=2), lines.append) > 0
     assert any(line.startswith("FAILED") and words in line for line in lines), lines
 
 
 def test_a_mark_does_not_hide_another_fault(model: Path) -> None:
     method = Bad(ClipEncoder(str(model), None), "prefers")
     method.sees_other_queries = method.reads_query_labels = True
-    assert check(Subject(method, frames=2), lambda line: None) == 1
+    assert check(TriedMethod(method, frames=2), lambda line: None) == 1

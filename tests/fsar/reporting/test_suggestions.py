@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fsar.commands.train import sweep
-from fsar.evaluation.comparison import Result
+from fsar.evaluation.comparing.comparison import Result
 from fsar.reporting.classes import Rows
 from fsar.reporting.runs import ReportedRun
 from fsar.reporting.view import feature, sweep_command

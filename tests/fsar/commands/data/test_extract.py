@@ -23,7 +23,7 @@ from PIL import Image
 from torch.multiprocessing import ProcessRaisedException
 
 from episodes.features import FeatureWriter
-from episodes.locks import held_alone
+from episodes.files.locks import held_alone
 from fsar.commands.train import fit
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -228,7 +228,7 @@ def test_a_sweep_encodes_once_and_gives_what_tests_give(config: Path, tmp_path: 
         "test_3way_2shot_few_shot",
         "test_3way_2shot_text",
     ]
-    found = {result.folder.name: result for result in tools("fsar.evaluation.comparison").find([tmp_path])}
+    found = {result.folder.name: result for result in tools("fsar.evaluation.comparing.comparison").find([tmp_path])}
     assert {result.record["encoder_forwards"] for result in found.values()} == {42}
     alone = tools("fsar.build").build_with_trainer(["-c", str(config), "--data.test_shots", "2"])
     alone.learner.load_state_dict(cli.learner.state_dict(), strict=False)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from episodes.benchmarks import Lists, definition, write_lists
-from episodes.locks import held_alone
+from episodes.files.locks import held_alone
 from episodes.video import packed, probe
 
 ROOT = Path(__file__).resolve().parents[4]

@@ -148,7 +148,7 @@ def test_what_cannot_be_built_is_said(
 @pytest.mark.parametrize(("epsilon", "word"), [(0.0, "unseen"), (1e-8, "unseen"), (1e-6, "unseen"), (0.01, "seen")])
 def test_a_tiny_epsilon_is_no_scale(epsilon: float, word: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from fsar.alignment import OTAM, BiMHM, CosineCost, FrameMean
-    from fsar.alignment.properties import Subject, report
+    from fsar.alignment.properties import TriedAlignment, report
 
     for metric in (FrameMean(CosineCost(epsilon)), BiMHM(cost=CosineCost(epsilon)), OTAM(cost=CosineCost(epsilon))):
-        assert f"scale of the features: {word}" in report(Subject(metric)).split("; ")
+        assert f"scale of the features: {word}" in report(TriedAlignment(metric)).split("; ")

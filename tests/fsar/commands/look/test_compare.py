@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fsar.evaluation import comparison
+from fsar.evaluation.comparing import comparison
 from fsar.evaluation.results import summarise, write_json, write_rows
 
 ROOT = Path(__file__).resolve().parents[4]

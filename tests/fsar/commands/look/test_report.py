@@ -195,8 +195,8 @@ def test_a_method_without_paths_shows_its_frames(
 def test_several_runs_stand_side_by_side(tool: ModuleType, world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(world)
     page = write(tool, "trained", "mean", "--gallery", "0")
-    a, b = importlib.import_module("fsar.evaluation.comparison").find([Path("trained"), Path("mean")])
-    mean, interval, _ = importlib.import_module("fsar.evaluation.comparison").paired_difference(a, b)
+    a, b = importlib.import_module("fsar.evaluation.comparing.comparison").find([Path("trained"), Path("mean")])
+    mean, interval, _ = importlib.import_module("fsar.evaluation.comparing.comparison").paired_difference(a, b)
     expected = f"{100 * mean:+.2f} ± {100 * interval:.2f}".replace("-", "−")
     found = page.row("mean")
     assert found[1] == f"{100 * b.record['accuracy']:.2f} ± {100 * b.record['interval_95']:.2f}"

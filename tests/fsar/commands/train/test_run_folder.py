@@ -11,7 +11,7 @@ import torch
 import yaml
 
 import fsar
-from episodes.locks import held_alone
+from episodes.files.locks import held_alone
 from fsar.commands.train.fit import main
 
 FRAME_MEAN = ["--model.method", "Prototype", "--model.alignment", "FrameMean"]

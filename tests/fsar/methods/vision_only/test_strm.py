@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from episodes.clips import Features
-from fsar.alignment.cross_tuple import sinusoids
-from fsar.alignment.nearest_tuples import nearest_tuples
+from fsar.alignment.per_query.cross_tuple import sinusoids
+from fsar.alignment.per_query.nearest_tuples import nearest_tuples
 from fsar.methods.vision_only.strm import STRM, convert_released, pool_patches
 from fsar.training.joining import check_joined
 

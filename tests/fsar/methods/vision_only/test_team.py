@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from episodes.clips import Features
-from fsar.alignment.cross_tuple import sinusoids
+from fsar.alignment.per_query.cross_tuple import sinusoids
 from fsar.encoders import ImageEncoder
 from fsar.methods.vision_only.team import TEAM, convert_released
 
