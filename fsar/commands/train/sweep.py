@@ -26,7 +26,7 @@ from fsar.build import Built, build_with_trainer
 from fsar.commands.train.encoder_words import name_folders, options_with, shorten
 from fsar.evaluation.bank import VideoBank, score_episodes
 from fsar.evaluation.calibration import calibration_facts
-from fsar.evaluation.comparison import find, paired_difference
+from fsar.evaluation.comparing.comparison import find, paired_difference
 from fsar.evaluation.marks import marks, method_marks
 from fsar.evaluation.metrics import EpisodeAccuracy
 from fsar.evaluation.provenance import Phases, time_shares
