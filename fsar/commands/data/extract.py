@@ -11,17 +11,22 @@ Give it the same data and method files and options as the run that is to read th
 key of all that decides them. An interrupted extraction goes on when it is started again. ``--devices`` and
 ``--num_nodes`` spread it over devices and machines by Lightning's own engine; each process takes every n-th chunk of
 16 videos. Of two extractions into one store the second waits for the first; where the second has several processes,
-which cannot wait that long for each other, it refuses. ``--verify`` reads back what is stored and encodes anew what is
-damaged or whose videos have changed. ``--dtype float16`` is close to float32 for weights in float32; ``bfloat16`` is
-exact for an encoder with ``precision: bf16``, and coarser for any other.
+which cannot wait that long for each other, it refuses. ``--shard 3/16`` is the third of sixteen parts, for machines
+that know nothing of each other: each encodes its chunks, and whichever ends last joins all; ``--shard auto`` reads the
+part from a SLURM array. ``--verify`` reads back what is stored and encodes anew what is damaged or whose videos have
+changed. ``--dtype float16`` is close to float32 for weights in float32; ``bfloat16`` is exact for an encoder with
+``precision: bf16``, and coarser for any other.
 """
 
 from __future__ import annotations
 
+import os
+import re
 import time
 import warnings
+from argparse import ArgumentTypeError
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 import torch
@@ -42,6 +47,9 @@ from fsar.terminal.failure import Options, one_message
 from fsar.training.learner import Learner
 
 Work = list[tuple[FeatureWriter, int]]
+Shard = tuple[int, int]
+"""Which part, from 0, and of how many."""
+SLURM = ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_COUNT")
 TOGETHER = 4
 """Videos that are encoded at a time: all layers of a chunk in float32 may take gigabytes."""
 
@@ -71,6 +79,7 @@ class Extractor(LightningModule):
         views: random views of every training video.
         dtype: of the stored features.
         verify: read what is there, and make anew what is damaged or whose videos have changed.
+        shard: the part of all chunks that is this job's; others may work on the same stores at the same time.
     """
 
     def __init__(
@@ -82,8 +91,10 @@ class Extractor(LightningModule):
         views: int,
         dtype: Precision,
         verify: bool = False,
+        shard: Shard = (0, 1),
     ) -> None:
         super().__init__()
+        self.shard = shard
         self.method = learner.method
         self.data = datamodule
         self.root, self.splits, self.views, self.dtype_on_disk = root, splits, views, dtype
@@ -104,11 +115,17 @@ class Extractor(LightningModule):
             for name in self.splits
             if len(self.data.load().split(name))
         }
-        self._take(key, list(clips.values()), kept)
+        if self.shard == (0, 1):
+            self._take(key, list(clips.values()), kept)
         for name, some in clips.items():
             views = self.views if name == "train" else 1
             self.writers.append(FeatureWriter(self.root, some, key, views, self.dtype_on_disk, kept))
         every = [(writer, chunk) for writer in self.writers for chunk in range(len(writer))]
+        part, parts = self.shard
+        if parts > 1 and self.trainer.is_global_zero:
+            own = self.writers[0].parts / f"shard-{part + 1}-of-{parts}"
+            self.held.enter_context(held_alone(own, wait=False))  # a part that is started twice is refused
+        every = every[part::parts]
         todo = {(writer, chunk) for writer in self.writers for chunk in writer.pending()}
         if todo:
             rank_zero_info(self.cost())
@@ -163,13 +180,17 @@ class Extractor(LightningModule):
         self.trainer.strategy.barrier()
         if self.trainer.is_global_zero:
             for writer in self.writers:
-                writer.finish()
+                if left := len(writer.pending()):
+                    rank_zero_info(f"{writer.folder}: {left} chunks are left to the other shards")
+                    continue
+                with held_alone(writer.folder) if self.shard[1] > 1 else nullcontext():
+                    writer.finish()
         self.held.close()
         self.trainer.strategy.barrier()
 
     def stores(self) -> list[FeatureStore]:
         """The complete stores."""
-        return [FeatureStore(writer.folder) for writer in self.writers]
+        return [FeatureStore(writer.folder) for writer in self.writers if writer.complete]
 
 
 @one_message(program="fsar extract")
@@ -181,16 +202,19 @@ def main(args: list[str]) -> None:
     parser.add_argument("--views", type=int, default=1, help="random views of every training video")
     parser.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), default="float32")
     parser.add_argument("--verify", action="store_true", help="read all back; make anew what is damaged or has changed")
+    parser.add_argument("--shard", type=read_shard, default=(0, 1), metavar="I/N|auto", help="the I-th of N parts")
     for name in ("accelerator", "devices", "num_nodes", "strategy"):
         parser.add_argument(f"--{name}", help=f"same as --trainer.{name}")
     own, rest = parser.parse_known_args(args)
     if own.views < 1:
         parser.error(f"--views must be at least 1, found {own.views}")
+    if own.verify and own.shard != (0, 1):
+        parser.error("--verify looks at whole stores: leave out --shard")
     for name in ("accelerator", "devices", "num_nodes", "strategy"):
         if (value := getattr(own, name)) is not None:
             rest += [f"--trainer.{name}", value]
     learner, data, trainer, _ = build_with_trainer(rest, "fsar extract")
-    extractor = Extractor(learner, data, own.store, own.splits, own.views, own.dtype, own.verify)
+    extractor = Extractor(learner, data, own.store, own.splits, own.views, own.dtype, own.verify, own.shard)
     start = time.perf_counter()
     warnings.filterwarnings("ignore", message="Total length of `DataLoader` across ranks is zero")
     with extractor.held:
@@ -204,3 +228,27 @@ def main(args: list[str]) -> None:
             size = array.nbytes / 2**20
             print(f"{store.folder}: {name}: videos, views, frames, values {array.shape}, {store.dtype}, {size:.1f} MB")
     print(f"{time.perf_counter() - start:.1f} s; read them with data.features={own.store}")
+
+
+def read_shard(word: str) -> Shard:
+    """``3/16`` is the third of sixteen; ``auto`` what SLURM says of the array's task.
+
+    Raises:
+        argparse.ArgumentTypeError: for anything else.
+
+    >>> read_shard("3/16")
+    (2, 16)
+    """
+    if word == "auto":
+        told = [os.environ.get(name) for name in SLURM]
+        if None in told:
+            raise ArgumentTypeError(f"auto needs {', '.join(SLURM)}, as sbatch --array sets them; else say 3/16")
+        task, first, count = (int(value or 0) for value in told)
+        part = task - first + 1
+    elif found := re.fullmatch(r"(\d+)/(\d+)", word):
+        part, count = int(found[1]), int(found[2])
+    else:
+        raise ArgumentTypeError(f"expected a part such as 3/16, or auto, found {word!r}")
+    if not 1 <= part <= count:
+        raise ArgumentTypeError(f"parts are 1/{count} to {count}/{count}, found {part}/{count}")
+    return part - 1, count
