@@ -68,11 +68,17 @@ class Sketch:
             with write_atomically(path) as part:
                 part.write_text(self.svg(title), encoding="utf-8")
             return
-        from PIL import Image
+        from PIL import Image, ImageDraw
 
-        large = draw_strokes(4 * self.strokes, 4 * self.size, 4 * self.width)
+        finer = 3  # than the picture that is written: its edges are then soft
+        scale, page = 4 * finer, Image.new("L", (4 * finer * self.size,) * 2, 255)
+        pen, thickness = ImageDraw.Draw(page), max(1, round(1.5 * self.width * scale))
+        for curve in (scale * sample_curves(self.strokes.cpu(), 100)).tolist():
+            pen.line([tuple(point) for point in curve], 0, thickness, "curve")
+            for x, y in (curve[0], curve[-1]):  # round ends
+                pen.ellipse([x - thickness / 2, y - thickness / 2, x + thickness / 2, y + thickness / 2], 0)
         with write_atomically(path) as part:
-            Image.fromarray((255 * large).round().to(torch.uint8).numpy()).save(part, "PNG")
+            page.resize((4 * self.size,) * 2, Image.Resampling.BOX).save(part, "PNG")
 
 
 def sample_curves(strokes: Tensor, points: int = POINTS) -> Tensor:
@@ -184,9 +190,10 @@ def sketch_picture(
     for step in range(steps):
         drawn = draw_strokes(points, size, width).expand(3, -1, -1)
         pair = torch.stack([drawn, picture])
-        pairs = [pair, *(shift_alike(pair, generator) for _ in range(augmentations))]
-        maps, pooled = see(torch.cat(pairs))  # sketch, picture, sketch, picture, ...
-        loss = sketch_loss(([m[::2] for m in maps], pooled[::2]), ([m[1::2] for m in maps], pooled[1::2]))["loss"]
+        pairs = torch.stack([pair, *(shift_alike(pair, generator) for _ in range(augmentations))], 1)
+        with torch.no_grad():
+            aim = see(pairs[1])
+        loss = sketch_loss(see(pairs[0]), aim)["loss"]
         if not bool(loss.isfinite()):
             raise FloatingPointError(
                 f"the loss of the sketch is {float(loss.detach())} at step {step}: are the features finite?"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import yaml
@@ -16,6 +17,7 @@ from fsar.reporting.classes import Rows, Share, by_class, confused, confusion_sh
 from fsar.reporting.curves import Curves, read_curves
 from fsar.reporting.figures import sweep_curves, training_accuracy, training_loss
 from fsar.reporting.gallery import Unavailable, make_gallery
+from fsar.reporting.robustness import Robustness, read_robustness
 from fsar.reporting.runs import ReportedRun, as_configured, changes, metric_name, overrides, setting, size, sweeps
 
 HASHES = ("weights_sha256", "encoder_sha256", "texts_sha256", "config_sha256")
@@ -103,6 +105,11 @@ class View:
     def record(self) -> Mapping[str, Any] | None:
         """Of the first result."""
         return self.results[0].record if self.results else None
+
+    @cached_property
+    def robustness(self) -> Robustness | None:
+        """What `fsar robustness` measured of it."""
+        return read_robustness(self.run.folder, f"{self.id}-robustness")
 
     @property
     def metric(self) -> str:

@@ -51,12 +51,16 @@ LINES = {
     "predict": ["predict --run {run} --support {support} --query {clips}/class_0/4.mp4"],
     "configs": ["configs", "configs method/prototype"],
     "report": ["report {run}"],
+    "robustness": ["robustness {run} --shifts reverse --out {new}"],
     "compare": ["compare {run}"],
     "plot-alignment": [
         "plot-alignment {clips}/class_0/0.mp4 {clips}/class_0/1.mp4 --out {new}.png --metric own_parts.Nearest",
         "plot-alignment {clips}/class_0/0.mp4 {clips}/class_0/1.mp4 --out {new}_run.png --run {run}",
     ],
     "play": ["play {clips}/class_0/0.mp4 {clips}/class_0/1.mp4 --out {new}.gif"],
+    "sketch": [
+        "sketch {clips}/class_0/0.mp4 --out {new}.svg --run {run} --frames 3 --against {clips}/class_0/1.mp4 --steps 2",
+    ],
     "check-alignment": ["check-alignment own_parts.Nearest"],
     "check-method": ["check-method fsar.methods.Prototype --frames 2"],
     "publish": ["publish {run} --to {new} --code here"],
