@@ -4,6 +4,7 @@
 """
 
 from episodes.splits.asked import query_split, support_split
+from episodes.splits.drawing import draw_splits
 from episodes.splits.folder import Folder
 from episodes.splits.split import Benchmark, BenchmarkSource, Split, refuse_shared
 from episodes.splits.table import Table
@@ -14,6 +15,7 @@ __all__ = [
     "Folder",
     "Split",
     "Table",
+    "draw_splits",
     "query_split",
     "refuse_shared",
     "support_split",

@@ -78,7 +78,7 @@ class Folder:
 
     def load(self) -> Benchmark:
         """Reads the folders; the order of classes is that of the lists, or alphabetical, and clips are sorted."""
-        folders = _folders_of(self.root)
+        folders = folders_of(self.root)
         names = resolve_names(self.class_names, folders, "class_names", self.root)
         lists = self._listed(folders) if self.lists else self._divided(folders)
         refuse_links(self.root, list(dict.fromkeys(folder for classes in lists.values() for folder in classes)))
@@ -129,7 +129,7 @@ def read_split(
     )
 
 
-def _folders_of(root: Path) -> list[str]:
+def folders_of(root: Path) -> list[str]:
     """:func:`episodes.listing.class_folders`; where there is none, the message says how another one is named."""
     try:
         return class_folders(root)

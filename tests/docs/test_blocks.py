@@ -33,7 +33,7 @@ from fsar.__main__ import main as fsar
 from fsar.build import expand
 from fsar.commands import COMMANDS
 from fsar.commands.look import predict
-from fsar.commands.train import fit
+from fsar.commands.train import fit, over_splits
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -162,6 +162,9 @@ def command(words: list[str], parser: Any, run: bool) -> None:
                 fsar(words[1:])
         case ["fsar", "--completion", ">", _]:
             finish(lambda: fsar(words[1:2]))
+        case ["fsar", "test", *rest] if "--splits" in rest:
+            brief = read_program(lambda: over_splits.main(rest), parser)
+            finish(lambda: over_splits.main([*rest, *brief]) if run else None)
         case ["fsar", "fit" | "validate" | "test", *_]:
             run_fsar(words[1:], parser, run)
         case ["fsar"] | ["fsar", "--help" | "--version"]:

@@ -3,9 +3,14 @@
     fsar splits --benchmark ssv2_full          downloads, checks, writes data/lists/ssv2_full.csv
     fsar splits                                all benchmarks
     fsar splits --benchmark ssv2_full --from downloads/   without a network: the published files
+    fsar splits --random 10 --seed 0 -c my_clips.yaml     your own clips: ten divisions of their classes, as files
 
 The files come from the repositories of the papers, pinned to a commit, and their sha256 is checked. They are written
 in one format: benchmark,split,class_id,class,video. The videos themselves are not fetched; see docs/benchmarks.md.
+
+--random N divides the classes of your own clips (options of data as of `fsar test`; episodes.splits.Folder or Table)
+N times, with different test classes each time, into <out>/split_<seed>.yaml; clips of one group of a Table (a person, a
+place, a recording) never stand in two splits. `fsar test --splits N` tests on them and says an interval over splits.
 """
 
 from __future__ import annotations
@@ -38,7 +43,18 @@ def main(args: list[str]) -> int:
     )
     parser.add_argument("--mirror", default=HOST, help=f"address to fetch from instead of {HOST}")
     parser.add_argument("--allow-changed", action="store_true", help="accept lists that are not the published ones")
-    options = parser.parse_args(args)
+    parser.add_argument("--random", type=int, metavar="N", help="N divisions of the classes of your own clips")
+    parser.add_argument("--seed", type=int, default=0, help="the first seed of --random (0)")
+    options, rest = parser.parse_known_args(args)
+    if options.random is not None:
+        if options.benchmark or options.source:
+            parser.error("--random divides your own clips (-c FILE or --data.benchmark ...), no published benchmark.")
+        from fsar.commands.data.random_splits import write_random  # which reads options by torch's parts
+
+        write_random(options.random, options.seed, options.out, rest)
+        return 0
+    if rest:
+        parser.error(f"{rest[0]} is no option of published lists; -c and --data.* go with --random N.")
     failed = 0
     for name in options.benchmark or definitions():
         try:

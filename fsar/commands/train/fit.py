@@ -28,6 +28,7 @@ from episodes.files import write_atomically
 from episodes.files.locks import WITHOUT_LOCKS, held_alone
 from fsar.build import Parser, add_sections, expand, join_parts, make_trainer
 from fsar.commands.completion import write_script
+from fsar.commands.train.over_splits import main as test_over_splits
 from fsar.commands.train.run_folder import SaveConfig, claim, loggers, remove_empty
 from fsar.evaluation.comparing.reach import describe_reach
 from fsar.evaluation.marks import marks, method_marks
@@ -62,6 +63,8 @@ RUNS = "runs/%Y-%m-%d_%H-%M-%S"
 
 def main(args: list[str]) -> None:
     """Run the command line; any failure is one message and exit status 1, unless ``--debug``."""
+    if args[:1] == ["test"] and any(word.partition("=")[0] == "--splits" for word in args):
+        return test_over_splits(args[1:])
     debug = "--debug" in args
     unknown = args[:1] == ["test"] and "--unknown" in args
     args = [a for a in args if a != "--debug" and not (unknown and a == "--unknown")]

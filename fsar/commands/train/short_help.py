@@ -27,6 +27,8 @@ GROUPS: dict[str, tuple[str, dict[str, str]]] = {
             "--run FOLDER": "the run folder; test and validate take its configuration and best checkpoint",
             "--ckpt_path FILE": "fit: go on from there; test: take these weights; null: none",
             "--unknown": "test: how well clips of other classes are told from these, as predict tells them",
+            "--splits N": "test: on N class splits of your own clips, with an interval over splits",
+            "--splits_seed N": "the first seed that divides them (0)",
             "--seed_everything N": "of weights that are random and of dropout",
         },
     ),
