@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from episodes.listing import normal, resolve
 from episodes.splits.dividing import Fractions, divide
@@ -99,6 +99,7 @@ def draw_splits(classes: Classes, count: int, seed: int, fractions: Fractions, w
 
 def with_lists(source: Folder | Table, train: Sequence[str], val: Sequence[str], test: Sequence[str]) -> Folder | Table:
     """The same source with its classes divided by lists."""
-    other = copy.copy(source)
+    other: Any = copy.copy(source)
     other.seed, other.lists = None, {"train": list(train), "val": list(val), "test": list(test)}
-    return other
+    found: Folder | Table = other
+    return found

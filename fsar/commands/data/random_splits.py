@@ -32,7 +32,7 @@ def write_random(count: int, seed: int, out: Path, rest: Sequence[str]) -> list[
     find_user_code()
     parser = make_parser("fsar splits", ("data",))
     config = parse_options(parser, rest)
-    source = parser.instantiate(config).data.benchmark
+    source: Any = parser.instantiate(config).data.benchmark
     said: dict[str, Any] = config.clone(with_meta=False).as_dict()["data"]["benchmark"]
     classes = classes_of(source)
     drawn = draw_splits(classes, count, seed, source.fractions, f"{len(classes.names)} classes of {source.name}")

@@ -40,7 +40,8 @@ def main(args: Sequence[str]) -> None:
     own, rest = parser.parse_known_args(list(args))
     built = build_with_trainer(rest, "fsar test --splits")
     refuse_trained(built)
-    data, source = built.data, built.data.benchmark
+    data: Any = built.data
+    source: Any = data.benchmark
     classes = classes_of(source)
     what = f"{len(classes.names)} classes of {source.name}"
     drawn = draw_splits(classes, own.splits, own.splits_seed, source.fractions, what)
