@@ -62,6 +62,7 @@ COMMANDS = {
     "predict": Command(LOOK, "look.predict", "name the clips of --query from the labelled clips of --support"),
     "report": Command(LOOK, "look.report", "a run, or several side by side, on one page"),
     "compare": Command(LOOK, "look.compare", "results side by side, and how sure a difference is"),
+    "map": Command(LOOK, "look.map", "clips as an encoder sees them: by class, mixed up, mislabelled, twice there"),
     "robustness": Command(LOOK, "look.robustness", "what breaks a run: accuracy while its clips are changed"),
     "plot-alignment": Command(LOOK, "look.plot_alignment", "draw how a metric aligns two clips"),
     "play": Command(LOOK, "look.play", "a film of two clips playing along their path"),

@@ -51,6 +51,7 @@ LINES = {
     "predict": ["predict --run {run} --support {support} --query {clips}/class_0/4.mp4"],
     "configs": ["configs", "configs method/prototype"],
     "report": ["report {run}"],
+    "map": ["map {run} --out {new}.html", "map {run} --clips {support} --out {new}.html"],
     "robustness": ["robustness {run} --shifts reverse --out {new}"],
     "compare": ["compare {run}"],
     "plot-alignment": [
