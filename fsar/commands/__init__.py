@@ -38,6 +38,9 @@ COMMANDS = {
     "baselines": Command(
         TRAIN, "train.baselines", "CLIP's own few-shot family on the same episodes: what has to be beaten"
     ),
+    "rank": Command(
+        TRAIN, "train.rank", "heads trained on stored features over several divisions of the classes, before and after"
+    ),
     "train-supervised": Command(
         TRAIN, "train.train_supervised", "ActionCLIP on clips of the same classes, as published"
     ),

@@ -70,6 +70,7 @@ ELSEWHERE = {
     "convert": "tests/fsar/commands/share/test_convert.py",
     "weights": "tests/fsar/commands/share/test_weights.py",
     "protocol": "tests/fsar/evaluation/protocols/test_protocols.py",
+    "rank": "tests/fsar/ranking/test_trial.py",
     "demo": "tests/docs/test_blocks.py",
     "post-train": "tests/fsar/commands/train/test_post_train.py",
     "splits": "tests/fsar/commands/data/test_splits_command.py",

@@ -1,0 +1,168 @@
+"""Heads side by side on your clips: trained on stored features over several divisions of the classes, before and after.
+
+    fsar rank -c data/folder --data.benchmark.init_args.root clips --encoder encoder/small --out runs/rank
+    fsar rank -c clips.yaml --encoder lite0.yaml --out runs/rank --heads trx hyrsm mine.yaml --divisions 5 --steps 150
+
+All clips are encoded once by the frozen encoder, with --views random views for training. The classes of all splits are
+put together and divided anew by a seed, --divisions times, into as many for train, val and test as the benchmark has
+(or as --sizes says): one division ranks nothing where there are few classes. On each, every head is trained for --steps
+episodes at every one of --rates, by Adam with a cosine schedule; the rate that is best on validation classes stays, and
+the head is tested before and after, on the same episodes of test classes. --components puts all features into so many
+principal components of the frames of the training classes first, for heads that cost too much otherwise. A head is a
+name, or a configuration whose encoder and optimiser are replaced. Every result is written when it is there, and one
+that is there is not made again. The last row is a linear probe of the test classes with many shots: what the features
+hold.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from episodes.datamodule import EpisodicDataModule
+from fsar.build import device_of, make_parser, parse_options
+from fsar.encoders import FrameEncoder
+from fsar.evaluation.bank import feature_key
+from fsar.method import Method
+from fsar.methods import NearestNeighbour
+from fsar.ranking import (
+    StoredEncoder,
+    Trial,
+    divide_classes,
+    gain_table,
+    probe_many_shots,
+    read_trial,
+    store,
+    try_head,
+    write_trial,
+)
+from fsar.terminal.failure import one_message
+
+ARGS = "--model.method.init_args"
+CHANNELS, WIDTH = "{channels}", "{width}"
+HEADS: dict[str, list[str]] = {
+    "frame_mean": ["-c", "method/prototype", "--model.alignment", "FrameMean"],
+    "otam": ["-c", "method/otam"],
+    "linear_probe": ["-c", "method/linear_probe"],
+    "prototype_head": ["-c", "method/prototype_head", f"{ARGS}.temporal.init_args.channels", CHANNELS],
+    "cross_transformer": ["-c", "method/cross_transformer", f"{ARGS}.alignment.init_args.channels", CHANNELS],
+    "trx": ["-c", "method/trx", f"{ARGS}.width", WIDTH],
+    "hyrsm": ["-c", "method/hyrsm"],
+    "hyrsm_plus_plus": ["-c", "method/hyrsm_plus_plus"],
+    "team": ["-c", "method/team"],
+    "strm": ["-c", "method/strm", f"{ARGS}.width", WIDTH],
+    "molo": ["-c", "method/molo", f"{ARGS}.reconstruction_weight", "0"],  # its decoder needs pixels
+    "ta2n": ["-c", "method/ta2n"],
+}
+"""What is said of each on a command line, with the number of channels put in; TRX's keys are no wider than these."""
+CEILING = "linear_probe, many shots"
+
+
+def build_head(name: str, shape: StoredEncoder, seed: int = 0) -> Method:
+    """A head by its name, or of a configuration, for features of this shape; its weights are random, by the seed.
+
+    Raises:
+        ValueError: for a method that encodes clips in a way of its own, of which nothing can be stored.
+    """
+    sizes = {CHANNELS: str(shape.channels), WIDTH: str(min(1152, shape.channels))}
+    words = [sizes.get(word, word) for word in HEADS.get(name, ["-c", name])]
+    options = {"channels": shape.channels, "grid": shape.sides, "image_size": shape.image_size}
+    behind = json.dumps({"class_path": "fsar.ranking.StoredEncoder", "init_args": options})
+    parser = make_parser(None, ("model",))
+    config = parse_options(parser, [*words, "--model.encoder", behind])
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        method: Method = parser.instantiate(config).model.method
+    if type(method).encode is not Method.encode or method.text_conditioned:
+        raise ValueError(
+            f"{name}: {type(method).__name__} encodes clips in a way of its own; there is nothing to store."
+        )
+    return method.eval()
+
+
+def read_encoder(said: str) -> FrameEncoder:
+    """The encoder of a YAML or of a shipped one's name.
+
+    Raises:
+        ValueError: for one that is trained.
+    """
+    parser = make_parser(None, ("model",))
+    words = ["-c", "method/prototype", "--model.encoder", said]
+    method: Method = parser.instantiate(parse_options(parser, words)).model.method
+    if not method.encoder.frozen:
+        raise ValueError(f"{said}: fsar rank keeps the encoder as it is; set its tune to frozen.")
+    return method.encoder.eval()
+
+
+def run(data: EpisodicDataModule, own: Any, say: Callable[[str], None] = print) -> str:
+    """Make what is not there yet below ``own.out``; gives the table of all benchmarks there."""
+    device, benchmark, encoder = device_of("auto"), data.load(), read_encoder(own.encoder)
+    data.follow(encoder.framing)
+    data.train_episodes, folder = own.steps, own.out / benchmark.name
+    whole = StoredEncoder(encoder.channels, encoder.grid if "patches" in encoder.gives else None, encoder.image_size)
+    needs = list(dict.fromkeys(need for name in own.heads for need in build_head(name, whole).needs))
+    key = feature_key(NearestNeighbour(encoder))
+    pool = store(encoder.to(device), needs, data, own.out / "features", own.views, key)
+    classes = {name: benchmark.split(name).class_names for name in ("train", "val", "test")}
+    for seed in range(own.divisions):
+        files = {name: folder / f"{Path(name).stem}-{seed}.json" for name in [*own.heads, CEILING]}
+        todo = {name: file for name, file in files.items() if not file.exists()}
+        if not todo:
+            continue
+        division, shape, these = divide_classes(classes, seed, own.sizes), whole, pool
+        if own.components:
+            shape = StoredEncoder(own.components, whole.sides, whole.image_size)
+            these = pool.reduced(pool.part("train", division["train"]), own.components, needs)
+        for name, file in todo.items():
+            if name == CEILING:
+                trial = probe_many_shots(build_head("linear_probe", shape), these, division, data, device)
+            else:
+                make = partial(copy.deepcopy, build_head(name, shape, seed))
+                trial = try_head(make, these, division, data, own.rates, device)
+            write_trial(file, trial)
+            told = f"{100 * trial.before.mean():.1f} → {100 * trial.after.mean():.1f}"
+            say(f"{benchmark.name}, division {seed}, {name}: {told}; rate {trial.rate:g} of {trial.validation}")
+    return gain_table(read_all(own.out, own.heads))
+
+
+def read_all(out: Path, heads: Sequence[str]) -> dict[str, dict[str, list[Trial]]]:
+    """``{benchmark: {head: trials}}`` of all that was written below ``out``."""
+    found: dict[str, dict[str, list[Trial]]] = {}
+    for folder in sorted({file.parent for file in out.glob("*/*-*.json")}):
+        for name in [*heads, CEILING]:
+            files = sorted(folder.glob(f"{Path(name).stem}-[0-9]*.json"))
+            if files:
+                found.setdefault(folder.name, {})[name] = [read_trial(file) for file in files]
+    return found
+
+
+@one_message(program="fsar rank")
+def main(args: list[str]) -> None:
+    """Train, test, print the table."""
+    listed = f"names: {', '.join(HEADS)}"
+    parser = make_parser("fsar rank", ("data",), description=__doc__)
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.add_argument(
+        "--encoder", type=str, required=True, help="a YAML of a frozen encoder, or a shipped one's name"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder of features and results; several benchmarks may share it"
+    )
+    parser.add_argument("--heads", type=str, nargs="+", default=list(HEADS), help=f"{listed}; or YAML files")
+    parser.add_argument("--divisions", type=int, default=5, help="of the classes")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[], help="train, val and test classes; the benchmark's")
+    parser.add_argument("--rates", type=float, nargs="+", default=[1e-5, 1e-4], help="learning rates to choose from")
+    parser.add_argument("--steps", type=int, default=150, help="training episodes at each rate")
+    parser.add_argument("--views", type=int, default=2, help="random views of every clip for training")
+    parser.add_argument(
+        "--components", type=int, default=0, help="principal components of the features; 0: as they are"
+    )
+    found: Any = parse_options(parser, args)
+    data: EpisodicDataModule = parser.instantiate(found).data
+    print(f"\n{run(data, found)}")
