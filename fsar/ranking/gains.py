@@ -76,7 +76,7 @@ class Gain:
 
 def write_trial(file: Path, trial: Trial) -> None:
     """Keep a trial, with its accuracies by episode."""
-    facts = {**trial._asdict(), "before": trial.before.tolist(), "after": trial.after.tolist()}
+    facts = {**vars(trial), "before": trial.before.tolist(), "after": trial.after.tolist()}
     file.parent.mkdir(parents=True, exist_ok=True)
     with write_atomically(file) as part:
         part.write_text(json.dumps(facts) + "\n")

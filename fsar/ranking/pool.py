@@ -202,4 +202,4 @@ def store(
             made = [writer.rounded(encoder.features(Streams(frames=x.to(device)), needs)) for x in some]
             writer.write(chunk, combined(torch.cat, made))
         stores.append(writer.finish())
-    return Pool(split, *stores)
+    return Pool(split, stores[0], stores[1] if views else None)

@@ -118,7 +118,7 @@ def test_gains_have_an_interval_over_episodes_and_one_over_divisions(tmp_path: P
     write_trial(tmp_path / "one.json", trials[0])
     again = read_trial(tmp_path / "one.json")
     assert again.after.tolist() == [0.4, 0.8]
-    assert again[2:] == trials[0][2:]
+    assert again.validation == {"0.1": 0.5}
     lines = gain_table({"toy": {"head": trials}, "other": {"none": [again]}}).splitlines()
     assert lines[2] == f"| head | 1,234 | {found} |  | 20 | 1.0 | 5 |"
 
