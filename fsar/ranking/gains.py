@@ -1,7 +1,8 @@
 """What training gave on several divisions of the classes: paired gains, their intervals over episodes and divisions.
 
-The interval over episodes takes the clips and classes for granted. That over divisions is Student's over the gains of
-the divisions, which share clips and are few: where there are few classes, it is the wider one, and the honest one.
+The interval over episodes takes the clips and classes for granted. That over divisions, see
+:mod:`fsar.evaluation.over_splits`, says something of other classes: where there are few, it is the wider one, and the one
+to believe.
 """
 
 from __future__ import annotations
@@ -15,24 +16,8 @@ import numpy as np
 
 from episodes.files import write_atomically
 from fsar.evaluation.accuracy import half_interval
+from fsar.evaluation.over_splits import summarise_splits
 from fsar.ranking.trial import Trial
-
-T_95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
-"""Student's 97.5 % quantile for 1 to 9 degrees of freedom."""
-
-
-def student_half_interval(deviation: float, count: int) -> float:
-    """Half the 95 % interval of the mean of a few values of this deviation; NaN for one value.
-
-    >>> round(student_half_interval(2.0, 5), 3)
-    2.483
-    """
-    free = count - 1
-    if not free:
-        return float("nan")
-    z = 1.959964  # the first terms of Cornish and Fisher's expansion, for many
-    quantile = T_95[free - 1] if free <= len(T_95) else z + (z**3 + z) / (4 * free) + 2.825 / free**2
-    return float(quantile * deviation / count**0.5)
 
 
 @dataclass(frozen=True)
@@ -57,9 +42,10 @@ class Gain:
     def of(cls, trials: Sequence[Trial]) -> Gain:
         """That of the trials of a head, one for each division."""
         before, after = (np.concatenate([getattr(each, name) for each in trials]) for name in ("before", "after"))
-        gains, means = after - before, np.array([(each.after - each.before).mean() for each in trials])
-        count = len(trials)
-        spread = student_half_interval(float(means.std(ddof=1)) if count > 1 else 0.0, count)
+        gains, count = after - before, len(trials)
+        spread = float("nan")
+        if count > 1:
+            spread = summarise_splits([float((x.after - x.before).mean()) for x in trials], trials[0].share).interval
         episodes = half_interval(float(gains.std(ddof=1)), len(gains))
         return cls(100 * before.mean(), 100 * after.mean(), 100 * episodes, 100 * spread, count)
 

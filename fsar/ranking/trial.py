@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from episodes.dataset import index_episodes
 from episodes.parts import TaskOptions
 from fsar.evaluation.bank import score_episodes
-from fsar.evaluation.tables import Right
+from fsar.evaluation.comparing.tables import Right
 from fsar.method import Method
 from fsar.ranking.pool import Part, Pool
 
@@ -36,6 +36,7 @@ class Trial:
         train_seconds: of a training episode, processor time.
         test_seconds: of a test episode, once its clips have passed the head.
         kept_bytes: what a training episode keeps for its gradient.
+        share: of all classes that are tested on.
     """
 
     before: Right
@@ -46,6 +47,7 @@ class Trial:
     train_seconds: float
     test_seconds: float
     kept_bytes: int
+    share: float
 
 
 class Kept(torch.autograd.graph.saved_tensors_hooks):
@@ -83,11 +85,12 @@ def try_head(
         device: to compute on.
     """
     parts = {name: pool.part(name, classes) for name, classes in division.items()}
+    share = len(division["test"]) / len(pool.split.class_names)
     method = make().to(device)
     before, test_seconds = share_right(method, pool, parts["test"], task, device)
     weights = sum(p.numel() for p in method.parameters() if p.requires_grad)
     if not weights:
-        return Trial(before, before, 0.0, {}, 0, 0.0, test_seconds, 0)
+        return Trial(before, before, 0.0, {}, 0, 0.0, test_seconds, 0, share)
     train_seconds, kept = 0.0, 0
     found: dict[float, tuple[float, Method]] = {}
     for rate in rates:
@@ -97,7 +100,7 @@ def try_head(
     best = max(found, key=lambda rate: found[rate][0])  # the first of equal ones
     after, _ = share_right(found[best][1], pool, parts["test"], task, device)
     validation = {f"{rate:g}": accuracy for rate, (accuracy, _) in found.items()}
-    return Trial(before, after, best, validation, weights, train_seconds, test_seconds, kept)
+    return Trial(before, after, best, validation, weights, train_seconds, test_seconds, kept, share)
 
 
 def train_head(
@@ -157,4 +160,5 @@ def probe_many_shots(probe: Method, pool: Pool, division: Division, task: TaskOp
     part = pool.part("test", division["test"])
     shots = int(min(np.bincount(part.split.labels))) - task.test_queries
     right, seconds = share_right(probe.to(device), pool, part, replace(task, test_shots=shots), device)
-    return Trial(right, right, 0.0, {}, 0, 0.0, seconds, 0)
+    share = len(division["test"]) / len(pool.split.class_names)
+    return Trial(right, right, 0.0, {}, 0, 0.0, seconds, 0, share)

@@ -102,7 +102,7 @@ def test_a_probe_of_many_shots_sees_what_the_features_hold(pool: Pool) -> None:
 
 
 def trial(before: list[float], after: list[float]) -> Trial:
-    return Trial(np.array(before), np.array(after), 0.1, {"0.1": 0.5}, 1234, 0.02, 0.001, 5_000_000)
+    return Trial(np.array(before), np.array(after), 0.1, {"0.1": 0.5}, 1234, 0.02, 0.001, 5_000_000, 0.5)
 
 
 def test_gains_have_an_interval_over_episodes_and_one_over_divisions(tmp_path: Path) -> None:
@@ -111,8 +111,10 @@ def test_gains_have_an_interval_over_episodes_and_one_over_divisions(tmp_path: P
     gains = np.array([0.2, 0.4, 0.2, 0.0, 0.4, 0.2])
     assert found.after - found.before == pytest.approx(100 * gains.mean())
     assert found.over_episodes == pytest.approx(100 * 1.96 * gains.std(ddof=1) / 6**0.5)
-    assert found.over_divisions == pytest.approx(100 * 4.303 * np.std([0.3, 0.1, 0.3], ddof=1) / 3**0.5)
-    assert str(found) == "26.7 → 50.0, +23.3 ± 12.0 (± 28.7)"
+    assert found.over_divisions == pytest.approx(
+        100 * 4.303 * np.std([0.3, 0.1, 0.3], ddof=1) * (1 / 3 + 1) ** 0.5, rel=1e-3
+    )
+    assert str(found) == "26.7 → 50.0, +23.3 ± 12.0 (± 57.4)"
     assert str(Gain.of(trials[:1])) == "30.0 → 60.0, +30.0 ± 19.6"
     assert str(Gain.of([trials[0], trial([0.2, 0.4], [0.5, 0.7])])) == "30.0 → 60.0, **+30.0** ± 8.0 (± 0.0)"
     write_trial(tmp_path / "one.json", trials[0])
