@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+
+import pytest
+
+import fsar.__main__ as front
 
 LIGHT = ("look.compare", "data.check_videos", "data.check_benchmark", "data.episodes", "data.init", "data.splits")
 CODE = """
@@ -18,3 +23,23 @@ print(sorted({"torch", "lightning", "scipy", "matplotlib", "jsonargparse"} & set
 def test_nothing_heavy_is_imported() -> None:
     done = subprocess.run([sys.executable, "-c", CODE, *LIGHT, "train.configs"], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt])
+def test_garbage_is_not_looked_for_while_modules_are_imported(
+    monkeypatch: pytest.MonkeyPatch, error: type[BaseException] | None
+) -> None:
+    seen = []
+
+    def look(name: str) -> object:
+        seen.append((name, gc.isenabled()))
+        if error:
+            raise error
+        return type(sys)("command", "")
+
+    monkeypatch.setattr(front, "import_module", look)
+    with pytest.raises(error or AttributeError):  # a module without main
+        front.run(["compare"])
+    assert seen == [("fsar.commands.look.compare", False)]
+    assert gc.isenabled()
+    gc.unfreeze()
