@@ -26,6 +26,7 @@ from episodes.dataset import (
 )
 from episodes.episode import Episode
 from episodes.features import StoredClips, made_from, open_store, with_cache
+from episodes.mirroring import Mirroring
 from episodes.parts import ClipOptions, LoaderOptions, TaskOptions
 from episodes.sampler import EpisodeSampler, StridedSampler
 from episodes.splits import Benchmark, Split
@@ -124,13 +125,29 @@ class EpisodicDataModule(LoaderOptions, ClipOptions, TaskOptions, LightningDataM
         refuse_limits(self.trainer)
         count, (rank, world) = self.counts["train"], self._share
         refuse_uneven(count, world, self.episodes_per_batch)
+        own = self._training_only()
         return EpisodeLoader(
-            EpisodeDataset(self._source("train"), self.episode_sampler("train")),
+            EpisodeDataset(self._source("train"), self.episode_sampler("train"), *own),
             batch_size=self.episodes_per_batch,
             sampler=StridedSampler(range(count), rank, world, renumber=True),
             collate_fn=Episode.stack,
             **self.loading(),
         )
+
+    def _training_only(self) -> tuple[ClipDataset | None, Mirroring | None]:
+        """The source of training queries where it is another, and which training clips are mirrored."""
+        asked = [n for n in ("query_transform", "mirrored") if getattr(self, n) is not None]
+        if asked and self.features is not None:
+            raise ValueError(f"data.{asked[0]} works on pixels, which data.features take the place of: leave out one.")
+        split = self.splits["train"]
+        queries = self.read(split, True, self.seed, queries=True) if self.query_transform else None
+        if self.mirrored is None:
+            return queries, None
+        transforms = [each for each in (self.train_transform, self.query_transform) if getattr(each, "flip", False)]
+        if transforms or self.joints is not None:
+            what = "the transform's flip would mirror once more" if transforms else "data.joints are not mirrored"
+            raise ValueError(f"data.mirrored mirrors training clips, and {what}: leave out one of the two.")
+        return queries, Mirroring(split, self.mirrored, self.seed)
 
     def val_dataloader(self) -> list[Iterable[Any]]:
         """Needed videos, then index episodes; an empty list when there are no validation classes."""

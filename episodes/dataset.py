@@ -17,6 +17,7 @@ from episodes.beside import Joints, Regions
 from episodes.clips import Clips, Streams, combined
 from episodes.episode import Episode, IndexEpisode, VideoBatch
 from episodes.frames import FrameSampler
+from episodes.mirroring import Mirroring
 from episodes.sampler import EpisodeSampler, StridedSampler, hash_words
 from episodes.splits import Split
 from episodes.video import Reader, VideoError, find_unreadable, read_clip
@@ -182,16 +183,29 @@ class EpisodeDataset(Dataset[Episode]):
     """Item ``i`` is episode number ``i`` with its clips: ``s`` of the support, ``q`` queries.
 
     Every clip is a view of its own, drawn with the key (episode number, place in the episode).
+
+    Args:
+        source: of the clips.
+        sampler: draws the episodes.
+        queries: where they are read in another way.
+        mirroring: which clips are mirrored.
     """
 
-    def __init__(self, source: ClipSource, sampler: EpisodeSampler) -> None:
-        self.source, self.sampler = source, sampler
+    def __init__(
+        self, source: ClipSource, sampler: EpisodeSampler, queries: ClipSource | None = None, mirroring: Any = None
+    ) -> None:
+        self.source, self.sampler, self.queries = source, sampler, queries or source
+        self.mirroring: Mirroring | None = mirroring
 
     def __getitem__(self, number: int) -> Episode:
         episode = index_episodes(self.sampler, [number]).map(lambda x: x[0])
-        videos = torch.cat([episode.support, episode.query]).tolist()
-        clips = combined(torch.stack, [self.source.clip(video, number, i) for i, video in enumerate(videos)])
-        support, query = clips.split_at(len(episode.support), 0)
+        videos, supports = torch.cat([episode.support, episode.query]).tolist(), len(episode.support)
+        drawn = self.mirroring.draw(videos, number) if self.mirroring else [(video, False) for video in videos]
+        found = []
+        for i, (video, mirrored) in enumerate(drawn):
+            clip = (self.source if i < supports else self.queries).clip(video, number, i)
+            found.append(clip.map(lambda x: x.flip(-1)) if mirrored else clip)
+        support, query = combined(torch.stack, found).split_at(supports, 0)
         return Episode(**{**vars(episode), "support": support, "query": query})
 
 

@@ -98,6 +98,10 @@ class ClipOptions:
         test_sampler: which frames in evaluation; by default the centre of each of equal segments.
         train_transform: by default resized as the encoder asks (CLIP: short side to 8/7 of size), then one random crop
             per clip; no flip.
+        query_transform: of training queries, where it is another than of support clips.
+        mirrored: pairs of training classes that are each other's mirror images, {left class: right class}. Every other
+            training clip is mirrored, of these classes by taking a mirrored clip of the opposite one; {} for none such
+            class. By default nothing is mirrored.
         test_transform: by default likewise, then the centre crop.
         reader: how videos are decoded: auto (exact on every file), pyav, decord or torchcodec.
         regions: folder with boxes, <class>/<clip>.json of every video, which are tinted before frames are resized.
@@ -117,6 +121,8 @@ class ClipOptions:
     regions_colour: str = "red"
     joints: str | None = None
     joints_order: str = "ntu"
+    query_transform: Transform | None = None
+    mirrored: dict[str, str] | None = None
 
     def __post_init__(self) -> None:
         refuse_below_one(frames=self.frames, size=self.size)
@@ -136,8 +142,8 @@ class ClipOptions:
         self.train_transform = train or framed(framing, "random")
         self.test_transform = test or framed(framing, "centre")
 
-    def read(self, split: Split, training: bool, seed: int) -> ClipDataset:
-        """Clips of a split, as training or evaluation reads them.
+    def read(self, split: Split, training: bool, seed: int, queries: bool = False) -> ClipDataset:
+        """Clips of a split, as training or evaluation reads them; ``queries`` of training, where these differ.
 
         Raises:
             ValueError: when the encoder cannot take frames of that size.
@@ -145,6 +151,7 @@ class ClipOptions:
         sampler, transform = self.test_sampler, self.test_transform
         if training:
             sampler, transform = self.train_sampler, self.train_transform
+            transform = self.query_transform or transform if queries else transform
         assert sampler is not None  # since it was made; the transform, too
         assert transform is not None
         self.framing.check(f"data.{'train' if training else 'test'}_transform.size", getattr(transform, "size", None))

@@ -18,13 +18,13 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
+from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
 from episodes.annotations.regions import RegionPrompt
 from episodes.framing import Framing, Interpolation, Resize
 
-__all__ = ["ClipTransform", "RegionPrompt"]
+__all__ = ["ClipTransform", "RegionPrompt", "StrongTransform"]
 
 
 class ClipTransform:
@@ -154,3 +154,81 @@ def _coloured(clip: Tensor, jitter: tuple[float, float, float, float], generator
     for step in torch.randperm(4, generator=generator).tolist():
         clip = changes[step](clip, amounts[step]) if step < 3 else F.adjust_hue(clip, shift)
     return clip
+
+
+class StrongTransform(ClipTransform):
+    """:class:`ClipTransform` with what recipes of large networks add: crops of several scales, RandAugment, erasing.
+
+    Args:
+        size: as there, and so is all up to ``interpolation``; ``crop`` is not read where ``scales`` are given.
+        scales: shares of the short side; the height and the width of the crop are drawn of them, at most one step
+            apart, its place of 13 (corners, middles, quarters), and it is resized to ``size``: TSN's corner cropping
+            with scale jitter (Wang et al. 2016, https://arxiv.org/abs/1608.00859), in ActionCLIP's training
+            ``[1, 0.875, 0.75, 0.66]``.
+        rand_augment: number of operations and their magnitude out of 30, such as ``[2, 9]``
+            (Cubuk et al. 2020, https://arxiv.org/abs/1909.13719; torchvision's).
+        erase: probability of blackening a rectangle of 2 to 33 % of the frame (Zhong et al. 2020,
+            https://arxiv.org/abs/1708.04896).
+
+    Raises:
+        ValueError: likewise, and for scales outside of 0..1, a magnitude above 30 or a probability that is none.
+
+    >>> transform = StrongTransform(32, resize_to=40, scales=[1, 0.75], rand_augment=[2, 9], erase=0.5)
+    >>> transform(torch.zeros(8, 3, 60, 80, dtype=torch.uint8), torch.Generator().manual_seed(0)).shape
+    torch.Size([8, 3, 32, 32])
+    """
+
+    def __init__(
+        self,
+        size: int | tuple[int, int] = 224,
+        resize: Resize = "short_side",
+        resize_to: int | tuple[int, int] = 256,
+        crop: Literal["centre", "random"] = "centre",
+        antialias: bool = True,
+        flip: bool = False,
+        jitter: tuple[float, float, float, float] | None = None,
+        grey: float = 0.0,
+        interpolation: Interpolation = "bilinear",
+        scales: list[float] | None = None,
+        rand_augment: tuple[int, int] | None = None,
+        erase: float = 0.0,
+    ) -> None:
+        super().__init__(size, resize, resize_to, crop, antialias, flip, jitter, grey, interpolation)
+        if scales is not None and not all(0 < scale <= 1 for scale in scales or [0.0]):
+            raise ValueError(f"scales are shares of the short side in 0..1, found {scales}.")
+        if rand_augment is not None and not (rand_augment[0] >= 1 and 0 <= rand_augment[1] <= 30):
+            raise ValueError(f"rand_augment is a number of operations and a magnitude in 0..30, found {rand_augment}.")
+        if not 0 <= erase <= 1:
+            raise ValueError(f"erase is a probability in 0..1, found {erase}.")
+        self.scales, self.rand_augment, self.erase = scales, rand_augment, erase
+
+    @property
+    def random(self) -> bool:
+        return super().random or bool(self.scales or self.rand_augment or self.erase)
+
+    def __call__(self, clip: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        clip = super().__call__(clip, generator)
+        steps: list[torch.nn.Module] = [] if self.rand_augment is None else [v2.RandAugment(*self.rand_augment)]
+        steps += [v2.RandomErasing(self.erase)] if self.erase else []
+        if steps:
+            with torch.random.fork_rng(devices=[]):  # torchvision draws from the global generator, once for the clip
+                torch.default_generator.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+                for step in steps:
+                    clip = step(clip)
+        return clip.contiguous()
+
+    def _cropped(self, clip: Tensor, generator: torch.Generator | None) -> Tensor:
+        if not self.scales:
+            return super()._cropped(clip, generator)
+        height, width = clip.shape[-2:]
+        steps = range(len(self.scales))
+        pairs = [(a, b) for a in steps for b in steps if abs(a - b) <= 1]
+        sides = [round(min(height, width) * self.scales[i]) for i in pairs[int(_draw(0, len(pairs), generator))]]
+        y, x = PLACES[int(_draw(0, len(PLACES), generator))]
+        top, left = y * (height - sides[0]) // 4, x * (width - sides[1]) // 4
+        cut = F.crop(clip, top, left, sides[0], sides[1])
+        return F.resize(cut, list(self.size), InterpolationMode(self.interpolation), antialias=True)
+
+
+PLACES = (*((y, x) for y in (0, 2, 4) for x in (0, 2, 4)), *((y, x) for y in (1, 3) for x in (1, 3)))
+"""Where a crop may stand, in quarters of the room that it has."""
