@@ -91,7 +91,7 @@ class Predictor:
             raise ValueError("there is no clip to name: give one query or more.")
         files = list(dict.fromkeys([*labels, *map(os.path.abspath, queries)]))  # support first, each file once
         split = Split("predict", names, tuple(files), tuple(labels.get(file, 0) for file in files), Path())
-        bank, causes = self._encode(split, progress, errors=(VideoError,) if skip_unreadable else ())
+        bank, causes = self.encode(split, progress, errors=(VideoError,) if skip_unreadable else ())
         if broken := [file for file in labels if file in causes]:
             raise causes[broken[0]]
         asked = [query for query in queries if os.path.abspath(query) not in causes]
@@ -122,7 +122,7 @@ class Predictor:
             pixels = source.clip(0)["frames"]
         return pixels.movedim(-3, -1).numpy()
 
-    def _encode(
+    def encode(
         self, split: Split, progress: bool, errors: tuple[type[VideoError], ...]
     ) -> tuple[VideoBank, dict[str, VideoError]]:
         """Every file once, and those that gave one of ``errors``. A query's class is unknown: what it would be as a

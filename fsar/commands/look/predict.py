@@ -15,6 +15,8 @@ from episodes.splits import query_split, support_split
 from episodes.video import limits
 from fsar.evaluation.calibration import explain
 from fsar.inference.answer import Answer, Answers, write_csv
+from fsar.inference.explain import Explanation
+from fsar.inference.explain import explain as explain_answer
 from fsar.inference.known import draw_known
 from fsar.inference.predictor import load_named
 from fsar.inference.threshold import KEEP
@@ -65,13 +67,20 @@ def main(args: list[str]) -> None:
         known = None if truth is None else {str(clip): name for clip, name in truth.items()}
         if own.csv is not None:
             write_csv(own.csv, answers, known)
+        whys = [explain_answer(predictor, support, answer.clip) for answer in answers] if own.explain else []
         if own.json:
             counts = {name: len(clips) for name, clips in support.items()}
-            print(json.dumps(report(answers, counts, notes, known), indent=1))
+            said = report(answers, counts, notes, known)
+            for record, why in zip(said["answers"], whys, strict=False):
+                record["explanation"] = why.record()
+            print(json.dumps(said, indent=1))
         elif known:
             print(describe_known(answers, known, own.shots, own.seed))
         else:
-            print(shown("\n\n".join(describe(answer) for answer in answers)))
+            lines = [describe(answer) for answer in answers]
+            for i, why in enumerate(whys):
+                lines[i] += "\n" + describe_explanation(why)
+            print(shown("\n\n".join(lines)))
             if answers:
                 print(f"\n{explain(answers[0].calibration)}\n{answers[0].threshold.explain()}")
         if broken := answers.unreadable:
@@ -110,6 +119,9 @@ def options() -> Options:
     parser.add_argument("--max_pixels", type=int, help=f"of one frame; more is refused undecoded ({limits.PIXELS:,})")
     parser.add_argument(
         "--keep", type=float, default=KEEP, help=f"share of new clips of the classes to keep ({KEEP:g})"
+    )
+    parser.add_argument(
+        "--explain", action="store_true", help="ask again backwards, shuffled, and without each frame; is slower"
     )
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table: file, class, probability, ...")
     parser.add_argument("--json", action="store_true", help="print JSON, with the alignment maps")
@@ -178,6 +190,24 @@ def describe(answer: Answer) -> str:
         lines.append(f"  {answer.alignments[best].describe(best)}")
     if answer.note:
         lines.append(f"  {answer.note}")
+    return "\n".join(lines)
+
+
+def describe_explanation(why: Explanation) -> str:
+    """What becomes of the answer when the clip is changed, and which frames carry it."""
+    lines = []
+    for one in why.variants[1:]:
+        kept = f"still {why.name}" if one.name == why.name else f"{one.name}, no longer {why.name}"
+        before, after = why.variants[0].number_of(why.name), one.number_of(why.name)
+        lines.append(f"  {one.what}: {kept} ({why.name} {before:.2f} -> {after:.2f})")
+    most = max(range(len(why.frames)), key=why.frames.__getitem__)
+    shares = " ".join(f"{x:+.2f}" for x in why.frames)
+    lines.append(f"  lead lost without each frame: {shares} (of {why.lead:.2f})")
+    lines.append(f"  frame {most + 1} matters most" if why.frames[most] > 0 else "  no frame is needed")
+    if why.words is not None:
+        called = " ".join(str(int(i) + 1) for i in why.words.argmax(0))
+        listed = ", ".join(f"{i} {name}" for i, name in enumerate(why.names, 1))
+        lines.append(f"  by the class names alone its frames are {called} ({listed})")
     return "\n".join(lines)
 
 

@@ -1,0 +1,157 @@
+"""Why an answer: the same clip backwards, shuffled, stood still, and without each of its frames; and what each frame is
+called.
+
+Every variant is a clip of as many frames that is encoded and compared as the clip itself is. What is said is what the
+method answers, and no account of how.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from episodes.clips import Streams
+from episodes.episode import VideoBatch
+from episodes.splits import Split
+from fsar.inference.answer import rank_classes
+from fsar.inference.predictor import PathLike, Predictor, label_clips
+from fsar.inference.support_set import SupportSet
+
+SHUFFLES = 3
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What a changed clip was taken for.
+
+    Args:
+        what: was done to it.
+        ranking: (class, number), the likeliest first.
+    """
+
+    what: str
+    ranking: tuple[tuple[str, float], ...]
+
+    @property
+    def name(self) -> str:
+        """The likeliest class."""
+        return self.ranking[0][0]
+
+    def number_of(self, name: str) -> float:
+        """The number of a class."""
+        return dict(self.ranking)[name]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Of one answer.
+
+    Args:
+        name: the class that the clip was taken for.
+        lead: of that class over the next, logits.
+        variants: the clip as it is, backwards, shuffled (the mean of three), and its middle frame alone.
+        frames: ``(t)`` how much of the lead goes without each frame, which the one before stands in for.
+        words: ``(n t)`` by class, the share of each frame that the class names alone give it; None without a text tower
+            that the frames can be compared with.
+        names: of the classes, the rows of ``words``.
+    """
+
+    name: str
+    lead: float
+    variants: tuple[Variant, ...]
+    frames: tuple[float, ...]
+    words: Tensor | None
+    names: tuple[str, ...]
+
+    def record(self) -> dict[str, Any]:
+        """What JSON can hold."""
+        return {
+            "variants": {one.what: {name: round(x, 6) for name, x in one.ranking} for one in self.variants},
+            "lead": round(self.lead, 6),
+            "lead_lost_without_frame": [round(x, 6) for x in self.frames],
+            "class_names_by_frame": None
+            if self.words is None
+            else dict(zip(self.names, self.words.double().numpy().round(4).tolist(), strict=True)),
+        }
+
+
+def without_frame(frames: Tensor, i: int) -> Tensor:
+    """``(t c h w)`` with the frame before in the place of frame ``i``; the second in that of the first."""
+    order = torch.arange(len(frames))
+    order[i] = i - 1 if i else min(1, len(frames) - 1)
+    return frames[order]
+
+
+def make_variants(frames: Tensor) -> dict[str, list[Tensor]]:
+    """Clips ``(t c h w)`` by what was done; a list of several is one variant, whose answers are averaged."""
+    t, dice = len(frames), torch.Generator().manual_seed(0)
+    return {
+        "as it is": [frames],
+        "backwards": [frames.flip(0)],
+        "shuffled": [frames[torch.randperm(t, generator=dice)] for _ in range(SHUFFLES)],
+        "its middle frame alone": [frames[[t // 2] * t]],
+        **{f"without frame {i + 1}": [without_frame(frames, i)] for i in range(t)},
+    }
+
+
+@torch.no_grad()
+def explain(predictor: Predictor, support: Mapping[str, PathLike | Sequence[PathLike]], query: PathLike) -> Explanation:
+    """Ask again about one query of :meth:`fsar.inference.Predictor.predict`.
+
+    Args:
+        predictor: the method.
+        support: as it was asked.
+        query: likewise, one clip.
+
+    Raises:
+        ValueError, VideoError: as ``predict`` does; for a method that reads more of a clip than its frames.
+    """
+    if predictor.data.joints is not None:
+        raise ValueError("--explain changes the frames of a clip and not its joints: leave out data.joints.")
+    names, labels = tuple(support), label_clips(support)
+    learner, device = predictor.learner, predictor.learner.device
+    split = Split("explain", names, tuple(labels), tuple(labels.values()), Path())
+    bank, _ = predictor.encode(split, False, ())
+    bank.keep = None  # no cache is to know what is made up here
+    frames = torch.from_numpy(predictor.frames(query)).movedim(-1, -3)
+    made = make_variants(frames)
+    clips = torch.stack([clip for some in made.values() for clip in some])
+    numbers = len(labels) + torch.arange(len(clips))
+    for some in torch.arange(len(clips)).split(max(1, predictor.data.video_batch)):
+        batch = VideoBatch(numbers[some], Streams(frames=clips[some]), torch.zeros_like(some), names)
+        bank.add(batch.to(device))
+    bank.close()
+    shown = torch.tensor(list(labels.values()))
+    asked = SupportSet(bank, torch.arange(len(shown)), shown, names, device=device)
+    logits = asked.ask(numbers).logits[0].float().cpu()  # (variants n)
+    calibration = predictor.calibration or asked.calibrate()
+    shares = (logits / (calibration.temperature if calibration else 1.0)).softmax(-1)
+    best = int(logits[0].argmax())
+    lead = logits[:, best] - logits.index_fill(1, torch.tensor([best]), -torch.inf).amax(1)
+    sizes = [len(some) for some in made.values()]
+    means = [rows.mean(0) for rows in shares.split(sizes)]
+    said = [Variant(what, rank_classes(names, mean)) for what, mean in zip(made, means, strict=True)]
+    lost = (lead[0] - lead[-len(frames) :]).tolist()
+    words = name_frames(learner.method, frames, names)
+    return Explanation(names[best], float(lead[0]), tuple(said[: -len(frames)]), tuple(lost), words, names)
+
+
+def name_frames(method: Any, frames: Tensor, names: Sequence[str]) -> Tensor | None:
+    """``(n t)``: what the class names alone say of each frame ``(t c h w)``, shares over the classes; None where text
+    and frames lie in no common space."""
+    encoder = method.encoder
+    if encoder.text is None:
+        return None
+    weights = next(encoder.parameters())
+    found = encoder.features(Streams(frames=frames.to(weights.device)))
+    seen, text = found.get("tower", found["frames"]), encoder.text(names)
+    if text.shape[-1] != seen.shape[-1]:
+        return None
+    cosines = torch.nn.functional.normalize(text, dim=-1) @ torch.nn.functional.normalize(seen, dim=-1).mT
+    shares: Tensor = (100 * cosines.float()).softmax(0)
+    return shares.cpu()

@@ -1,0 +1,90 @@
+"""Explanations: what each variant of a clip is, and that a clip of two opposite classes turns into the other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from episodes.shapes import motion
+from episodes.shapes.source import write_video
+from fsar.commands.look import predict
+from fsar.inference import Predictor, bare
+from fsar.inference.explain import explain, make_variants, name_frames, without_frame
+
+
+def test_variants() -> None:
+    frames = torch.arange(6)[:, None, None, None].expand(6, 3, 2, 2)
+    made = {what: [clip[:, 0, 0, 0].tolist() for clip in some] for what, some in make_variants(frames).items()}
+    assert made["as it is"] == [[0, 1, 2, 3, 4, 5]]
+    assert made["backwards"] == [[5, 4, 3, 2, 1, 0]]
+    assert made["its middle frame alone"] == [[3] * 6]
+    assert len(made["shuffled"]) == 3
+    assert all(sorted(order) == list(range(6)) for order in made["shuffled"])
+    assert made["without frame 1"] == [[1, 1, 2, 3, 4, 5]]
+    assert made["without frame 4"] == [[0, 1, 2, 2, 4, 5]]
+    assert without_frame(frames[:1], 0).tolist() == frames[:1].tolist()
+
+
+@pytest.fixture(scope="module")
+def opposite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Support of two classes, each the other played backwards, and a query of the first."""
+    folder = tmp_path_factory.mktemp("explain")
+    first, second, *_ = motion.CLASSES["test"]
+    for name in (first, second):
+        (folder / "support" / name).mkdir(parents=True)
+        write_video(folder / "support" / name / "a.mp4", motion.render(name, 0, "explain"))
+    write_video(folder / "query.mp4", motion.render(first, 0, "explain"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def asked(opposite: Path) -> tuple[Predictor, dict[str, list[Path]]]:
+    support = {path.name: sorted(path.glob("*.mp4")) for path in sorted((opposite / "support").iterdir())}
+    return bare("fsar-tiny", "shapes", "cpu"), support  # type: ignore[return-value]
+
+
+def test_backwards_it_is_the_other_class(opposite: Path, asked: tuple[Predictor, dict[str, list[Path]]]) -> None:
+    predictor, support = asked
+    first, second, *_ = motion.CLASSES["test"]
+    (answer,) = predictor.predict(support, [opposite / "query.mp4"])  # type: ignore[arg-type]
+    found = explain(predictor, support, opposite / "query.mp4")  # type: ignore[arg-type]
+    whole, backwards, shuffled, alone = found.variants
+    assert found.name == whole.name == answer.ranking[0][0] == first
+    assert whole.number_of(first) == pytest.approx(dict(answer.ranking)[first], abs=1e-4)
+    assert backwards.name == second
+    assert shuffled.number_of(first) < whole.number_of(first)
+    assert alone.number_of(first) < whole.number_of(first)
+    assert len(found.frames) == 8
+    assert max(found.frames) > 0
+    assert found.lead > 0
+    assert found.words is not None
+    torch.testing.assert_close(found.words.sum(0), torch.ones(8))
+    encoder = predictor.learner.method.encoder
+    frames = torch.from_numpy(predictor.frames(opposite / "query.mp4")).movedim(-1, -3)
+    with torch.no_grad():
+        cosine = torch.cosine_similarity(encoder.text(found.names)[:, None], encoder(frames)[None], dim=-1)
+    torch.testing.assert_close(found.words, (100 * cosine).softmax(0), atol=1e-4, rtol=1e-4)
+
+
+def test_on_the_command_line(opposite: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second, *_ = motion.CLASSES["test"]
+    words = ["--encoder", "fsar-tiny:shapes", "--support", str(opposite / "support"), "--query"]
+    predict.main([*words, str(opposite / "query.mp4"), "--explain"])
+    said = capsys.readouterr().out
+    assert f"backwards: {second}, no longer {first}" in said
+    assert "lead lost without each frame: " in said
+    predict.main([*words, str(opposite / "query.mp4"), "--explain", "--json"])
+    (record,) = json.loads(capsys.readouterr().out)["answers"]
+    assert set(record["explanation"]["variants"]) == {"as it is", "backwards", "shuffled", "its middle frame alone"}
+    assert len(record["explanation"]["lead_lost_without_frame"]) == 8
+
+
+def test_frames_without_text_have_no_names() -> None:
+    class Blind:
+        class encoder:
+            text = None
+
+    assert name_frames(Blind, torch.zeros(2, 3, 4, 4), ("a", "b")) is None
