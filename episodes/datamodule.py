@@ -25,7 +25,7 @@ from episodes.dataset import (
     refuse_uneven,
 )
 from episodes.episode import Episode
-from episodes.features import StoredClips, made_from, open_store, with_cache
+from episodes.features import StoredClips, made_from, open_clips, with_cache
 from episodes.mirroring import Mirroring
 from episodes.parts import ClipOptions, LoaderOptions, TaskOptions
 from episodes.sampler import EpisodeSampler, StridedSampler
@@ -118,7 +118,7 @@ class EpisodicDataModule(LoaderOptions, ClipOptions, TaskOptions, LightningDataM
         module: Any = self.trainer and self.trainer.lightning_module
         if module is None:
             raise ValueError("data.features belong to one encoder, which a Trainer's module must name; found none.")
-        return open_store(Path(self.features), clips, module.feature_key(), module.contents())
+        return open_clips(Path(self.features), clips, module.feature_key(), module.contents())
 
     def train_dataloader(self) -> EpisodeLoader:
         """Batches of training episodes of pixels, numbered by epoch."""

@@ -15,12 +15,14 @@ from itertools import chain
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 from episodes.clips import Clips, Features, LowerHalf, Streams, combined
 from episodes.episode import Episode, Task
 from fsar.alignment.base import Alignment
 from fsar.encoders.frame import FrameEncoder
 from fsar.functional import cross_entropy
+from fsar.refinement import Refinement
 from fsar.shots import shot_groups, shot_mean
 from fsar.text import TextBank
 
@@ -114,14 +116,7 @@ class Method(nn.Module):
         """Features of what an episode or a batch of videos holds.
 
         Streams are encoded. From what the frozen half of the encoder gave the trained half goes on. Features were
-        encoded before.
-
-        Args:
-            clips: of any kind.
-            text: as in :meth:`encode`.
-
-        Raises:
-            ValueError: when what was stored cannot serve this method.
+        encoded before. ``text`` is as in :meth:`encode`; a ValueError when what was stored cannot serve this method.
         """
         if isinstance(clips, Streams):
             return self.encode(clips, text)
@@ -178,13 +173,8 @@ class Method(nn.Module):
         return self.query_parts(features)
 
     def compared(self, support: Parts, query: Parts, episode: Task, text: Tensor) -> tuple[Tensor, Tensor] | None:
-        """The frames that an alignment compares; None for a method that aligns no frames, see :class:`AlignedMethod`.
-
-        Takes what :meth:`score` takes.
-
-        Returns:
-            Frames of the queries ``(... q t d)`` and of the class prototypes ``(... n t d)``.
-        """
+        """The frames that an alignment compares, of queries ``(... q t d)`` and of class prototypes ``(... n t d)``;
+        None for a method that aligns no frames, see :class:`AlignedMethod`. Takes what :meth:`score` takes."""
         return None
 
     def score(self, support: Parts, query: Parts, episode: Task, text: Tensor) -> Scores:
@@ -201,6 +191,14 @@ class Method(nn.Module):
     def describe(self) -> str:
         """What an error calls the method."""
         return type(self).__name__
+
+    def refine_with(self, refinement: Refinement) -> None:
+        """Let an episode's queries refine its scores in evaluation; the method is then transductive and says so. A
+        ValueError for one whose scores are not similarities of queries and prototypes."""
+        raise ValueError(
+            f"{self.describe()} does not score by the similarity of a query's frames and a prototype's, which "
+            f"{type(refinement).__name__} refines: leave out model.refine, or take a method such as Prototype."
+        )
 
     def checked(self, scores: Scores, episode: Task) -> Scores:
         """The scores, once their shape is right and, in evaluation, none is NaN.
@@ -259,10 +257,14 @@ class AlignedMethod(Method):
         alignment: compares query and prototype frames.
     """
 
+    refinable: bool = False
+    """True where a score of its own goes by :meth:`match`."""
+
     def __init__(self, encoder: FrameEncoder, alignment: Alignment) -> None:
         super().__init__(encoder)
         self.alignment = alignment
         self.averages_shots = not alignment.merges_shots
+        self.refinement: Refinement | None = None
 
     def describe(self) -> str:
         return f"{type(self).__name__} with {type(self.alignment).__name__}"
@@ -275,8 +277,19 @@ class AlignedMethod(Method):
 
     def match(self, support: Parts, query: Parts, episode: Task, text: Tensor) -> Tensor:
         """Similarity ``(... q n)`` of the frames that :meth:`compared` gives."""
-        similarity: Tensor = self.alignment(*self.compared(support, query, episode, text))
-        return similarity
+        frames, prototypes = self.compared(support, query, episode, text)
+        if self.refinement is not None and not self.training:
+            shots = one_hot(episode.support_labels, episode.ways).sum(-2)
+            found: Tensor = self.refinement(frames, prototypes, shots, self.alignment, episode.query_labels)
+        else:
+            found = self.alignment(frames, prototypes)
+        return found
+
+    def refine_with(self, refinement: Refinement) -> None:
+        if self.alignment.merges_shots or not (self.refinable or type(self).score is AlignedMethod.score):
+            super().refine_with(refinement)
+        self.refinement, self.averages_shots = refinement, False  # it asks how many shots there are
+        self.sees_other_queries, self.reads_query_labels = True, refinement.reads_labels
 
     def score(self, support: Parts, query: Parts, episode: Task, text: Tensor) -> Scores:
         logits = self.match(support, query, episode, text)

@@ -23,6 +23,7 @@ checksum when they are first read. :func:`mend` takes out what is damaged, so th
 """
 
 from episodes.features.cache import with_cache
+from episodes.features.imported import open_clips
 from episodes.features.key import folder_name, made_from, store_key
 from episodes.features.mend import mend
 from episodes.features.store import FeatureStore, StoredClips, open_store
@@ -35,6 +36,7 @@ __all__ = [
     "folder_name",
     "made_from",
     "mend",
+    "open_clips",
     "open_store",
     "store_key",
     "with_cache",

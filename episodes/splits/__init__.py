@@ -6,6 +6,7 @@
 from episodes.splits.asked import query_split, support_split
 from episodes.splits.drawing import draw_splits
 from episodes.splits.folder import Folder
+from episodes.splits.imported import Imported
 from episodes.splits.split import Benchmark, BenchmarkSource, Split, refuse_shared
 from episodes.splits.table import Table
 
@@ -13,6 +14,7 @@ __all__ = [
     "Benchmark",
     "BenchmarkSource",
     "Folder",
+    "Imported",
     "Split",
     "Table",
     "draw_splits",

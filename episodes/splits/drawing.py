@@ -10,7 +10,7 @@ from episodes.listing import normal, resolve
 from episodes.splits.dividing import Fractions, divide
 from episodes.splits.folder import Folder, folders_of
 from episodes.splits.rows import read_rows
-from episodes.splits.table import Table, read_clips, tie_labels
+from episodes.splits.table import Table, tie_labels
 
 TRIES = 50
 """Seeds that are tried for each split that is asked for, before there are said to be no more."""
@@ -49,8 +49,7 @@ def classes_of(source: object) -> Classes:
             raise ValueError("Folder: train, val and test name single clips; splits are drawn of lists of classes.")
         root: object = source.root
     elif isinstance(source, Table):
-        rows = read_rows(source.file, source.columns)
-        clips = read_clips(rows, source.root)
+        clips = source.clips(read_rows(source.file, source.columns))
         found, tied, what, root = list(dict.fromkeys(clip.label for clip in clips)), tie_labels(clips), "label", source
         grouped, root = any(clip.row.values.get("group") for clip in clips), source.file
     else:

@@ -98,7 +98,7 @@ class Table:
             raise FileNotFoundError(f"there is no table {self.file}. {explain_root(self.file, 'file')}")
         if not self.root.is_dir():
             raise FileNotFoundError(f"there is no folder {self.root}. {explain_root(self.root)}")
-        clips = read_clips(read_rows(self.file, self.columns), self.root)
+        clips = self.clips(read_rows(self.file, self.columns))
         refuse_beyond(clips, self.root)
         classes = self._divided(clips)
         refuse_groups(clips, classes)
@@ -108,6 +108,10 @@ class Table:
         twins, notes = settle_splits(splits, self.twice, WAY_OUT)
         train, val, test = [split.without(twins) if self.twice == "drop" else split for split in splits]
         return Benchmark(self.name, train, val, test, {"clips_twice": twins}, (*self._left(clips, classes), *notes))
+
+    def clips(self, rows: Sequence[Row]) -> list[ListedClip]:
+        """The rows as clips whose files are there."""
+        return read_clips(rows, self.root)
 
     def _divided(self, clips: Sequence[ListedClip]) -> dict[str, list[str]]:
         """The labels of each split, by the lists, the seed or the column."""
@@ -142,8 +146,8 @@ class Table:
         return [f"left out: {len(left)} of the labels, in no list ({', '.join(left[:3])})"] if left else []
 
 
-def read_clips(rows: Sequence[Row], root: Path) -> list[ListedClip]:
-    """The rows as clips whose files are there.
+def read_clips(rows: Sequence[Row], root: Path, look: bool = True) -> list[ListedClip]:
+    """The rows as clips whose files are there, where ``look`` is true.
 
     Raises:
         ValueError: for an empty file or label, a span that is none, or a clip that stands there before.
@@ -157,7 +161,7 @@ def read_clips(rows: Sequence[Row], root: Path) -> list[ListedClip]:
             if not row.values[key]:
                 raise ValueError(f"{row.place}: {key} is empty; every row names a file and its label.")
         file, span = row.values["file"], read_span(row)
-        if file not in there:
+        if look and file not in there:
             refuse_missing(row, root / file)
             there.add(file)
         path = file if span is None else f"{file}{span}"

@@ -60,6 +60,11 @@ COMMANDS = {
         DATA, "data.check_benchmark", "is a copy of a data set the benchmark that was published?"
     ),
     "episodes": Command(DATA, "data.episodes", "write the test episodes to a file, or verify one"),
+    "import-features": Command(
+        DATA,
+        "data.import_features",
+        "features that were computed elsewhere, by any model, as a store to run methods on",
+    ),
     "extract": Command(DATA, "data.extract", "encode all videos once and keep what no training changes"),
     "cluster": Command(DATA, "data.cluster", "a list of training clips whose classes are clusters of stored features"),
     "predict": Command(LOOK, "look.predict", "name the clips of --query from the labelled clips of --support"),

@@ -12,6 +12,7 @@ from fsar.encoders.beside import Beside
 from fsar.encoders.clip import ClipEncoder
 from fsar.encoders.frame import FrameEncoder
 from fsar.encoders.image import ImageEncoder
+from fsar.encoders.imported import Imported
 from fsar.encoders.long_text import LongText
 from fsar.encoders.skeleton_views import SkeletonViews
 from fsar.encoders.tower.text_tower import TextEncoder
@@ -24,6 +25,7 @@ __all__ = [
     "ClipEncoder",
     "FrameEncoder",
     "ImageEncoder",
+    "Imported",
     "LongText",
     "SkeletonViews",
     "TextEncoder",

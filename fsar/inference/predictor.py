@@ -15,11 +15,13 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from episodes.clips import Streams, combined
+from episodes.clips import Clips, combined
 from episodes.datamodule import EpisodicDataModule
-from episodes.dataset import collate_videos
+from episodes.dataset import ClipDataset, collate_videos
 from episodes.episode import IndexEpisode, VideoBatch
+from episodes.features import StoredClips, open_clips
 from episodes.features.cache import make_room, open_cache, told
+from episodes.imported import is_imported
 from episodes.listing.duplicates import find_equal
 from episodes.splits import Split
 from episodes.video import VideoError, time_limit
@@ -28,7 +30,7 @@ from fsar.alignment import OTAM
 from fsar.alignment.maps import FrameMap, alignment_maps
 from fsar.build import build, device_of, load_weights
 from fsar.encoders.by_name import USUAL, encoder_by_name, split_name
-from fsar.evaluation.bank import VideoBank, cache_key
+from fsar.evaluation.bank import VideoBank, cache_key, feature_key
 from fsar.evaluation.calibration import Calibration
 from fsar.inference.answer import Answer, Answers, rank_classes
 from fsar.inference.support_set import SupportSet
@@ -86,7 +88,8 @@ class Predictor:
                 f"{type(self.learner.method).__name__} was told to read the classes of its queries, which nobody knows "
                 "here: leave out the option of its configuration that does so (published_text, published_product)."
             )
-        names, labels, queries = tuple(support), label_clips(support), as_list(queries)
+        stored = self.data.features is not None and is_imported(Path(self.data.features))
+        names, labels, queries = tuple(support), label_clips(support, not stored), as_list(queries)
         if not len(queries):
             raise ValueError("there is no clip to name: give one query or more.")
         files = list(dict.fromkeys([*labels, *map(os.path.abspath, queries)]))  # support first, each file once
@@ -127,7 +130,7 @@ class Predictor:
     ) -> tuple[VideoBank, dict[str, VideoError]]:
         """Every file once, and those that gave one of ``errors``. A query's class is unknown: what it would be as a
         support clip is never looked up."""
-        source, classes, device = self.data.clips(split), torch.tensor(split.labels), self.learner.device
+        source, classes, device = self._source(split), torch.tensor(split.labels), self.learner.device
         cache = open_cache(self.data, split, cache_key(self.learner.method, device), self.learner.contents().names)
         known = {} if cache is None else cache.find_all(range(len(classes)))
         bank, causes = VideoBank(self.learner.method, floor=False, keep=None if cache is None else cache.keep), {}
@@ -141,7 +144,7 @@ class Predictor:
             console.print(told(len(known), len(classes), cache.root), soft_wrap=True, highlight=False, markup=False)
         hidden = not (progress and console.is_terminal)
         for videos in track(batches, "clips", console=console, transient=True, disable=hidden):
-            clips: dict[int, Streams] = {}
+            clips: dict[int, Clips] = {}
             for video in videos:
                 try:
                     with time_limit(self.seconds):
@@ -155,6 +158,13 @@ class Predictor:
         if cache is not None and rest:
             make_room(cache.root)
         return bank, causes
+
+    def _source(self, split: Split) -> ClipDataset | StoredClips:
+        """The clips: read from their files, or what was imported of them."""
+        clips, root = self.data.clips(split), self.data.features
+        if root is None or not is_imported(Path(root)):
+            return clips
+        return open_clips(Path(root), clips, feature_key(self.learner.method), self.learner.contents())
 
     def _maps(self, bank: VideoBank, episode: IndexEpisode) -> list[dict[str, FrameMap]]:
         """For each query its alignment with each class, by name; nothing for a method that matches no frames."""
@@ -180,14 +190,14 @@ def find_itself(labels: Mapping[str, int], files: Sequence[str], names: Sequence
         names: of the classes.
     """
     found = {file: names[label] for file, label in labels.items()}
-    for first, *others in find_equal(list(map(Path, files))):
+    for first, *others in find_equal(list(map(Path, files))) if os.path.exists(files[0]) else []:
         if files[first] in labels:
             found |= {files[other]: names[labels[files[first]]] for other in others if files[other] not in labels}
     return found
 
 
-def label_clips(support: Mapping[str, PathLike | Sequence[PathLike]]) -> dict[str, int]:
-    """``{absolute path: label}`` of the support clips.
+def label_clips(support: Mapping[str, PathLike | Sequence[PathLike]], look: bool = True) -> dict[str, int]:
+    """``{absolute path: label}`` of the support clips, whose files must be there where ``look`` is true.
 
     Raises:
         VideoError: for a clip that is not there.
@@ -196,7 +206,7 @@ def label_clips(support: Mapping[str, PathLike | Sequence[PathLike]]) -> dict[st
     listed = {name: as_list(clips) for name, clips in support.items()}
     for name, clips in listed.items():
         for path in map(Path, clips):
-            if not path.exists() and not is_packed(path.absolute()):
+            if look and not path.exists() and not is_packed(path.absolute()):
                 raise VideoError(path, f"there is no such file, which support gives for the class {name}")
     if len(support) < 2:
         raise ValueError(f"support needs two classes or more to choose between, found {list(support)}.")

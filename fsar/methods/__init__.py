@@ -40,6 +40,7 @@ from fsar.methods.d2st import D2ST
 from fsar.methods.emp_net import EMPNet
 from fsar.methods.ma_clip import MAClip
 from fsar.methods.prototype import Prototype
+from fsar.methods.several_names import SeveralNames
 from fsar.methods.task_adapter_pp import TaskAdapterPlusPlus
 from fsar.methods.ts_fsar import TSFSAR
 from fsar.methods.vision_only import STRM, TA2N, TEAM, TRX, HyRSM, HyRSMPlusPlus, MoLo
@@ -69,6 +70,7 @@ __all__ = [
     "MoLo",
     "NearestNeighbour",
     "Prototype",
+    "SeveralNames",
     "SimpleShot",
     "TaskAdapterPlusPlus",
     "TipAdapter",

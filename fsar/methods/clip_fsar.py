@@ -64,6 +64,8 @@ class ClipFSAR(AlignedMethod):
     torch.Size([1, 2])
     """
 
+    refinable = True
+
     def __init__(
         self,
         encoder: FrameEncoder,

@@ -45,6 +45,8 @@ class MAClip(AlignedMethod):
     torch.Size([1, 2])
     """
 
+    refinable = True
+
     def __init__(
         self,
         encoder: FrameEncoder,

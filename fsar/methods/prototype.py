@@ -16,6 +16,7 @@ from fsar.alignment.base import Alignment
 from fsar.encoders.frame import FrameEncoder
 from fsar.fusion.base import Fusion
 from fsar.method import AlignedMethod, Parts, Scores
+from fsar.refinement import Refinement
 from fsar.shots import shot_groups, shot_mean
 
 QUERIES_AT_ONCE = 16
@@ -52,6 +53,10 @@ class Prototype(AlignedMethod):
         super().__init__(encoder, alignment)
         self.temporal = nn.Identity() if temporal is None else temporal
         self.fusion = fusion
+
+    def refine_with(self, refinement: Refinement) -> None:
+        self.refinable = self.fusion is None  # whose levels are matched one by one
+        super().refine_with(refinement)
 
     def query_parts(self, features: Features) -> Parts:
         if self.fusion is None:

@@ -75,6 +75,8 @@ class TSFSAR(AlignedMethod):
 
     needs = ("frames", "patches", "tower")
 
+    refinable = True
+
     def __init__(
         self,
         encoder: FrameEncoder,

@@ -141,5 +141,5 @@ def flat(content: Any, prefix: str = "") -> Iterator[str]:
 
 def long_names(args: Sequence[str]) -> list[str]:
     """``--model.alignment X``, as users write it, to ``--model.method.alignment X``."""
-    own = r"^--model\.(?!(method|optimizer|lr_\w+|no_weight_decay|objectives|help)\b)"
+    own = r"^--model\.(?!(method|optimizer|lr_\w+|no_weight_decay|objectives|refine|help)\b)"
     return [re.sub(own, "--model.method.", arg) for arg in args]

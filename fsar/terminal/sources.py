@@ -7,7 +7,13 @@ import pkgutil
 import re
 import textwrap
 
-SOURCES = ("episodes.splits.Folder", "episodes.splits.Table", "episodes.benchmarks.Published", "episodes.shapes.Shapes")
+SOURCES = (
+    "episodes.splits.Folder",
+    "episodes.splits.Table",
+    "episodes.splits.Imported",
+    "episodes.benchmarks.Published",
+    "episodes.shapes.Shapes",
+)
 """Of benchmarks: what ``data.benchmark`` may name, beside a class of one's own."""
 
 

@@ -27,6 +27,7 @@ from fsar.evaluation.provenance import Phases
 from fsar.evaluation.results import Predictions, summarise
 from fsar.method import Method
 from fsar.objectives import Objective
+from fsar.refinement import Refinement
 from fsar.training.objectives import Together
 from fsar.training.pixels import PIXELS_KEY, check_framing, check_statistics
 
@@ -44,8 +45,8 @@ class Learner(LightningModule):
         optimizer: made from parameter groups; the learning rate is the base rate.
         lr_scheduler: made from the optimizer, stepped after every optimiser step; none keeps the rate constant.
         no_weight_decay: parameters whose name contains one of these strings are not decayed.
-        lr_factors: factor of the base learning rate for parameters whose name starts with the key, such as
-            ``{encoder: 0.1}``; the longest matching key counts.
+        lr_factors: of the base rate, by the (longest) beginning of a parameter's name, ``{encoder: 0.1}``.
+        refine: of fsar.refinement: queries of an episode refine its scores in evaluation; results are marked.
         objectives: losses beside the method's own, each with its weight (fsar.objectives).
     """
 
@@ -57,9 +58,12 @@ class Learner(LightningModule):
         no_weight_decay: list[str] | None = None,
         lr_factors: dict[str, float] | None = None,
         objectives: list[Objective] | None = None,
+        refine: Refinement | None = None,
     ) -> None:
         super().__init__()
         self.method = method
+        if refine:
+            method.refine_with(refine)
         self.objectives = Together(objectives or [], method)
         self.make_optimizer, self.make_lr_scheduler = optimizer, lr_scheduler
         self.no_weight_decay, self.lr_factors = no_weight_decay or [], lr_factors or {}
@@ -112,8 +116,7 @@ class Learner(LightningModule):
             raise FloatingPointError(
                 f"{', '.join(bad)} in training episode {episode.number.flatten().tolist()} (optimiser step "
                 f"{self.global_step}). Nothing was updated by it. Lower the learning rate, clip gradients "
-                "(--trainer.gradient_clip_val 1) or train in fp32; the same seed and number give the same episode. An "
-                "alignment of your own: try fsar check-alignment on it."
+                "(--trainer.gradient_clip_val 1) or train in fp32; an alignment of your own: fsar check-alignment."
             )
 
     def on_validation_epoch_start(self) -> None:
@@ -270,12 +273,8 @@ def frozen_fingerprint(module: nn.Module) -> str:
 
 
 def check_checkpoint(learner: Learner, checkpoint: dict[str, Any]) -> None:
-    """Refuse a checkpoint that does not fit.
-
-    Raises:
-        ValueError: another method, missing or unexpected weights, or other frozen weights or other statistics of the
-            pixels than it was trained on.
-    """
+    """Refuse a checkpoint that does not fit: a ValueError for another method, missing or unexpected weights, or other
+    frozen weights or other statistics of the pixels than it was trained on."""
     ours, theirs = type(learner.method).__name__, checkpoint.get(METHOD_KEY)
     if theirs is not None and ours != theirs:
         raise ValueError(

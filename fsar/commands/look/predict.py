@@ -12,6 +12,7 @@ from typing import Any
 
 from episodes.listing import class_folders, resolve_names
 from episodes.splits import query_split, support_split
+from episodes.splits.rows import read_rows
 from episodes.video import limits
 from fsar.evaluation.calibration import explain
 from fsar.inference.answer import Answer, Answers, write_csv
@@ -49,11 +50,17 @@ def main(args: list[str]) -> None:
         if own.max_pixels is not None:
             os.environ[limits.VARIABLE] = str(own.max_pixels)
         notes: list[str] = []
-        support = read_support(own.support, own.classes, notes)
+        listed = own.support.suffix == ".csv"
+        support = listed_support(own.support) if listed else read_support(own.support, own.classes, notes)
         truth: dict[Path, str] | None = None
         if own.shots is None:
-            queries = query_split(own.query, tuple(support), notes)
-            clips = [queries.root / path for path in queries.paths]
+            if listed and own.query.suffix == ".csv":
+                clips = [Path(row.values["file"]) for row in read_rows(own.query, {"label": "file"})]
+            elif listed:
+                clips = [own.query]
+            else:
+                queries = query_split(own.query, tuple(support), notes)
+                clips = [queries.root / path for path in queries.paths]
         else:
             support, truth = draw_known(support, own.shots, own.seed)
             clips = list(truth)
@@ -92,8 +99,15 @@ def main(args: list[str]) -> None:
 def options() -> Options:
     """The command's own options."""
     parser = Options(DESCRIPTION, EPILOG, prog="fsar predict")
-    parser.add_argument("--support", type=Path, required=True, help="folder with one folder of clips per class")
-    parser.add_argument("--query", type=Path, help="a clip, or a folder of clips")
+    parser.add_argument(
+        "--support",
+        type=Path,
+        required=True,
+        help="one folder of clips per class, in a folder; of imported features a .csv",
+    )
+    parser.add_argument(
+        "--query", type=Path, help="a clip, or a folder of clips; of imported features a name, or a .csv"
+    )
     parser.add_argument(
         "--shots", type=int, metavar="K", help="in place of --query: K clips of each class are support, the rest a test"
     )
@@ -174,6 +188,14 @@ def read_support(folder: Path, classes: Path | None = None, notes: list[str] | N
     support: dict[str, list[Path]] = {name: [] for name in split.class_names}
     for path, label in zip(split.paths, split.labels, strict=True):
         support[split.class_names[label]].append(folder / path)
+    return support
+
+
+def listed_support(table: Path) -> dict[str, list[Path]]:
+    """``{class name: clips}`` of a table of clips of a store, with columns file and label."""
+    support: dict[str, list[Path]] = {}
+    for row in read_rows(table, {}):
+        support.setdefault(row.values["label"].replace("_", " "), []).append(Path(row.values["file"]))
     return support
 
 

@@ -27,7 +27,7 @@ from episodes.clips import Features, combined
 from episodes.datamodule import EpisodicDataModule
 from episodes.dataset import index_episodes
 from episodes.episode import Episode, IndexEpisode, VideoBatch
-from episodes.features import open_store
+from episodes.features import open_clips
 from episodes.files import write_atomically
 from episodes.sampler import EpisodeSampler
 from episodes.splits import Split
@@ -107,7 +107,7 @@ def encode(data: EpisodicDataModule, encoder: FrameEncoder, name: str) -> Encode
     method = NearestNeighbour(encoder)
     source: Any = data.clips(split, training, stored=data.features is not None)
     if data.features is not None:
-        source = open_store(Path(data.features), source, feature_key(method), contents(method))
+        source = open_clips(Path(data.features), source, feature_key(method), contents(method))
     loader = DataLoader(source, data.video_batch, num_workers=data.worker_count)
     batches = track(loader, f"Encoding {name}", transient=True)
     found = [method.features_of(clips.to(device)) for _, clips in batches]

@@ -11,6 +11,7 @@
     unequal       as many shots on average, unequally shared
     wrong-shot    one support clip is of another class
     over-time     classes come one after the other, nothing is trained again
+    transductive  queries refine the scores: against the inductive number and a bound, balanced and unbalanced queries
     cross-domain  the test classes of other data (files of data options), a row each, with the classes they share
 
 Every number stands with its 95 % interval over episodes. The table is kept below --out (the run's folder), in
@@ -28,6 +29,7 @@ from typing import Any
 
 from episodes.datamodule import EpisodicDataModule
 from fsar.build import Built, build_with_trainer
+from fsar.evaluation.marks import marks, method_marks
 from fsar.evaluation.protocols import PROTOCOLS
 from fsar.evaluation.protocols.cross_domain import name_overlap
 from fsar.evaluation.protocols.ground import Ground, Measure, lay_ground
@@ -83,6 +85,8 @@ def one(built: Built, name: str, given: dict[str, int]) -> tuple[list[Measure], 
     usual = {k: p.default for k, p in inspect.signature(run).parameters.items() if k != "ground"}
     options = {**usual, **given}
     notes = []
+    if words := marks(method_marks(built.learner.method)):
+        notes.append(f"{words}: the queries of an episode were scored together")
     if "train" in splits and built.learner.trained_classes:
         notes.append("the base classes' clips were trained on: their number is not of new clips")
     return run(ground, **options), {"options": options, "splits": splits, "notes": notes}
@@ -138,6 +142,7 @@ def record(built: Built, name: str, rows: Sequence[Measure], about: dict[str, An
     return {
         "protocol": name,
         "method": type(built.learner.method).__name__,
+        **method_marks(built.learner.method),
         "rows": [row._asdict() for row in rows],
         **about,
         "benchmark": benchmark.name,

@@ -82,6 +82,7 @@ GROUPS: dict[str, tuple[str, dict[str, str]]] = {
             "--model.lr_scheduler CLASS": "stepped after every optimiser step",
             "--model.lr_factors MAPPING": "of parts of the method, such as {encoder: 0.1}",
             "--model.no_weight_decay LIST": "parts of names that are not decayed",
+            "--model.refine CLASS": "test: queries refine one another's scores: fsar.refinement.Trace, ...",
             "--model.objectives LIST": "losses beside the method's own, of fsar.objectives",
             "--trainer.max_epochs N": "how long",
             "--trainer.check_val_every_n_epoch N": "how often it is validated",

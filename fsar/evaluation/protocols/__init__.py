@@ -21,5 +21,8 @@ PROTOCOLS = {
     "many-way": Protocol("many_way", ("test",), "5 classes, twice as many, ... up to all of the split"),
     "unequal": Protocol("unequal", ("test",), "as many shots on average, unequally shared"),
     "wrong-shot": Protocol("wrong_shot", ("test",), "one support clip is of another class"),
+    "transductive": Protocol(
+        "transductive", ("test",), "queries refine scores: against inductive and a bound, balanced and not"
+    ),
     "over-time": Protocol("over_time", ("test",), "classes come one after the other, nothing is trained again"),
 }

@@ -45,12 +45,14 @@ class Ground:
         class_names: of all classes.
         parts: ``{split: (first class, classes)}``.
         score: of a method on their features.
+        method: that one.
     """
 
     labels: Integers
     class_names: tuple[str, ...]
     parts: dict[str, tuple[int, int]]
     score: Score
+    method: Any = None
 
     def classes_of(self, split: str) -> Integers:
         """Numbers of the classes of one split."""
@@ -130,7 +132,7 @@ def lay_ground(learner: Any, data: Any, splits: Sequence[str] = ("test",)) -> Gr
         first, count = first + len(split.class_names), count + len(split)
     bank.close()
     score = partial(score_tasks, bank, names, learner.device)
-    return Ground(np.concatenate(labels), names, parts, score)
+    return Ground(np.concatenate(labels), names, parts, score, learner.method)
 
 
 def read_videos(data: Any, name: str) -> Iterator[VideoBatch]:

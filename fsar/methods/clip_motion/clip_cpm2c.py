@@ -76,6 +76,8 @@ class ClipCPM2C(AlignedMethod):
     torch.Size([1, 2])
     """
 
+    refinable = True
+
     def __init__(
         self,
         encoder: FrameEncoder,

@@ -76,6 +76,7 @@ ELSEWHERE = {
     "splits": "tests/fsar/commands/data/test_splits_command.py",
     "check-benchmark": "tests/fsar/commands/data/test_check_benchmark.py",
     "cluster": "tests/fsar/commands/data/test_cluster.py",
+    "import-features": "tests/fsar/commands/data/test_import_features.py",
     "describe": "tests/fsar/commands/data/test_describe.py",
     "web": "tests/fsar/web/test_app.py",
 }
