@@ -7,7 +7,7 @@ from typing import Literal
 
 from fsar.encoders.frame import FrameEncoder, Tune
 from fsar.encoders.tower.attention import split_heads
-from fsar.encoders.tower.blocks import checkpoint_blocks
+from fsar.encoders.tower.blocks import checkpoint_blocks, drop_branches
 from fsar.encoders.tower.text_tower import TextEncoder
 from fsar.encoders.weights.load import load_clip
 
@@ -34,6 +34,7 @@ class ClipEncoder(FrameEncoder):
         download: fetch what a tag or a tokenizer needs and the cache lacks.
         checkpointing: keep no activations inside a ViT's blocks for the backward pass, but compute them again: a
             fraction of the memory for about a third more time.
+        drop_path: largest probability that a frame skips a branch of a trained block in training.
 
     Raises:
         FileNotFoundError: weights that are neither in the cache nor a file.
@@ -59,11 +60,13 @@ class ClipEncoder(FrameEncoder):
         frames_per_chunk: int | None = None,
         download: bool = False,
         checkpointing: bool = False,
+        drop_path: float = 0.0,
     ) -> None:
         parts = load_clip(model, pretrained, quick_gelu, download)
         split_heads(parts.visual)
         if checkpointing:
             checkpoint_blocks(parts.visual, parts.name)
+        drop_branches(parts.visual, drop_path, parts.name)
         super().__init__(
             visual=parts.visual,
             channels=parts.channels,

@@ -11,6 +11,7 @@ from torch import Tensor
 from episodes.framing import Interpolation, Resize
 from fsar.encoders.frame import FrameEncoder, Tune
 from fsar.encoders.image_networks import Library, build, channels_of, own_pixels
+from fsar.encoders.tower.blocks import drop_branches
 from fsar.encoders.weights.state import read_state
 
 
@@ -39,6 +40,7 @@ class ImageEncoder(FrameEncoder):
         resize_to: length of the short side, or of both, before the square is cut out; by default the network's own.
         resize: "short_side" keeps the aspect ratio, "squash" does not; likewise.
         interpolation: "bilinear" or "bicubic"; likewise.
+        drop_path: largest probability that a frame skips a branch of a trained block in training (timm's networks).
 
     Raises:
         FileNotFoundError: ``weights`` is no file.
@@ -66,6 +68,7 @@ class ImageEncoder(FrameEncoder):
         resize_to: int | None = None,
         resize: Resize | None = None,
         interpolation: Interpolation | None = None,
+        drop_path: float = 0.0,
     ) -> None:
         if pixel_range != 1 and (mean is None or std is None):
             raise ValueError(f"pixel_range={pixel_range} is the scale of mean and std: give both with it.")
@@ -75,6 +78,7 @@ class ImageEncoder(FrameEncoder):
         framing = own.framing(f"{library} {model}", image_size, resize_to, resize=resize, interpolation=interpolation)
         state = None if weights is None else read_state(Path(weights))[0]
         network = build(library, model, framing.size, state, str(weights))
+        drop_branches(network, drop_path, model)
         super().__init__(
             visual=network,
             channels=channels_of(network, model, framing.size),

@@ -1,5 +1,6 @@
 """Training: the learner, its schedule, checkpoints to go on from, and what is shown while it runs."""
 
+from fsar.training.averaging import WeightEMA
 from fsar.training.checkpoints import BestCheckpoint, LastCheckpoint, ResumePoint
 from fsar.training.diva.diffusion import DiffusionFeedback
 from fsar.training.learner import Learner, check_checkpoint
@@ -15,5 +16,6 @@ __all__ = [
     "Pictures",
     "ResumePoint",
     "WarmupSteps",
+    "WeightEMA",
     "check_checkpoint",
 ]

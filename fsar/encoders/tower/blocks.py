@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
+from timm.layers import DropPath
 from torch import Tensor, nn
 
 _BLOCKS = ("transformer.resblocks", "trunk.blocks", "trunk.stages", "blocks", "stages", "encoder.layers", "features")
@@ -105,3 +106,34 @@ def checkpoint_blocks(visual: nn.Module, name: str) -> None:
     if not hasattr(getattr(visual, "transformer", None), "grad_checkpointing"):
         raise ValueError(f"checkpointing needs a ViT of open_clip, and {name} has none: leave checkpointing out.")
     visual.set_grad_checkpointing(True)  # type: ignore[operator]
+
+
+BRANCHES = ("ls_1", "ls_2", "drop_path", "drop_path1", "drop_path2")
+"""What stands behind a block's branches, in open_clip and in timm."""
+
+
+def drop_branches(visual: nn.Module, largest: float, name: str) -> None:
+    """Lets every frame skip branches of the blocks in training (stochastic depth, Huang et al. 2016,
+    https://arxiv.org/abs/1603.09382), with a probability that grows linearly from 0 in the first block to ``largest``.
+
+    Frozen blocks are in evaluation mode, and drop nothing. Names of weights stay as they are.
+
+    Raises:
+        ValueError: a probability that is none, or a tower whose branches are not known.
+    """
+    if not 0 <= largest < 1:
+        raise ValueError(f"drop_path is a probability in 0..1, below 1, found {largest}.")
+    if not largest:
+        return
+    blocks = [module for module in visual.modules() if any(_is_open(module, branch) for branch in BRANCHES)]
+    if not blocks:
+        raise ValueError(f"drop_path needs blocks with branches to skip, and {name} has none: leave it out.")
+    for i, block in enumerate(blocks):
+        probability = largest * i / max(1, len(blocks) - 1)
+        for branch in BRANCHES:
+            if probability and _is_open(block, branch):
+                setattr(block, branch, DropPath(probability))
+
+
+def _is_open(module: nn.Module, branch: str) -> bool:
+    return isinstance(getattr(module, branch, None), nn.Identity)

@@ -102,6 +102,31 @@ def test_unlabelled_clips_that_are_likely_join_their_class(checks: Any) -> None:
     torch.testing.assert_close(method.score(*parts.values(), episode, none, others).logits, plain)
 
 
+def test_unlabelled_clips_written_out_episode_by_episode(checks: Any) -> None:
+    """A loop over episodes, clips and classes: the likely are counted into the mean of their class."""
+    method = HyRSMPlusPlus(checks.NoEncoder(16), threshold=0.4, temperature=0.5).eval()
+    labels, queries = torch.tensor([[0, 1, 2, 2, 1, 0], [2, 0, 1, 1, 0, 2]]), torch.tensor([[0, 1], [2, 0]])
+    support, query, others = (torch.randn(2, count, 4, 16).abs() for count in (6, 2, 7))
+    parts = [method.query_parts(Features(frames=x)) for x in (support, query, others)]
+    none, joined, found = torch.empty(0), 0, []
+    for e in range(2):
+        shots, asked, strangers = ({name: x[e] for name, x in part.items()} for part in parts)
+        members = {c: [{n: x[i] for n, x in shots.items()} for i in range(6) if labels[e, i] == c] for c in range(3)}
+        for u in range(7):
+            one = {name: x[u : u + 1] for name, x in strangers.items()}
+            episode = checks.label_episode(labels[e], torch.tensor([0]))
+            share = (method.score(shots, one, episode, none).logits[0] / 0.5).softmax(-1)
+            if share.max() >= 0.4:
+                members[int(share.argmax())].append({name: x[0] for name, x in one.items()})
+                joined += 1
+        means = {n: torch.stack([torch.stack([m[n] for m in members[c]]).mean(0) for c in range(3)]) for n in shots}
+        single = checks.label_episode(torch.arange(3), queries[e])
+        found.append(method.score(means, asked, single, none).logits)
+    assert 0 < joined < 14  # some are likely enough, not all
+    both = checks.label_episode(labels, queries)
+    torch.testing.assert_close(method.score(parts[0], parts[1], both, none, parts[2]).logits, torch.stack(found))
+
+
 def test_the_released_threshold_forgets_a_lone_first_clip(checks: Any) -> None:
     method = HyRSMPlusPlus(checks.NoEncoder(16), threshold=0.0, published_threshold=True).eval()
     episode, support, query = labelled(method, checks)
