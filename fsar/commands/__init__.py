@@ -35,6 +35,9 @@ COMMANDS = {
     "test": Command(TRAIN, "train.fit", "accuracy on the test classes, with its 95 % interval", True),
     "sweep": Command(TRAIN, "train.sweep", "accuracy over ways, shots and inference modes, every video encoded once"),
     "protocol": Command(TRAIN, "train.protocol", "open-set, generalized, cross-domain, many-way and other protocols"),
+    "reproduce": Command(
+        TRAIN, "train.reproduce", "a table of published numbers again: ours beside them, and what it will cost"
+    ),
     "baselines": Command(
         TRAIN, "train.baselines", "CLIP's own few-shot family on the same episodes: what has to be beaten"
     ),
