@@ -58,15 +58,16 @@ def measure_costs(found: Checked, split: Split, seconds: float) -> Costs:
     read = _time(lambda: clips.append(reader.clip(len(clips) % len(split))), seconds / 4, count, device)
     pixels = combined(torch.stack, clips[:count]).to(device)
     method.eval()
-    some = pixels.map(lambda x: x[:TOGETHER])
+    some, encoded = pixels.map(lambda x: x[:TOGETHER]), list[Features]()
+    text: tuple[Tensor, ...] = ()
     with torch.no_grad():
         if method.text_conditioned:
-            names = tuple(f"class {i}" for i in range(WAYS))
-            text = method.class_text(names)[torch.zeros(TOGETHER, dtype=torch.int64)]
-            encode = _time(lambda: method.features_of(some, text), seconds / 4, 1, device) * 2 / TOGETHER
-        else:
-            encode = _time(lambda: method.features_of(some), seconds / 4, 1, device) / TOGETHER
-    score, kept = _scoring(found, pixels, shots, seconds / 8, device)
+            names = tuple(f"class {i}" for i in range(TOGETHER))
+            text = (method.class_text(names),)
+        encode = _time(lambda: encoded.append(method.features_of(some, *text)), seconds / 4, 1, device) / TOGETHER
+    reused: Clips = some if method.text_conditioned else encoded[-1]
+    score, kept = _scoring(found, reused, shots, seconds / 8, device)
+    encode *= 1 + method.text_conditioned  # once alone, once with the class's text
     train, saved = 0.0, 0
     if found.trained:
         method.train()
@@ -76,18 +77,15 @@ def measure_costs(found: Checked, split: Split, seconds: float) -> Costs:
     return Costs(read, encode, train, score, saved, kept)
 
 
-def _scoring(found: Checked, pixels: Streams, shots: int, seconds: float, device: torch.device) -> tuple[float, int]:
-    """Seconds for an episode, and bytes kept of a video, with the clips at hand over and over."""
+def _scoring(found: Checked, clips: Clips, shots: int, seconds: float, device: torch.device) -> tuple[float, int]:
+    """Seconds for an episode, and bytes kept of a video, with the few clips at hand over and over."""
     method, data = found.learner.method, found.data
     ways = data.test_ways or data.ways
     videos = ways * (shots + data.test_queries)
-    again = torch.arange(videos, device=device) % (TOGETHER if method.text_conditioned else len(pixels["frames"]))
-    clips: Clips = pixels.map(lambda x: x[again])
+    again = torch.arange(videos, device=device) % TOGETHER
+    clips = clips.map(lambda x: x[again])
     bank = VideoBank(method)
     with torch.no_grad():
-        if not method.text_conditioned:  # they are encoded once, and their features repeated
-            encoded = method.features_of(pixels)
-            clips = encoded.map(lambda x: x[again]) if isinstance(encoded, Features) else clips
         names = tuple(f"class {i}" for i in range(ways))
         labels = torch.arange(ways, device=device)
         bank.add(VideoBatch(torch.arange(videos, device=device), clips, labels.repeat(videos // ways), names))
@@ -146,15 +144,16 @@ def _counting() -> Iterator[dict[int, int]]:
 
 def _time(act: Callable[[], object], seconds: float, least: int, device: torch.device) -> float:
     """Median seconds of an act, which is done until the time is up and at least so often; the first is left out where
-    there are others."""
+    there are others. On a CPU the seconds of a busy machine are those of its processor, as far as they are fewer."""
     times: list[float] = []
     end = time.perf_counter() + seconds
     while len(times) < least or (time.perf_counter() < end and len(times) < 50):
-        start = time.perf_counter()
+        start, busy = time.perf_counter(), time.process_time()
         act()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        times.append(time.perf_counter() - start)
+            busy = -1e9
+        times.append(min(time.perf_counter() - start, time.process_time() - busy))
     return median(times[1:] or times)
 
 

@@ -108,12 +108,14 @@ class Plan:
             "",
             f"Estimates from a measurement of {self.measured:.0f} s on this machine, one process after another:",
         ]
-        for step in self.steps:
+        for step in {step.costs: step for step in reversed(self.steps)}.values():
             costs = step.costs
             each = f"reading {costs.read:.3g} s, encoding {costs.encode:.3g} s, training {costs.train:.3g} s a clip"
             lines.append(
                 f"  {step.name}: {each}; scoring {1000 * costs.score:.3g} ms an episode; {size(costs.kept)} a video"
             )
+        if (busy := os.getloadavg()[0]) > (os.cpu_count() or 1):
+            lines.append(f"Others compute here, too (load {busy:.0f} on {os.cpu_count()} cores); that is not counted.")
         lines.append(f"Free on the disk of the table: {size(self.free)}" + self.warning(disk))
         return "\n".join(lines)
 

@@ -40,21 +40,25 @@ def run_process(words: list[str], log: Path) -> int:
         KeyboardInterrupt: after one.
     """
     got: list[int] = []
-    with log.open("a", encoding="utf-8") as file:
-        command = [sys.executable, "-m", "fsar", *words]
-        with subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True) as child:
+    children: list[subprocess.Popen[bytes]] = []
 
-            def forward(number: int, frame: FrameType | None) -> None:
-                got.append(number)
-                with suppress(ProcessLookupError):
-                    child.send_signal(number)
+    def forward(number: int, frame: FrameType | None) -> None:
+        got.append(number)
+        for child in children:
+            with suppress(ProcessLookupError):
+                child.send_signal(number)
 
-            before = {number: signal.signal(number, forward) for number in SIGNALS}
-            try:
-                status = child.wait()
-            finally:
-                for number, handler in before.items():
-                    signal.signal(number, handler)
+    before = {number: signal.signal(number, forward) for number in SIGNALS}  # first: one may come at any moment
+    try:
+        with log.open("a", encoding="utf-8") as file:
+            command = [sys.executable, "-m", "fsar", *words]
+            children.append(subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True))
+            for number in got:
+                children[0].send_signal(number)
+            status = children[0].wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     if signal.SIGTERM in got:
         sys.exit(128 + signal.SIGTERM)
     if got:

@@ -124,7 +124,7 @@ def test_every_block_of_a_page_does_what_it_says(page: Path, place: Path, parser
 
 def test_few_blocks_are_left_out() -> None:
     reasons = [found[2] for page in PAGES for found in LEFT_OUT.finditer(page.read_text())]
-    assert len(reasons) <= 15, reasons
+    assert len(reasons) <= 20, reasons
     assert all(reason.startswith(("needs ", "they need ", "takes ")) for reason in reasons), reasons
 
 

@@ -72,6 +72,7 @@ ELSEWHERE = {
     "protocol": "tests/fsar/evaluation/protocols/test_protocols.py",
     "rank": "tests/fsar/ranking/test_trial.py",
     "demo": "tests/docs/test_blocks.py",
+    "reproduce": "tests/fsar/reproduction/test_reproduce.py",
     "post-train": "tests/fsar/commands/train/test_post_train.py",
     "splits": "tests/fsar/commands/data/test_splits_command.py",
     "check-benchmark": "tests/fsar/commands/data/test_check_benchmark.py",
