@@ -4,6 +4,7 @@
 """
 
 from episodes.benchmarks.definitions import SPLITS, Definition, clean_text, definition, definitions
+from episodes.benchmarks.further import Listed
 from episodes.benchmarks.leaks import Overlap, overlap, seen_classes, shared_sources
 from episodes.benchmarks.lists import Lists, read_lists, write_lists
 from episodes.benchmarks.published import Published
@@ -11,6 +12,7 @@ from episodes.benchmarks.published import Published
 __all__ = [
     "SPLITS",
     "Definition",
+    "Listed",
     "Lists",
     "Overlap",
     "Published",

@@ -13,7 +13,6 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from episodes.benchmarks.definitions import Dataset
 from episodes.benchmarks.lists import video_id, youtube_id
 from episodes.listing import is_passed_over, is_video
 from episodes.video import packed
@@ -25,6 +24,7 @@ EXAMPLES = {
     "ucf101": "{0}.avi or a folder {0} of frames",
     "hmdb51": "{0}.avi or a folder {0} of frames",
 }
+ANY = "{0} with the ending of a video, or a folder {0} of frames"
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Found:
     extra: tuple[str, ...]
 
 
-def find_videos(root: Path, wanted: Collection[str], dataset: Dataset) -> Found:
+def find_videos(root: Path, wanted: Collection[str], dataset: str) -> Found:
     """Finds the videos of a benchmark under ``root``.
 
     UCF101 and HMDB51 are matched without case ("v_HandStandPushups_g01_c01"), Kinetics by YouTube id and, where both
@@ -72,7 +72,7 @@ def find_videos(root: Path, wanted: Collection[str], dataset: Dataset) -> Found:
     return Found(paths, tuple(path for group in by_key.values() for path in group if path not in taken))
 
 
-def refuse_wrong_root(root: Path, found: Found, wanted: Collection[str], dataset: Dataset) -> None:
+def refuse_wrong_root(root: Path, found: Found, wanted: Collection[str], dataset: str) -> None:
     """Refuses a root with none of the wanted videos.
 
     Raises:
@@ -82,7 +82,7 @@ def refuse_wrong_root(root: Path, found: Found, wanted: Collection[str], dataset
         there = _three(found.extra) if found.extra else f"no video at all, but {_three(os.listdir(root))}"
         raise FileNotFoundError(
             f"none of the {len(wanted):,} videos is under {root}. Looked, in all its folders, for "
-            f"{EXAMPLES[dataset].format(min(wanted))}; found {there}."
+            f"{EXAMPLES.get(dataset, ANY).format(min(wanted))}; found {there}."
         )
 
 
@@ -117,7 +117,7 @@ def walk(root: Path) -> Iterator[str]:
                 folders.append(path)
 
 
-def _key(video: str, dataset: Dataset) -> str:
+def _key(video: str, dataset: str) -> str:
     return youtube_id(video)[0] if dataset == "kinetics" else video.casefold()
 
 

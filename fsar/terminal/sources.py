@@ -12,6 +12,7 @@ SOURCES = (
     "episodes.splits.Table",
     "episodes.splits.Imported",
     "episodes.benchmarks.Published",
+    "episodes.benchmarks.Listed",
     "episodes.shapes.Shapes",
 )
 """Of benchmarks: what ``data.benchmark`` may name, beside a class of one's own."""
