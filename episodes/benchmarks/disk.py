@@ -1,8 +1,9 @@
 """Where the videos of a benchmark are on disk, in any of the layouts that people have.
 
-One walk through the root finds every video file, every folder of frames and every packed store (``*.pack``), however
-deep: ``<id>.webm``, ``<class>/<id>.avi``, ``train_256/<class>/<id>_<start>_<end>.mp4``, ``<id>/00001.jpg`` ... They are
-matched by their names alone, so the names of class folders do not matter.
+One walk through the root finds every video file, every folder of frames, also inside zip files (TRX keeps a data set in
+one), and every packed store (``*.pack``), however deep: ``<id>.webm``, ``<class>/<id>.avi``,
+``train_256/<class>/<id>_<start>_<end>.mp4``, ``<id>/00001.jpg`` ... They are matched by their names alone, so the names
+of class folders do not matter.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from episodes.benchmarks.lists import video_id, youtube_id
 from episodes.listing import is_passed_over, is_video
 from episodes.video import packed
-from episodes.video.images import SUFFIXES
+from episodes.video.images import SUFFIXES, archive
 
 EXAMPLES = {
     "ssv2": "{0}.webm, {0}.mp4 or a folder {0} of frames",
@@ -50,7 +51,7 @@ def find_videos(root: Path, wanted: Collection[str], dataset: str) -> Found:
         FileNotFoundError: when ``root`` is no folder.
         ValueError: when two files could be the same video.
     """
-    if not root.is_dir():
+    if not root.is_dir() and not (root.suffix == archive.SUFFIX and root.is_file()):
         there = next((parent for parent in root.absolute().parents if parent.is_dir()), Path())
         raise FileNotFoundError(f"there is no folder {root}; {there} exists and holds {_three(os.listdir(there))}.")
     by_key: dict[str, list[str]] = defaultdict(list)
@@ -87,10 +88,11 @@ def refuse_wrong_root(root: Path, found: Found, wanted: Collection[str], dataset
 
 
 def walk(root: Path) -> Iterator[str]:
-    """Paths relative to ``root`` of video files, folders of frames and clips in packed stores."""
-    if root.suffix == packed.SUFFIX:
-        yield from packed.clips(root)
-        return
+    """Paths relative to ``root`` of video files, folders of frames, and clips in packed stores and zip files."""
+    for store in (packed, archive):
+        if root.suffix == store.SUFFIX:
+            yield from store.clips(root)
+            return
     folders = [""]
     while folders:
         folder = folders.pop()
@@ -103,6 +105,8 @@ def walk(root: Path) -> Iterator[str]:
                     continue
                 if entry.is_dir():
                     inside.append(path)
+                elif ending == archive.SUFFIX:
+                    yield from (f"{path}/{clip}" for clip in archive.clips(root / path))
                 elif is_video(entry.path):
                     videos.append(path)
                 images |= ending in SUFFIXES

@@ -18,7 +18,8 @@ class Published:
     Args:
         name: ssv2_full (67,013 training videos), ssv2_full_77500, ssv2_small, kinetics100 (lists of CMN and TRX),
             kinetics100_clipfsar, ucf101 (ARN), ucf101_xian or hmdb51.
-        root: the folder of the data set; videos, folders of frames and packed stores are found however deep they lie.
+        root: the folder of the data set; videos, folders of frames, packed stores and zip files of frames (or one such
+            file) are found however deep they lie.
         lists: the folder (or the CSV) that fsar splits wrote; or a folder with the three published files.
         names: what a text encoder reads: ``clean``, or ``published``, the spelling that released CLIP-FSAR uses
             ("draw_sword", "Blow DryHair", "[something]").

@@ -8,7 +8,7 @@ import zlib
 from pathlib import Path
 from typing import NamedTuple
 
-from episodes.video import packed
+from episodes.video import images, packed
 
 PIECE = 64 * 1024
 """Bytes of head, middle and tail that are hashed."""
@@ -18,7 +18,7 @@ class Identity(NamedTuple):
     """What tells one video from another.
 
     Attributes:
-        size: bytes of a file, number of entries of a folder of frames, frames of a packed clip.
+        size: bytes of a file, number of entries of a folder of frames, frames of a packed clip or in a zip file.
         time: of its last change, in nanoseconds; of a folder the last of its own and its first, middle and last
             entries'; of a packed clip, whose files change with every clip that is added, a checksum of its frames.
         hash: of head, middle and tail of a file; of those of a folder's first, middle and last entries, and the names
@@ -58,6 +58,9 @@ def _facts(path: Path) -> tuple[int, int] | None:
     if path.is_file():
         state = path.stat()
         return state.st_size, state.st_mtime_ns
+    if images.archive.is_inside(path):
+        count, sums = images.archive.checksum(path)
+        return count, zlib.crc32(sums)
     place = packed.place_of(path)
     return None if place is None else (place.shape[0], zlib.crc32(place.sums))
 
@@ -72,6 +75,8 @@ def _hash(path: Path) -> str:
                 _update(digest, entry)
     elif path.is_file():
         _update(digest, path)
+    elif images.archive.is_inside(path):
+        digest.update(images.archive.checksum(path)[1])
     elif place := packed.place_of(path):
         digest.update(place.sums)
     return digest.hexdigest()

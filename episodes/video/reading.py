@@ -9,7 +9,8 @@
 ``torchcodec``
     An optional extra.
 
-A folder of images, and a clip in a packed store (:mod:`episodes.video.packed`), is read the same way by all of them.
+A folder of images, also inside a zip file (:mod:`episodes.video.images.archive`), and a clip in a packed store
+(:mod:`episodes.video.packed`) are read the same way by all of them.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def probe(path: str | Path) -> VideoInfo:
     if packed.is_packed(path):
         return packed.inspect(path)
     images.refuse_image(path)
-    return images.inspect(path) if path.is_dir() else pyav.inspect(path)[0]
+    return images.inspect(path) if images.is_folder(path) else pyav.inspect(path)[0]
 
 
 def read_clip(path: str | Path, choose: Choose, reader: Reader = "auto", info: VideoInfo | None = None) -> Pixels:
@@ -86,7 +87,7 @@ def _read(path: Path, choose: Choose, reader: Reader, frames: int | None) -> Pix
         raise ValueError(f"reader must be one of {', '.join(get_args(Reader))}; found {reader!r}.")
     if packed.is_packed(path):
         return packed.read(path, choose)
-    if path.is_dir():
+    if images.is_folder(path):
         return images.read(path, choose)
     images.refuse_image(path)
     if reader == "decord":
@@ -105,7 +106,7 @@ def verify(path: str | Path) -> VideoInfo:
     path, info = Path(path), probe(path)
     if packed.is_packed(path):
         return packed.verify(path)
-    if path.is_dir():
+    if images.is_folder(path):
         images.verify(path)
         return info
     decoded, _ = pyav.inspect(path, planned=False)
@@ -124,4 +125,4 @@ def decord_exact(path: str | Path) -> bool:
         VideoError: when the video cannot be read at all.
     """
     path = Path(path)
-    return path.is_dir() or packed.is_packed(path) or pyav.inspect(path)[1]
+    return images.is_folder(path) or packed.is_packed(path) or pyav.inspect(path)[1]

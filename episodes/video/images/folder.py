@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from episodes.video.images import archive
 from episodes.video.images.names import order_images
 from episodes.video.info import Choose, Pixels, VideoError, VideoInfo, checked_indices, tell_once
 from episodes.video.limits import check_pixels, check_time
@@ -22,7 +23,8 @@ def image_files(folder: Path) -> tuple[list[Path], str]:
     Raises:
         VideoError: for a folder without images, or whose images are not plainly one sequence.
     """
-    files = [file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and file.name[0] != "."]
+    inside = [folder / name for name in archive.names(folder)] if archive.is_inside(folder) else folder.iterdir()
+    files = [file for file in inside if file.suffix.lower() in SUFFIXES and file.name[0] != "."]
     if not files:
         raise VideoError(
             folder, f"a folder without images ({', '.join(sorted(SUFFIXES))}): give a file or such a folder"
@@ -41,7 +43,7 @@ def _image(folder: Path, file: Path) -> Pixels:
     check_time(folder)
     try:
         with warnings.catch_warnings(category=Image.DecompressionBombWarning, action="ignore"):
-            opened = Image.open(file)
+            opened = Image.open(archive.opened(file))
         with opened as image:
             check_pixels(folder, *image.size, file.name)
             upright = _upright(image)
