@@ -12,6 +12,7 @@ from episodes.clips import Streams
 from fsar.alignment.maps import FrameMap
 from fsar.encoders.frame import FrameEncoder
 from fsar.encoders.tower.blocks import blocks_of
+from fsar.encoders.tower.rollout import heat_of
 from fsar.sketching import See, Sketch, find_edges, sketch_picture
 
 
@@ -58,7 +59,7 @@ def sketch_frame(
 ) -> Sketch:
     """Strokes that the encoder takes for a frame.
 
-    They begin at edges, most where the encoder's own patches are like the picture as a whole, if it has patches.
+    They begin at edges, most where the encoder looks (:func:`fsar.encoders.tower.rollout.heat_of`).
 
     Args:
         frame: ``(h w 3)`` uint8.
@@ -71,12 +72,9 @@ def sketch_frame(
     """
     picture, see = prepare_picture(frame, encoder), see_through(encoder)
     where = find_edges(picture)
-    if "patches" in encoder.gives:
-        with torch.no_grad():
-            patches = encoder.features(Streams(frames=picture[None]), ("frames", "patches"))["patches"][0]
-        alike = (patches @ patches.mean(0)).clamp(min=0).reshape(1, 1, *encoder.grid)
-        heat = torch.nn.functional.interpolate(alike, picture.shape[-2:], mode="bilinear", align_corners=False)[0, 0]
-        where = where * (heat / heat.amax().clamp(min=1e-6) + 0.1)
+    if looked := heat_of(encoder, picture[None]):
+        heat = torch.nn.functional.interpolate(looked[1][None], picture.shape[-2:], mode="bilinear")[0, 0]
+        where = where * (heat.to(where) + 0.1)
     width = max(1.0, picture.shape[-1] / 150)
     return sketch_picture(
         picture, see, strokes, steps, width, picture.shape[-1] / 224, augmentations, seed, where.cpu(), progress

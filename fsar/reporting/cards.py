@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import Tensor
 from fsar.alignment.maps import Cells, digits
 from fsar.inference.answer import Answer
 from fsar.reporting.classes import Rows
+from fsar.reporting.insight import Insight
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,8 @@ class Card:
         query: JPEG frames ``(t)``.
         matches: the classes that it is drawn against.
         metric: that made the maps, "" when there are none.
+        more: a closer look, when it was asked for.
+        heat: JPEG frames ``(t)`` of it.
     """
 
     kind: str
@@ -85,6 +88,8 @@ class Card:
     query: list[str]
     matches: list[Match]
     metric: str
+    more: Insight | None = None
+    heat: Sequence[str] = ()
 
     @property
     def ranking(self) -> tuple[tuple[str, float], ...]:

@@ -21,12 +21,14 @@ from fsar.evaluation.comparing.comparison import Result
 from fsar.inference.predictor import Predictor, configure
 from fsar.reporting.cards import Card, Chosen, Match, choose
 from fsar.reporting.classes import Rows
+from fsar.reporting.insight import Closer, look_closer
 from fsar.reporting.runs import ReportedRun
 from fsar.sharing.run import read_checkpoint
 
 SECTIONS = ("seed_everything", "model", "data")
 THUMBNAIL = 96  # pixels
 SHOTS_SHOWN = 3
+NOTHING = Closer()
 
 
 class Unavailable(Exception):
@@ -117,7 +119,9 @@ def jpegs(clip: np.ndarray) -> list[str]:
     return found
 
 
-def make_card(predictor: Predictor, sampler: EpisodeSampler, rows: Rows, chosen: Chosen, split: str) -> Card:
+def make_card(
+    predictor: Predictor, sampler: EpisodeSampler, rows: Rows, chosen: Chosen, split: str, asked: Closer = NOTHING
+) -> Card:
     """Ask the method again about one query of one episode."""
     number = int(rows.episode[chosen.row])
     draw = sampler.episodes([number])
@@ -142,11 +146,13 @@ def make_card(predictor: Predictor, sampler: EpisodeSampler, rows: Rows, chosen:
         matches.append(Match(name, role, shots, cost, path, lines, sure))
     metric = next(iter(answer.alignments.values())).metric if answer.alignments else ""
     frames = jpegs(predictor.frames(query))
-    return Card(chosen.kind, number, truth, rows.video[chosen.row], answer, frames, matches, metric)
+    more = look_closer(predictor, support, query, answer, asked)
+    heat = jpegs(more.heat[1]) if more and more.heat else []
+    return Card(chosen.kind, number, truth, rows.video[chosen.row], answer, frames, matches, metric, more, heat)
 
 
 def make_gallery(
-    run: ReportedRun, result: Result, rows: Rows, count: int, options: Sequence[str]
+    run: ReportedRun, result: Result, rows: Rows, count: int, options: Sequence[str], asked: Closer = NOTHING
 ) -> tuple[list[Card], str]:
     """The cards, and a remark ("" when there is nothing to say).
 
@@ -159,7 +165,7 @@ def make_gallery(
     sampler = draw_again(predictor.data, record, moved)
     chosen = choose(rows, count)
     try:
-        cards = [make_card(predictor, sampler, rows, one, record["data"]["split"]) for one in chosen]
+        cards = [make_card(predictor, sampler, rows, one, record["data"]["split"], asked) for one in chosen]
     except (ValueError, OSError) as error:
         raise Unavailable(f"A clip cannot be read: {error} {moved}") from error
     same = hash_tensors(predictor.learner.method.state_dict()) == record["weights_sha256"]

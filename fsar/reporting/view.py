@@ -16,7 +16,8 @@ from fsar.reporting.cards import Card
 from fsar.reporting.classes import Rows, Share, by_class, confused, confusion_shares, read_rows
 from fsar.reporting.curves import Curves, read_curves
 from fsar.reporting.figures import sweep_curves, training_accuracy, training_loss
-from fsar.reporting.gallery import Unavailable, make_gallery
+from fsar.reporting.gallery import NOTHING, Unavailable, make_gallery
+from fsar.reporting.insight import Closer
 from fsar.reporting.robustness import Robustness, read_robustness
 from fsar.reporting.runs import ReportedRun, as_configured, changes, metric_name, overrides, setting, size, sweeps
 
@@ -171,7 +172,7 @@ class View:
         return ", ".join(f"{mb:,} MB of {place} memory" for place, mb in peaks.items())
 
 
-def look(run: ReportedRun, id: str, short: str, gallery: int, options: Sequence[str]) -> View:
+def look(run: ReportedRun, id: str, short: str, gallery: int, options: Sequence[str], asked: Closer = NOTHING) -> View:
     """Read, draw and ask again whatever there is of a run."""
     curves = read_curves(run.folder)
     plots = []
@@ -188,7 +189,7 @@ def look(run: ReportedRun, id: str, short: str, gallery: int, options: Sequence[
         record = result.record
         pairs = confused(record, rows)
         tables.append(Classes(record, by_class(record), confusion_shares(record), pairs, rows is not None))
-    cards, remark = ask_again(run, first_rows, gallery, options)
+    cards, remark = ask_again(run, first_rows, gallery, options, asked)
     return View(id, short, run, curves, plots, groups, tables, cards, remark, sweep_command(run, first_rows))
 
 
@@ -229,7 +230,9 @@ def sweep_command(run: ReportedRun, rows: Rows | None) -> str:
     return shlex.join(words)
 
 
-def ask_again(run: ReportedRun, rows: Rows | None, count: int, options: Sequence[str]) -> tuple[list[Card], str]:
+def ask_again(
+    run: ReportedRun, rows: Rows | None, count: int, options: Sequence[str], asked: Closer
+) -> tuple[list[Card], str]:
     """The gallery of the first result, or a sentence why there is none."""
     if not run.results:
         return [], f"Episodes are chosen from a test: `fsar test --run {run.name}` makes one."
@@ -238,7 +241,7 @@ def ask_again(run: ReportedRun, rows: Rows | None, count: int, options: Sequence
     if rows is None:
         return [], f"{run.results[0].folder.as_posix()}/episodes.csv.gz is not there; testing again writes it."
     try:
-        return make_gallery(run, run.results[0], rows, count, options)
+        return make_gallery(run, run.results[0], rows, count, options, asked)
     except Unavailable as reason:
         return [], str(reason)
 

@@ -2,6 +2,7 @@
 
     fsar report runs/demo                                     # writes runs/demo/report.html
     fsar report runs/demo runs/demo/otam --out compared.html
+    fsar report runs/demo --explain --sketch 200              # a closer look at each episode shown; takes longer
 
 Accuracy with intervals, training curves, ways and shots, classes, confusions, test episodes with their alignment, and
 where every number comes from. What a run does not have, its section says, and how to get it. Options of ``fsar``
@@ -27,6 +28,7 @@ from fsar.evaluation.provenance import versions
 from fsar.evaluation.said import floor_template, names_alone, template
 from fsar.reporting.comparison import compare, over_encoders
 from fsar.reporting.figures import encoder_dots
+from fsar.reporting.insight import Closer
 from fsar.reporting.runs import ReportedRun, metric_name, plus_minus, read_result, read_run, setting
 from fsar.reporting.view import View, look
 from fsar.terminal.failure import Options, one_message
@@ -112,7 +114,11 @@ def main(args: list[str]) -> None:
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folder of a run")
     parser.add_argument("--out", type=Path, help="the page; report.html in the (first) run by default")
     parser.add_argument("--gallery", type=int, default=8, metavar="N", help="test episodes to show (8); 0 for none")
+    parser.add_argument("--explain", action="store_true", help="heat over frames, and what changed clips give")
+    parser.add_argument("--sketch", type=int, default=0, metavar="STEPS", help="draw the frame that decides a match")
     own, options = parser.parse_known_args(args)
+    if own.sketch < 0:
+        parser.error(f"--sketch must be 0 or more steps, found {own.sketch}.")
     if own.gallery < 0:
         parser.error(f"--gallery must be 0 or more, found {own.gallery}.")
     if strange := [word for word in options if word.startswith("-") and not word.startswith(("--data.", "--model."))]:
@@ -122,7 +128,8 @@ def main(args: list[str]) -> None:
     find_user_code()
     runs = [read_run(path) for path in own.runs for path in spread(path)]
     named = enumerate(zip(runs, short_names(runs), strict=True), start=1)
-    views = [look(run, f"r{i}", name, own.gallery, options) for i, (run, name) in named]
+    asked = Closer(own.explain, own.sketch)
+    views = [look(run, f"r{i}", name, own.gallery, options, asked) for i, (run, name) in named]
     page = render(views, shlex.join(["fsar", "report", *map(str, own.runs), *options]))
     out = own.out or own.runs[0] / "report.html"
     with write_atomically(out) as part:

@@ -1,5 +1,5 @@
 """``fsar robustness`` on Shapes with the toy CLIP: what order means to a metric, resuming, a shift of one's own, the
-report."""
+report and its closer look."""
 
 from __future__ import annotations
 
@@ -101,6 +101,8 @@ def test_a_shift_of_ones_own_baselines_and_the_report(runs: Path, capsys: Any) -
         robustness.main([run, "--shifts", "reverse", "grey", "--debug"])
     robustness.main(["order", "--shifts", "own_shift.dark", "--severities", "0.5", "--debug"])
     assert kept(runs / "order")["rows"][-1]["shift"] == "own_shift.dark"
+    report.main(["order", "--gallery", "0", "--debug"])  # without baselines
+    assert "above the line" not in (runs / "order" / "report.html").read_text()
     capsys.readouterr()
     robustness.main(["order", "--shifts", "reverse", "--baselines", "order", "mean", "--debug"])
     assert "above the line of 2 baselines" in capsys.readouterr().out
@@ -110,6 +112,23 @@ def test_a_shift_of_ones_own_baselines_and_the_report(runs: Path, capsys: Any) -
     assert page.count('class="plot"') == 2
     assert "What breaks it" in page
     assert "own_shift.dark" in page
+    assert "above the line that 2 baselines make" in page
+
+
+def test_a_closer_look_at_the_episodes_shown(runs: Path) -> None:
+    report.main(["order", "--gallery", "1", "--explain", "--sketch", "3", "--out", "closer.html", "--debug"])
+    page = (runs / "closer.html").read_text()
+    assert page.count("<summary>A closer look</summary>") == 1
+    assert "attention rollout" in page
+    assert page.count('alt="heat over frame') == 8
+    assert page.count('<span class="weight">') == 8
+    for what in ("as it is", "backwards", "shuffled", "its middle frame alone"):
+        assert f'<th scope="row">{what}</th>' in page
+    assert page.count('stroke="currentColor"') == 1
+    report.main(["order", "--gallery", "1", "--out", "plain.html", "--debug"])
+    assert "A closer look" not in (runs / "plain.html").read_text()
+    with pytest.raises(SystemExit):
+        report.main(["order", "--sketch", "-1"])
 
 
 def test_wrong_use(runs: Path) -> None:
