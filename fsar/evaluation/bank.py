@@ -20,6 +20,7 @@ from torch.nn.functional import embedding_bag, normalize
 from episodes.clips import Clips, Contents, Features, LowerHalf, Streams
 from episodes.episode import IndexEpisode, VideoBatch
 from fsar.encoders.tower.seen import layers_among
+from fsar.evaluation.shelf import Shelf
 from fsar.method import Method, Parts, Scores
 
 Keep = Callable[[Tensor, Features], None]
@@ -48,9 +49,7 @@ class VideoBank:
         self.averages_shots: bool = getattr(method, "averages_shots", False)
         self._roles = ("query",) if getattr(method, "same_in_both_roles", False) else ("query", "support")
         self.forwards = 0  # clips encoded, by all processes once the bank is closed
-        self._videos: list[Tensor] = []
-        self._parts: dict[str, list[Parts]] = {role: [] for role in self._roles}
-        self._cosines: list[Tensor] = []
+        self._shelf, self._names = Shelf(), dict[str, list[str]]()  # names of the parts by role
         self.cosines: Tensor | None = None  # (v C) of each video's mean frame with the text of each class
         self._row = torch.empty(0, dtype=torch.int64)
         self._bank: dict[str, Parts] = {}
@@ -71,30 +70,31 @@ class VideoBank:
         place = self.keep_on or _roomy_device(features["frames"])
         if self.keep is not None and isinstance(clips, Streams):
             self.keep(batch.videos, features)
-        self._videos.append(batch.videos.to(place))
+        self._shelf.add("videos", batch.videos.to(place))
         cosines = text_cosines(self.method, features, batch.class_names) if self.floor else None
-        self._cosines += [] if cosines is None else [cosines.to(place)]
+        if cosines is not None:
+            self._shelf.add("cosines", cosines.to(place))
         made = {"query": self.method.query_parts(features)}
         if "support" in self._roles:
             made["support"] = self.method.support_parts(support_features, text)
         for role, parts in made.items():
-            self._parts[role].append({name: value.to(place) for name, value in parts.items()})
+            self._names[role] = list(parts)
+            for name, value in parts.items():
+                self._shelf.add(f"{role} {name}", value.to(place))
 
     def close(self) -> None:
         """Join the batches, and over processes the shares of all ranks, so that any episode can be looked up."""
-        if not self._videos:
+        if not self._names:
             raise RuntimeError("no video was encoded on this process; evaluate with fewer processes than videos.")
-        place = min((v.device for v in self._videos), key=str)  # "cpu" before "cuda": the host once it had to be used
-        videos = _gather(torch.cat([v.to(place) for v in self._videos]))
-        for role, batches in self._parts.items():
-            self._bank[role] = {
-                name: _gather(torch.cat([parts[name].to(place) for parts in batches])) for name in batches[0]
-            }
+        shelf, self._shelf = self._shelf, Shelf()
+        videos = _gather(shelf.take("videos"))
+        for role, names in self._names.items():
+            self._bank[role] = {name: _gather(shelf.take(f"{role} {name}")) for name in names}
         self._bank.setdefault("support", self._bank["query"])
-        self.cosines = _gather(torch.cat([c.to(place) for c in self._cosines])) if self._cosines else None
-        self._row = torch.full((int(videos.max()) + 1,), -1, dtype=torch.int64, device=place)
-        self._row[videos] = torch.arange(len(videos), device=place)
-        self._videos, self._parts = [], {role: [] for role in self._roles}
+        self.cosines = _gather(shelf.take("cosines")) if "cosines" in shelf.rows else None
+        self._row = torch.full((int(videos.max()) + 1,), -1, dtype=torch.int64, device=videos.device)
+        self._row[videos] = torch.arange(len(videos), device=videos.device)
+        self._names = {}
         self.forwards = int(_gather(torch.tensor([self.forwards])).sum())
 
     @property

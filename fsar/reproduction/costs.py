@@ -89,8 +89,8 @@ def _scoring(found: Checked, clips: Clips, shots: int, seconds: float, device: t
         names = tuple(f"class {i}" for i in range(ways))
         labels = torch.arange(ways, device=device)
         bank.add(VideoBatch(torch.arange(videos, device=device), clips, labels.repeat(videos // ways), names))
-        kept = sum(x[0].nbytes for parts in bank._parts.values() for made in parts for x in made.values())
         bank.close()
+        kept = sum(x[0].nbytes for role in bank._roles for x in bank._bank[role].values())
         numbers = torch.arange(videos, device=device).unflatten(0, (shots + data.test_queries, ways))
         episodes = IndexEpisode(
             support=_batched(numbers[:shots].mT.flatten()),
