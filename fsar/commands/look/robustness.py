@@ -78,9 +78,12 @@ def main(args: list[str]) -> None:
     lines = rho(rows, {name: each for name, (_, each) in known.items()})
     print(f"{rows[0].episodes:,} episodes, the same for every number above")
     print_effective(lines, len(known))
-    more: dict[str, Any] = {"effective": lines, "baselines": list(known)} if known else {}
+    more: dict[str, Any] = {}
+    if known:
+        before = facts.get("effective", {}) if facts.get("baselines") == list(known) else {}
+        more = {"effective": before | lines, "baselines": list(known)}
     if own.targets:
-        others, about = cross_domain(built, ["--run", str(own.run), *rest], own.targets, {})
+        others, about = cross_domain(built, ["-c", str(own.run / "config.yaml"), *rest], own.targets, {})
         print_others(others, about)
         more |= {"cross_domain": [row._asdict() for row in others], "notes": about["notes"]}
     if more:
@@ -98,7 +101,8 @@ def measure(built: Built, shifts: Mapping[str, Shift], on: Any, folder: Path) ->
     data.features = None if shifts else data.features  # pixels are changed, and a store holds none
     suite = Suite(learner, data, on)
     facts = describe(built, on)
-    before = kept.read_kept(folder, facts["key"])
+    before, others = kept.read_kept(folder, facts["key"])
+    facts |= others
     mine = [name for name in shifts if name not in SHIFTS]  # a function of a user's own may have changed
     right = {name: each for name, each in before.items() if kept.split_name(name)[0] not in mine}
     wanted = [(kept.CLEAN, 0.0), *((name, float(x)) for name, shift in shifts.items() for x in shift.severities)]

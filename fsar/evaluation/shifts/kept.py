@@ -7,6 +7,7 @@ Both are written after every shift. What was measured of other weights, episodes
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from fsar.evaluation.results import read_record, write_json
 from fsar.evaluation.shifts.effective import Line, fit_line
 from fsar.evaluation.shifts.suite import Right, Row, as_row
 
+OTHERS = ("effective", "baselines", "cross_domain", "notes")
 FOLDER, TABLE, EPISODES = "robustness", "results.json", "episodes.npz"
 CLEAN = "clean"
 
@@ -48,16 +50,18 @@ def as_dicts(right: Mapping[str, Right]) -> list[dict[str, Any]]:
     return [as_row(*split_name(name), each, right[CLEAN])._asdict() for name, each in right.items()]
 
 
-def read_kept(folder: Path, key: Mapping[str, Any]) -> dict[str, Right]:
-    """``{row: (e)}`` of what was measured before under the same key; none where nothing was, or of another key."""
+def read_kept(folder: Path, key: Mapping[str, Any]) -> tuple[dict[str, Right], dict[str, Any]]:
+    """``{row: (e)}`` of what was measured before under the same key, and what else was found out about it; nothing
+    where nothing was, or of another key, or where a file is damaged."""
     record = read_record(folder / TABLE) if (folder / TABLE).is_file() else None
     if record is None or record.get("key") != json.loads(json.dumps(key)) or not (folder / EPISODES).is_file():
-        return {}
+        return {}, {}
     try:
         with np.load(folder / EPISODES) as arrays:
-            return {name: array.astype(np.float64) for name, array in arrays.items()}
-    except (ValueError, OSError, EOFError):
-        return {}
+            right = {name: array.astype(np.float64) for name, array in arrays.items()}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile):
+        return {}, {}
+    return right, {name: record[name] for name in OTHERS if name in record}
 
 
 def write_kept(folder: Path, right: Mapping[str, Right], record: Mapping[str, Any]) -> Path:

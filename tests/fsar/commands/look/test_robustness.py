@@ -107,12 +107,29 @@ def test_a_shift_of_ones_own_baselines_and_the_report(runs: Path, capsys: Any) -
     robustness.main(["order", "--shifts", "reverse", "--baselines", "order", "mean", "--debug"])
     assert "above the line of 2 baselines" in capsys.readouterr().out
     assert kept(runs / "order")["effective"]["reverse 1"] == pytest.approx(0, abs=1e-6)  # two points are the line
+    robustness.main(["order", "--shifts", "grey", "--debug"])
+    assert set(kept(runs / "order")["effective"]) == {"reverse 1"}  # is not lost by going on
     report.main(["order", "--gallery", "0", "--debug"])
     page = (runs / "order" / "report.html").read_text()
     assert page.count('class="plot"') == 2
     assert "What breaks it" in page
     assert "own_shift.dark" in page
     assert "above the line that 2 baselines make" in page
+
+
+def test_both_sides_backwards_are_hardly_a_shift_and_other_data_is_one(runs: Path, capsys: Any) -> None:
+    content = yaml.safe_load((runs / "run.yaml").read_text())
+    names = content["data"]["benchmark"]["init_args"]["test"]
+    content["data"]["benchmark"]["init_args"]["test"] = names[:3]
+    (runs / "other.yaml").write_text(yaml.safe_dump({"data": content["data"]}))
+    words = ["order", "--shifts", "reverse", "--on", "both", "--out", "both", "--targets", "other.yaml"]
+    robustness.main([*words, "--debug"])
+    found = kept(runs / "both")
+    assert abs(found["rows"][1]["difference"]) < 0.05
+    (other,) = found["cross_domain"]
+    assert "3-way 1-shot" in other["what"]
+    assert other["episodes"] == 2000
+    assert f"{100 * other['mean']:.2f}" in capsys.readouterr().out
 
 
 def test_a_closer_look_at_the_episodes_shown(runs: Path) -> None:
