@@ -57,7 +57,7 @@ def read_kept(folder: Path, key: Mapping[str, Any]) -> tuple[dict[str, Right], d
     if record is None or record.get("key") != json.loads(json.dumps(key)) or not (folder / EPISODES).is_file():
         return {}, {}
     try:
-        with np.load(folder / EPISODES) as arrays:
+        with (folder / EPISODES).open("rb") as file, np.load(file) as arrays:
             right = {name: array.astype(np.float64) for name, array in arrays.items()}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile):
         return {}, {}
