@@ -55,7 +55,7 @@ class Shelf:
         if self.held > self.limit or key in self.files:
             if not self.files:
                 rank_zero_info(
-                    f"more than {self.limit / 1e9:.1f} GB are kept of the videos: a temporary file takes them."
+                    f"more than {self.limit / 1e6:,.0f} MB are kept of the videos: a temporary file takes them."
                 )
             for each in self.rows:
                 self._write(each)
