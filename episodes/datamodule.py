@@ -29,7 +29,7 @@ from episodes.features import StoredClips, made_from, open_clips, with_cache
 from episodes.mirroring import Mirroring
 from episodes.parts import ClipOptions, LoaderOptions, TaskOptions
 from episodes.sampler import EpisodeSampler, StridedSampler
-from episodes.splits import Benchmark, Split
+from episodes.splits import Benchmark, Split, explain_division
 
 
 @dataclass(eq=False, repr=False)
@@ -90,7 +90,7 @@ class EpisodicDataModule(LoaderOptions, ClipOptions, TaskOptions, LightningDataM
             raise ValueError(f"split val of benchmark {self.load().name} has no classes: there is nothing to validate.")
         names = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ())
         new = {name: self.load().split(name) for name in names if name not in self.splits}
-        for name in (name for name, split in new.items() if split.class_names):
+        for name in (name for name, split in new.items() if split.class_names or name != "val"):
             self.episode_sampler(name, new[name])  # too few classes or clips are told before any video is read
         for name, split in new.items():
             if self.check_videos and (self.features is None or self.skip_unreadable):
@@ -104,7 +104,8 @@ class EpisodicDataModule(LoaderOptions, ClipOptions, TaskOptions, LightningDataM
         try:
             return self.draw(self.splits[name] if split is None else split, name == "train")
         except ValueError as error:
-            raise ValueError(f"split {name} of benchmark {self.load().name}: {error}") from error
+            drawn = explain_division(self.benchmark, self.load()) if "classes" in str(error) else ""
+            raise ValueError(f"split {name} of benchmark {self.load().name}: {error}{drawn}") from error
 
     def clips(self, split: Split, training: bool = False, stored: bool = False) -> ClipDataset:
         """Clips of a split, read as training or evaluation does; ``stored`` in a store, the same for every seed."""

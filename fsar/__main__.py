@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import logging
 import signal
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from importlib import import_module
 
 from fsar.commands import COMMANDS, list_commands, suggest_command
 from fsar.commands.train.short_help import is_short, write_short
+from fsar.terminal.noise import hush_libraries
 from fsar.terminal.user_code import find_user_code
 
 HELP = f"""usage: fsar COMMAND [-c FILE ...] [--run FOLDER] [--key value ...]
@@ -39,8 +39,7 @@ configuration.
 def main(args: list[str] | None = None) -> int | None:
     """Entry point; gives the exit status. A Ctrl-C while modules are imported ends it as quietly as any later one."""
     args = sys.argv[1:] if args is None else args
-    lightning = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    lightning.addFilter(lambda record: "Detected KeyboardInterrupt" not in str(record.msg))  # we say it ourselves
+    hush_libraries()
     try:
         return run(args)
     except KeyboardInterrupt:

@@ -54,6 +54,15 @@ def write_atomically(path: str | Path) -> Iterator[Path]:
         _sync(goal.parent)
 
 
+def explain_start(path: str | Path, option: str) -> str:
+    """The end of a message on a file or folder that is not there: where a relative path starts, and the way out.
+
+    Runs are moved, and so are the folders that they are started in; a configuration keeps the path as it was given.
+    """
+    start = "" if Path(path).is_absolute() else f" A relative path starts from the folder you are in, {Path.cwd()}."
+    return f"If it lies elsewhere now, give --{option} PATH.{start}"
+
+
 def is_part(path: Path) -> bool:
     """Whether a file is one that somebody is writing, see :func:`write_atomically`, or was when he was killed."""
     return path.name.startswith(".") and NAME.search(path.name) is not None

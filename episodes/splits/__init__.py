@@ -4,6 +4,7 @@
 """
 
 from episodes.splits.asked import query_split, support_split
+from episodes.splits.dividing import explain_division
 from episodes.splits.drawing import draw_splits
 from episodes.splits.folder import Folder
 from episodes.splits.imported import Imported
@@ -18,6 +19,7 @@ __all__ = [
     "Split",
     "Table",
     "draw_splits",
+    "explain_division",
     "query_split",
     "refuse_shared",
     "support_split",

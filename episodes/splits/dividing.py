@@ -7,8 +7,9 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import get_args
 
+from episodes.files import explain_start
 from episodes.listing import Twice, normal, settle
-from episodes.splits.split import Split
+from episodes.splits.split import Benchmark, Split
 
 WAY_OUT = "Delete one of each, or set data.benchmark.twice: drop leaves them out, keep takes them all."
 Fractions = tuple[float, float, float]
@@ -24,8 +25,18 @@ def check_options(source: str, fractions: Fractions, twice: Twice) -> None:
 
 def explain_root(root: Path, option: str = "root") -> str:
     """How a folder or file that is not there is named: videos move, and so do the folders that runs start in."""
-    start = "" if root.is_absolute() else f" A relative path starts from the folder you are in, {Path.cwd()}."
-    return f"If it lies elsewhere now, give --data.benchmark.{option} PATH.{start}"
+    return explain_start(root, f"data.benchmark.{option}")
+
+
+def explain_division(source: object, found: Benchmark) -> str:
+    """Of classes that a seed divided, how many each split got and what divides them otherwise; "" of listed ones."""
+    if getattr(source, "seed", None) is None or not hasattr(source, "fractions"):
+        return ""
+    counts = ", ".join(f"{name} {len(found.split(name).class_names)}" for name in ("train", "val", "test"))
+    return (
+        f" A seed divided the classes ({counts}): other data.benchmark.fractions divide them otherwise, with 0 in the "
+        "middle without validation; or list them."
+    )
 
 
 def divide(

@@ -8,6 +8,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from episodes.files import explain_start
 from episodes.framing import Interpolation, Resize
 from fsar.encoders.frame import FrameEncoder, Tune
 from fsar.encoders.image_networks import Library, build, channels_of, own_pixels
@@ -73,7 +74,10 @@ class ImageEncoder(FrameEncoder):
         if pixel_range != 1 and (mean is None or std is None):
             raise ValueError(f"pixel_range={pixel_range} is the scale of mean and std: give both with it.")
         if weights is not None and not Path(weights).is_file():
-            raise FileNotFoundError(f"weights={weights!r} is not a file. Weights are read from files only.")
+            raise FileNotFoundError(
+                f"weights={weights!r} is not a file, and weights are read from files. "
+                f"{explain_start(weights, 'model.encoder.weights')}"
+            )
         own = own_pixels(library, model, weights, given=bool(image_size and resize))
         framing = own.framing(f"{library} {model}", image_size, resize_to, resize=resize, interpolation=interpolation)
         state = None if weights is None else read_state(Path(weights))[0]

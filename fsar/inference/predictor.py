@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -177,7 +177,13 @@ class Predictor:
 
 
 def as_list(clips: PathLike | Sequence[PathLike]) -> list[PathLike]:
-    """The clips; one that stands by itself, whose letters are no clips, as a list of one."""
+    """The clips; one that stands by itself, whose letters are no clips, as a list of one.
+
+    Raises:
+        ValueError: for what is neither.
+    """
+    if isinstance(clips, Mapping) or not isinstance(clips, Iterable | os.PathLike):
+        raise ValueError(f"expected the path of a clip, or a list of paths; found {clips!r}.")
     return [clips] if isinstance(clips, str | os.PathLike) else list(clips)
 
 
@@ -203,6 +209,8 @@ def label_clips(support: Mapping[str, PathLike | Sequence[PathLike]], look: bool
         VideoError: for a clip that is not there.
         ValueError: for fewer than two classes, a class without clips, or a clip in two classes.
     """
+    if not isinstance(support, Mapping):
+        raise ValueError(f"support must be {{class: clips}}, found {support!r}; `fsar predict` takes a folder.")
     listed = {name: as_list(clips) for name, clips in support.items()}
     for name, clips in listed.items():
         for path in map(Path, clips):

@@ -114,7 +114,7 @@ def name_files(config: dict[str, Any], origin: str, overrides: Sequence[str]) ->
         if not f"{option}.".startswith(given) and not {"-c", "--config"} & set(words):
             raise FileNotFoundError(
                 f"{origin} needs the file {name}, which is not published with it: name yours by "
-                f'overrides=["--{option}", "FILE"].'
+                f'--{option} FILE (in Python overrides=["--{option}", "FILE"]).'
             )
     return portable(config)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from fsar.terminal.config_files import refuse_twice
+from fsar.terminal.noise import hush_libraries
 from fsar.terminal.shown import show_warnings, shown
 
 LINES = 8
@@ -23,6 +24,7 @@ INTERRUPTED = 130
 """Exit status after a Ctrl-C, as of a shell's own commands: 128 and the signal's number."""
 LISTENER_GONE = 141
 """Exit status when what read our output has ended, as ``head`` does; likewise, of SIGPIPE."""
+OF_A_UNION = "Does not validate against any of the Union subtypes"
 READABLE = (ValueError, OSError, ImportError, FloatingPointError, NotImplementedError)
 ROOT = Path(__file__).resolve().parents[2]
 OURS = (ROOT / "fsar", ROOT / "episodes", ROOT / "tools")
@@ -39,6 +41,7 @@ def one_message(debug: bool | None = None, program: str = "fsar") -> Iterator[No
         program: what the message starts with.
     """
     show_warnings()
+    hush_libraries()
     try:
         yield
     except BaseException as error:
@@ -86,6 +89,8 @@ def tell_interrupted(program: str) -> None:
 
 def phrase_error(error: Exception) -> str:
     """What an exception says; its type stands before it unless its text is meant to be read alone."""
+    while str(error).startswith(OF_A_UNION) and isinstance(error.__cause__, Exception):
+        error = error.__cause__  # of jsonargparse, around what the constructor of an optional part said
     if isinstance(error, OSError) and error.errno and error.filename:
         folder = Path(error.filename).parent
         return f"{error.filename}: {error.strerror}" + ("" if folder.is_dir() else f"; there is no folder {folder}")

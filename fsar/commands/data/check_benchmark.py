@@ -22,6 +22,7 @@ from episodes.benchmarks.coverage import ClassCoverage, Coverage, examine, kinds
 from episodes.benchmarks.leaks import clips_per_source
 from episodes.files import write_atomically
 from fsar.terminal.failure import Options, one_message
+from fsar.terminal.outputs import output_file
 from fsar.terminal.shown import shown
 
 
@@ -40,7 +41,7 @@ def main(args: list[str]) -> int:
     parser.add_argument("--queries", type=int, default=1, help="clips to name per class")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="videos read together")
     parser.add_argument("--trained-on", metavar="NAME", help="benchmark that a model to be tested was trained on")
-    parser.add_argument("--csv", type=Path, help="write one line per video that is missing, unreadable or short")
+    parser.add_argument("--csv", type=output_file, help="write one line per video that is missing, unreadable or short")
     parser.add_argument("--allow-changed", action="store_true", help="accept lists that are not the published ones")
     options = parser.parse_args(args)
     try:

@@ -31,6 +31,7 @@ from episodes.listing import find_equal, have_one_name, survey
 from episodes.video import ClipCheck, check_videos, limits
 from episodes.video.likeness import find_alike
 from fsar.terminal.failure import Options, one_message
+from fsar.terminal.outputs import output_file
 from fsar.terminal.shown import shown
 
 COLUMNS = ("path", "frames", "fps", "height", "width", "short", "note", "cause")
@@ -121,7 +122,7 @@ def main(args: list[str]) -> int:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes at work (one per core)")
     parser.add_argument("--seconds", type=float, default=60.0, help="time limit for one clip (60)")
     parser.add_argument("--max-pixels", type=int, help=f"of one frame; more is refused undecoded ({limits.PIXELS:,})")
-    parser.add_argument("--report", type=Path, metavar="FILE", help="write a CSV file with one line per clip")
+    parser.add_argument("--report", type=output_file, metavar="FILE", help="write a CSV file with one line per clip")
     own = parser.parse_args(args)
     if own.max_pixels is not None:
         os.environ[limits.VARIABLE] = str(own.max_pixels)

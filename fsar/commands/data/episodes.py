@@ -22,6 +22,7 @@ import numpy as np
 
 from episodes.files import write_atomically
 from fsar.terminal.failure import Options, one_message
+from fsar.terminal.outputs import output_file
 
 if TYPE_CHECKING:
     from episodes.datamodule import EpisodicDataModule
@@ -95,6 +96,8 @@ def main(args: list[str]) -> None:
     parser.add_argument("--results", type=Path, nargs="+", default=[], help="results.json files to check against")
     own, rest = parser.parse_known_args(args)
     data: EpisodicDataModule | None = None
+    if own.action == "write":
+        output_file(str(own.file))
     if rest:
         from fsar.build import build_data  # here, for a file is verified without torch
 

@@ -23,7 +23,6 @@ from __future__ import annotations
 import os
 import re
 import time
-import warnings
 from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
@@ -44,6 +43,7 @@ from episodes.files.locks import held_alone
 from fsar.build import build_with_trainer
 from fsar.evaluation.bank import contents, feature_key, to_store
 from fsar.terminal.failure import Options, one_message
+from fsar.terminal.outputs import output_folder
 from fsar.training.learner import Learner
 
 Work = list[tuple[FeatureWriter, int]]
@@ -197,7 +197,7 @@ class Extractor(LightningModule):
 def main(args: list[str]) -> None:
     """Extract, then say what there is."""
     parser = Options(__doc__, prog="fsar extract")
-    parser.add_argument("--store", type=Path, required=True, help="folder of all stores; the run's data.features")
+    parser.add_argument("--store", type=output_folder, required=True, help="of all stores; the run's data.features")
     parser.add_argument("--splits", nargs="+", choices=("train", "val", "test"), default=("train", "val", "test"))
     parser.add_argument("--views", type=int, default=1, help="random views of every training video")
     parser.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), default="float32")
@@ -216,7 +216,6 @@ def main(args: list[str]) -> None:
     learner, data, trainer, _ = build_with_trainer(rest, "fsar extract")
     extractor = Extractor(learner, data, own.store, own.splits, own.views, own.dtype, own.verify, own.shard)
     start = time.perf_counter()
-    warnings.filterwarnings("ignore", message="Total length of `DataLoader` across ranks is zero")
     with extractor.held:
         trainer.predict(extractor, return_predictions=False)
     if not trainer.is_global_zero:

@@ -18,6 +18,7 @@ from episodes.listing import class_folders, list_clips, tell_left_out
 from episodes.splits.dividing import divide
 from episodes.video import VideoError, probe
 from fsar.terminal.failure import Options, one_message
+from fsar.terminal.outputs import output_file
 from fsar.terminal.shown import shown
 
 FEW, SOME = 4, 10
@@ -29,11 +30,11 @@ def main(args: list[str]) -> None:
     """Look, write, and say what to do next."""
     parser = Options(__doc__, prog="fsar init")
     parser.add_argument("folder", type=Path, help="holds one folder of clips per class")
-    parser.add_argument("-o", "--out", type=Path, help="the file to write (FOLDER's name with .yaml)")
+    parser.add_argument("-o", "--out", type=output_file, help="the file to write (FOLDER's name with .yaml)")
     parser.add_argument("--seed", type=int, default=0, help="of the division of classes (0)")
     parser.add_argument("--encoder", help="of the commands that are printed: small, base or vision, see fsar weights")
     own = parser.parse_args(args)
-    out = own.out or Path(f"{own.folder.resolve().name}.yaml")
+    out = own.out or output_file(f"{own.folder.resolve().name}.yaml")
     if out.exists():
         raise FileExistsError(f"{out} is there already: name another file with -o, or delete it.")
     found = {name: list_clips(own.folder / name) for name in class_folders(own.folder)}

@@ -28,6 +28,7 @@ from episodes.benchmarks.disk import find_videos, walk
 from episodes.prepare.convert import Settings, prepare
 from episodes.prepare.measure import PACKED_FRAMES, measure
 from fsar.terminal.failure import Options, one_message
+from fsar.terminal.outputs import output_folder
 from fsar.terminal.shown import shown
 
 
@@ -36,7 +37,7 @@ def main(args: list[str]) -> int:
     """Prepares or measures what ``args`` say; 0 when every video could be read."""
     parser = Options(__doc__, prog="fsar prepare-videos")
     parser.add_argument("--root", required=True, type=Path, help="folder of the data set")
-    parser.add_argument("--out", type=Path, help="where the results go; a name ending in .pack for --form pack")
+    parser.add_argument("--out", type=output_folder, help="where results go; ends in .pack for --form pack")
     parser.add_argument("--form", choices=["h264", "jpeg", "pack"], help="what is made of each video, see above")
     parser.add_argument("--benchmark", metavar="NAME", help=f"only its videos: {', '.join(definitions())}")
     parser.add_argument("--lists", type=Path, default=Path("data/lists"), help="what get_splits.py wrote")

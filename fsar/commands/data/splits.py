@@ -27,6 +27,7 @@ from episodes.benchmarks import SPLITS, Definition, Lists, definition, definitio
 from episodes.benchmarks.definitions import ListSource
 from episodes.files import write_atomically
 from fsar.terminal.failure import Options, one_message
+from fsar.terminal.outputs import output_folder
 from fsar.terminal.shown import shown
 
 HOST = "https://raw.githubusercontent.com"
@@ -37,7 +38,7 @@ def main(args: list[str]) -> int:
     """Gets the lists that ``args`` name; 0 when all of them were written."""
     parser = Options(__doc__, prog="fsar splits")
     parser.add_argument("--benchmark", action="append", metavar="NAME", help=f"{', '.join(definitions())}; all of them")
-    parser.add_argument("--out", type=Path, default=Path("data/lists"), help="folder of the CSVs (default: data/lists)")
+    parser.add_argument("--out", type=output_folder, default=Path("data/lists"), help="of the CSVs (data/lists)")
     parser.add_argument(
         "--from", nargs="+", type=Path, dest="source", metavar="PATH", help="published files or folders"
     )

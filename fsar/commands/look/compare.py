@@ -21,6 +21,7 @@ from fsar.evaluation.comparing.apart import tell_apart
 from fsar.evaluation.comparing.comparison import Result, differences, find
 from fsar.evaluation.marks import marked_name
 from fsar.terminal.failure import Options, one_message
+from fsar.terminal.outputs import output_file
 from fsar.terminal.shown import shown
 
 HEADER = (
@@ -51,7 +52,7 @@ def main(args: list[str]) -> None:
     """Print the table and the differences."""
     parser = Options(__doc__, prog="fsar compare")
     parser.add_argument("runs", type=Path, nargs="+")
-    parser.add_argument("--csv", type=Path, help="write the table there as well")
+    parser.add_argument("--csv", type=output_file, help="write the table there as well")
     parser.add_argument(
         "--mixed", action="store_true", help="pair a transductive result with one that is not all the same"
     )

@@ -29,6 +29,7 @@ from fsar.alignment.maps import alignment_maps
 from fsar.commands.look.check_alignment import build, json_text
 from fsar.drawing import draw
 from fsar.terminal.failure import Options, one_message
+from fsar.terminal.outputs import output_file
 
 
 def frames_of(path: str, count: int) -> np.ndarray:
@@ -71,7 +72,7 @@ def main(args: list[str]) -> None:
     parser = Options(__doc__, prog="fsar plot-alignment")
     parser.add_argument("query")
     parser.add_argument("support")
-    parser.add_argument("--out", type=Path, required=True, help="the PNG (or SVG, PDF) to write")
+    parser.add_argument("--out", type=output_file, required=True, help="the PNG (or SVG, PDF) to write")
     parser.add_argument("--metric", default="fsar.alignment.OTAM", help="module.Class of a metric on frame costs")
     parser.add_argument("--init", type=json_text, default={}, help="its arguments as JSON")
     parser.add_argument("--frames", type=int, default=8)

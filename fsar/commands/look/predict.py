@@ -24,6 +24,7 @@ from fsar.inference.threshold import KEEP
 from fsar.reporting.classes import Share
 from fsar.terminal.config_files import read_yaml
 from fsar.terminal.failure import Options, one_message
+from fsar.terminal.outputs import output_file
 from fsar.terminal.shown import shown
 from fsar.terminal.user_code import find_user_code
 
@@ -137,7 +138,7 @@ def options() -> Options:
     parser.add_argument(
         "--explain", action="store_true", help="ask again backwards, shuffled, and without each frame; is slower"
     )
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table: file, class, probability, ...")
+    parser.add_argument("--csv", type=output_file, metavar="FILE", help="write a table: file, class, probability, ...")
     parser.add_argument("--json", action="store_true", help="print JSON, with the alignment maps")
     return parser
 

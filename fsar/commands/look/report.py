@@ -32,6 +32,7 @@ from fsar.reporting.insight import Closer
 from fsar.reporting.runs import ReportedRun, metric_name, plus_minus, read_result, read_run, setting
 from fsar.reporting.view import View, look
 from fsar.terminal.failure import Options, one_message
+from fsar.terminal.outputs import output_file
 from fsar.terminal.user_code import find_user_code
 
 TEMPLATES = Path(reporting.__file__).parent / "templates"
@@ -112,7 +113,7 @@ def main(args: list[str]) -> None:
     """Parse, look at the runs, write the page."""
     parser = Options(__doc__, prog="fsar report")
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folder of a run")
-    parser.add_argument("--out", type=Path, help="the page; report.html in the (first) run by default")
+    parser.add_argument("--out", type=output_file, help="the page; report.html in the (first) run by default")
     parser.add_argument("--gallery", type=int, default=8, metavar="N", help="test episodes to show (8); 0 for none")
     parser.add_argument("--explain", action="store_true", help="heat over frames, and what changed clips give")
     parser.add_argument("--sketch", type=int, default=0, metavar="STEPS", help="draw the frame that decides a match")
@@ -127,11 +128,11 @@ def main(args: list[str]) -> None:
         parser.error("a run is named twice.")
     find_user_code()
     runs = [read_run(path) for path in own.runs for path in spread(path)]
+    out = own.out or output_file(str(own.runs[0] / "report.html"))
     named = enumerate(zip(runs, short_names(runs), strict=True), start=1)
     asked = Closer(own.explain, own.sketch)
     views = [look(run, f"r{i}", name, own.gallery, options, asked) for i, (run, name) in named]
     page = render(views, shlex.join(["fsar", "report", *map(str, own.runs), *options]))
-    out = own.out or own.runs[0] / "report.html"
     with write_atomically(out) as part:
         part.write_text(page, encoding="utf-8")
     print(f"{out} ({len(page.encode()) / 1e6:.1f} MB)")

@@ -28,6 +28,7 @@ from fsar.build import build_with_trainer
 from fsar.encoders.weights.state import list_names, refuse_nan
 from fsar.sharing.run import CONFIG
 from fsar.terminal.failure import Options, one_message
+from fsar.terminal.outputs import output_folder
 from fsar.terminal.shipped import list_shipped, suggest_shipped
 from fsar.training.learner import Learner
 from fsar.training.whole import WholeCheckpoints
@@ -147,7 +148,7 @@ def main(args: list[str]) -> None:
     parser = Options(__doc__, prog="fsar convert")
     parser.add_argument("file", type=Path, help="the authors' checkpoint")
     parser.add_argument("--method", required=True, help="a shipped configuration of the method, such as trx/ssv2_small")
-    parser.add_argument("-o", "--out", type=Path, required=True, help="the run folder to write; it must be new")
+    parser.add_argument("-o", "--out", type=output_folder, required=True, help="the run folder, which must be new")
     own, rest = parser.parse_known_args(args)
     if own.out.exists():
         parser.error(f"{own.out} exists already: name a new folder with -o.")

@@ -38,6 +38,7 @@ from fsar.sharing.card import Packed, write_card
 from fsar.sharing.published_config import file_name, files_of, foreign_classes, is_absolute, needed, portable, strings
 from fsar.sharing.run import CONFIG, FACTS, WEIGHTS, best_checkpoint, is_repository, read_checkpoint, read_config
 from fsar.terminal import failure
+from fsar.terminal.outputs import output_folder
 from fsar.terminal.user_code import find_user_code
 from fsar.training.learner import CALIBRATION_KEY, CLASSES_KEY, FROZEN_KEY, METHOD_KEY
 from fsar.training.pixels import PIXELS_KEY
@@ -265,6 +266,8 @@ def main(args: list[str]) -> None:
             f"{own.to} reads as a Hugging Face repository, which needs a token: --token, HF_TOKEN or `hf auth "
             f"login`. For a folder, write --to ./{own.to}."
         )
+    if not remote:
+        output_folder(own.to)
     address = own.to if remote else Path(own.to).resolve().name
     with tempfile.TemporaryDirectory() as scratch:
         packed = Path(scratch, "packed")

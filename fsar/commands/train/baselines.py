@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -31,30 +32,20 @@ from episodes.features import open_clips
 from episodes.files import write_atomically
 from episodes.sampler import EpisodeSampler
 from episodes.splits import Split
-from fsar.alignment import OTAM, FrameMean
 from fsar.build import make_parser, parse_options
+from fsar.commands.train.baseline_methods import family, learned
 from fsar.encoders import FrameEncoder
 from fsar.evaluation.bank import VideoBank, contents, feature_key, score_episodes
 from fsar.evaluation.comparing.tables import Right, curve, table
 from fsar.method import Method, Scores
 from fsar.methods import (
-    APE,
-    APET,
-    Clip4Clip,
-    CoOp,
-    LinearProbe,
     NearestNeighbour,
-    Prototype,
     SimpleShot,
-    TipAdapter,
-    TipAdapterF,
-    ZeroShot,
 )
-from fsar.methods.clip_family.tuning import Grid, published_grid, tune
+from fsar.methods.clip_family.tuning import Grid, tune
 from fsar.terminal.failure import one_message
+from fsar.terminal.outputs import output_file
 from fsar.text import TextBank
-
-STRENGTHS = [10.0 ** (i / 2) for i in range(-4, 9)]
 
 
 @dataclass
@@ -83,18 +74,36 @@ class Encoded:
         self, shots: int, count: int, data: EpisodicDataModule, batch: int = 100, training: bool = False
     ) -> Iterator[IndexEpisode]:
         """Batches of index episodes, with the queries and the seed of training or of evaluation."""
-        sampler = EpisodeSampler(
-            self.split.labels,
-            data.ways if training else data.test_ways or data.ways,
-            shots,
-            data.queries if training else data.test_queries,
-            data.seed if training else data.test_seed,
-            self.split.class_names,
-            data.drop_small_classes,
-            self.split.opposites if data.opposites else None,
-        )
+        sampler = make_sampler(self.split, shots, data, training)
         for numbers in np.array_split(np.arange(count), -(-count // batch)):
             yield index_episodes(sampler, numbers).to(self.device)
+
+
+def make_sampler(split: Split, shots: int, data: EpisodicDataModule, training: bool = False) -> EpisodeSampler:
+    """The episodes of a split, with the queries and the seed of training or of evaluation."""
+    return EpisodeSampler(
+        split.labels,
+        data.ways if training else data.test_ways or data.ways,
+        shots,
+        data.queries if training else data.test_queries,
+        data.seed if training else data.test_seed,
+        split.class_names,
+        data.drop_small_classes,
+        split.opposites if data.opposites else None,
+    )
+
+
+def check_episodes(data: EpisodicDataModule, splits: Collection[str], shots: Sequence[int]) -> None:
+    """Refuse numbers of shots that a split cannot give, before any video is read.
+
+    Raises:
+        ValueError: naming the number and the split.
+    """
+    for name, k in product(splits, shots):
+        try:
+            make_sampler(data.load().split(name), k, data)
+        except ValueError as error:
+            raise ValueError(f"--shots {k}: split {name} of benchmark {data.load().name}: {error}") from None
 
 
 @torch.no_grad()
@@ -112,43 +121,6 @@ def encode(data: EpisodicDataModule, encoder: FrameEncoder, name: str) -> Encode
     batches = track(loader, f"Encoding {name}", transient=True)
     found = [method.features_of(clips.to(device)) for _, clips in batches]
     return Encoded(split, combined(torch.cat, found))
-
-
-def family(
-    encoder: FrameEncoder, texts: TextBank | None, train_classes: list[str] | None
-) -> dict[str, tuple[Method, Grid]]:
-    """Methods without training by name, each with the grid that it is tuned on; the first is the reference."""
-    blind: dict[str, tuple[Method, Grid]] = {
-        "nearest neighbour": (NearestNeighbour(encoder), {}),
-        "prototype": (Prototype(encoder, FrameMean()), {}),
-        "prototype, OTAM": (Prototype(encoder, OTAM(temperature=0.1)), {}),
-        "SimpleShot": (SimpleShot(encoder), {}),
-        "linear probe": (LinearProbe(encoder), {"strength": STRENGTHS}),
-        "ridge probe": (LinearProbe(encoder, solver="ridge"), {"strength": STRENGTHS}),
-    }
-    if encoder.text is None:
-        return blind
-    cache, coarse = published_grid(50, 50), published_grid(50, 50, 1.5, steps=(50, 20, 10))
-    return {
-        "zero-shot": (ZeroShot(encoder, texts=texts), {}),
-        **blind,
-        "Tip-Adapter": (TipAdapter(encoder, texts), cache),
-        "Tip-Adapter-F": (TipAdapterF(encoder, texts), cache),
-        "APE": (APE(encoder, texts=texts, channel_classes=train_classes), coarse),
-        "APE-T": (APET(encoder, texts=texts, channel_classes=train_classes), cache),
-    }
-
-
-def learned(encoder: FrameEncoder) -> dict[str, tuple[Method, float]]:
-    """Methods that learn on training episodes, with their learning rates; none without a text tower."""
-    if encoder.text is None:
-        return {}
-    return {
-        "CoOp": (CoOp(encoder), 2e-3),
-        "CLIP4Clip, LSTM": (Clip4Clip(encoder, "lstm"), 1e-4),
-        "CLIP4Clip, Transformer": (Clip4Clip(encoder, "transformer", init_from_text=False), 1e-4),
-        "CLIP4Clip, Transformer, support": (Clip4Clip(encoder, "transformer", "support", init_from_text=False), 1e-4),
-    }
 
 
 def choose(
@@ -249,6 +221,7 @@ def run(
     wanted = choose(data, members, extra, methods, say)
     tuned_ones = {name for name, (_, grid) in members.items() if grid}
     uses = {"val": tuned_ones, "test": set(wanted), "train": {"SimpleShot", *extra}}
+    check_episodes(data, [name for name in ("val", "test") if uses[name] & set(wanted)], shots)
     encoded = {name: encode(data, encoder, name) for name, users in uses.items() if users & set(wanted)}
     for name, (method, rate) in extra.items():
         if name in wanted:
@@ -289,6 +262,8 @@ def main(args: list[str]) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the weights that are learned")
     parser.add_argument("--out", type=Path | None, default=None, help="JSON of all accuracies by episode")
     found: Any = parse_options(parser, args)
+    if found.out is not None:
+        output_file(str(found.out))
     parts: Any = parser.instantiate(found)
     torch.manual_seed(found.seed)
     encoder = parts.encoder.to("cuda" if torch.cuda.is_available() else "cpu")

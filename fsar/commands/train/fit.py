@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import sys
 import time
-import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -37,6 +35,7 @@ from fsar.evaluation.provenance import time_shares
 from fsar.evaluation.results import set_damaged_aside, write_results
 from fsar.evaluation.said import encoder_templates, names_alone, quote_templates, template
 from fsar.inference.unknown import Unknown, describe
+from fsar.method import Method
 from fsar.sharing.run import read_checkpoint, was_only_tested
 from fsar.terminal.failure import one_message
 from fsar.terminal.user_code import find_user_code
@@ -47,16 +46,6 @@ from fsar.training.whole import write_whole
 from fsar.training.worth import Worth
 
 RUN_VARIABLE = "FSAR_RUN"  # processes that Lightning starts for other devices share the folder of the first
-NOISE = (
-    "LightningCLI's args parameter is intended",  # we are the entry point
-    r"Found \d+ module\(s\) in eval mode",  # frozen towers stay in evaluation mode on purpose
-    r".*isinstance\(treespec, LeafSpec\)",  # Lightning 2.6 with torch 2.15
-    "Be aware that when using `ckpt_path`, callbacks used to create",  # nothing is monitored in evaluation
-    "Checkpoint directory .* exists and is not empty",  # a run that is resumed
-    "The number of training batches .* is smaller than the logging interval",
-    "The '.*dataloader' does not have many workers",  # the data module chooses their number
-    "Total length of `list` across ranks is zero",  # no validation classes, as we say ourselves
-)
 SHOTS = "--test_shots"
 RUNS = "runs/%Y-%m-%d_%H-%M-%S"
 
@@ -72,9 +61,6 @@ def main(args: list[str]) -> None:
         args = args[:-1]  # without "all" it was answered before
     find_user_code()  # also where other processes start
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # of calls that Lightning makes
-    for message in NOISE:
-        warnings.filterwarnings("ignore", message)
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "Tip:" not in record.msg)
     try:
         with one_message(debug):
             args, shots = take_shots(args)
@@ -109,6 +95,13 @@ def take_shots(args: list[str]) -> tuple[list[str], list[int]]:
     if not words or not all(word.isdecimal() and int(word) > 0 for word in words) or len(set(words)) < len(words):
         raise ValueError(f"{SHOTS}: expected different whole numbers of 1 or more, found {' '.join(words) or 'none'}.")
     return [*args[:at], "--data.test_shots", words[0], *args[end:]], [int(word) for word in words]
+
+
+def count_weights(method: Method) -> str:
+    """How many weights there are, and how many of them are trained."""
+    sizes = [(p.numel(), p.requires_grad) for p in method.parameters()]
+    trained = sum(size for size, wanted in sizes if wanted)
+    return f"{type(method).__name__}: {sum(size for size, _ in sizes):,} weights, {trained:,} of them trained"
 
 
 class CLI(LightningCLI):
@@ -187,6 +180,8 @@ class CLI(LightningCLI):
             checkpoints = Path(folder, "checkpoints")
             kept = [BestCheckpoint(checkpoints), LastCheckpoint(checkpoints)]
             kwargs["callbacks"] = [ResumePoint(checkpoints), *kwargs["callbacks"], *kept]
+        if configured.enable_model_summary is None:
+            kwargs["enable_model_summary"] = False  # one line of ours takes the place of Lightning's table
         kwargs["callbacks"] += [Worth()] if fit else [self.unknown] if self.unknown else []
         kwargs["logger"] = loggers(configured.logger, folder) if fit else configured.logger or False
         trainer = make_trainer(partial(super().instantiate_trainer, **kwargs))
@@ -207,6 +202,11 @@ class CLI(LightningCLI):
             go_on = f", or continue this one with --ckpt_path {saved[-1]}" if saved else ""
             raise FileExistsError(f"{folder} already holds a run. Name another folder with --run{go_on}.")
         rank_zero_info(f"{folder}: a fit that was begun here has left no checkpoint; it is begun again.")
+
+    def before_fit(self) -> None:
+        """Say what is trained, and where."""
+        if self.trainer.is_global_zero:
+            print(f"{count_weights(self.model.method)}, on {self.trainer.strategy.root_device}")
 
     def after_fit(self) -> None:
         """Say where everything is."""

@@ -13,7 +13,6 @@ files and options of ``fsar test`` as well.
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from episodes.files import write_atomically
 from fsar.build import build_with_trainer
 from fsar.encoders.weights.state import hash_tensors
 from fsar.terminal.failure import Options, one_message
+from fsar.terminal.outputs import output_folder
 from fsar.training.diva.denoisers import make_model
 from fsar.training.diva.diffusion import DiffusionFeedback
 from fsar.training.diva.post_training import PostTraining, write_encoder
@@ -55,7 +55,7 @@ def make_parser() -> Options:
     parser.add_argument("--objective", choices=("diffusion",), default="diffusion", help="what the frames are used for")
     parser.add_argument("--denoiser", required=True, help="class of the diffusion model, module.Class")
     parser.add_argument("--denoiser-options", default="{}", help="its arguments, as YAML: '{folder: sd21}'")
-    parser.add_argument("--out", type=Path, required=True, help="new folder for the weights and post_training.json")
+    parser.add_argument("--out", type=output_folder, required=True, help="new, for the weights and post_training.json")
     parser.add_argument("--split", choices=("train", "val", "test"), default="train", help="whose frames")
     parser.add_argument("--steps", type=int, default=4600, help="of the optimizer")
     parser.add_argument("--batch", type=int, default=8, help="clips a step, all of whose frames are seen")

@@ -36,6 +36,7 @@ from fsar.evaluation.protocols.ground import Ground, Measure, lay_ground
 from fsar.evaluation.provenance import commit, versions
 from fsar.evaluation.results import write_json
 from fsar.terminal.failure import Options, one_message
+from fsar.terminal.outputs import output_folder
 from fsar.terminal.shown import shown
 
 CROSS = "cross-domain"
@@ -52,7 +53,7 @@ def main(args: list[str]) -> None:
     parser.add_argument("--episodes", type=int)
     parser.add_argument("--seed", type=int, help="of the episodes")
     parser.add_argument("--targets", nargs="+", default=[], help="cross-domain: files or names of data options")
-    parser.add_argument("--out", type=Path, help="folder of the results; the run's by default")
+    parser.add_argument("--out", type=output_folder, help="folder of the results; the run's by default")
     own, rest = parser.parse_known_args(args)
     if bool(own.targets) != (own.protocol == CROSS):
         parser.error("--targets FILE ... goes with cross-domain, and it needs them.")

@@ -32,11 +32,14 @@ from fsar.evaluation.metrics import EpisodeAccuracy
 from fsar.evaluation.provenance import Phases, time_shares
 from fsar.evaluation.results import Predictions, set_damaged_aside, summarise, write_results
 from fsar.terminal.failure import Options, one_message
+from fsar.terminal.outputs import output_folder
 from fsar.text import parse_texts
 from fsar.training.learner import Learner
 
 Setting = tuple[int, int, str | None]
 """Ways, shots and inference mode."""
+Asked = tuple[int | None, int, str | None]
+"""The same, with None for the ways of the configuration."""
 
 
 def encode(learner: Learner, data: EpisodicDataModule, split: str, videos: list[int], phases: Phases) -> VideoBank:
@@ -103,6 +106,8 @@ def run(
         needed |= set(needed_videos(data.episode_sampler(split), data.counts[split]))
     phases, folders = Phases(), {}
     bank = encode(learner, data, split, sorted(needed), phases)
+    if not word:
+        print("| ways | shots | inference | accuracy, % |\n|---|---|---|---|")
     for setting in settings:
         data.test_ways, data.test_shots, mode = setting
         if mode:
@@ -121,6 +126,11 @@ def run(
         scored = len(settings) * data.counts[split]
         print(f"\n{time_shares(learner.result, len(needed))}; {scored:,} episodes scored")
     return folders
+
+
+def settle(asked: Sequence[Asked], data: EpisodicDataModule) -> list[Setting]:
+    """Settings whose ways are numbers."""
+    return [(ways or data.test_ways or data.ways, shots, mode) for ways, shots, mode in asked]
 
 
 def percent(result: Mapping[str, Any], prefix: str = "") -> str:
@@ -162,27 +172,27 @@ def connect(built: Built) -> Built:
 def main(args: list[str]) -> None:
     """Parse, build and run."""
     parser = Options(__doc__, prog="fsar sweep")
-    parser.add_argument("--ways", type=int, nargs="+", default=[5])
-    parser.add_argument("--shots", type=int, nargs="+", default=[1, 5])
+    parser.add_argument("--ways", type=int, nargs="+", help="those of the configuration when not given")
+    parser.add_argument("--shots", type=int, nargs="+", default=[1, 5], help="(1 5)")
     parser.add_argument("--inference", nargs="+", default=[], help="modes of a method that has several")
     parser.add_argument("--texts", nargs="+", default=[], help="what is said: templates, packs, files; FILE:step")
     parser.add_argument("--encoders", nargs="+", default=[], help="small, timm:NAME, torchvision:NAME, YAML files, ...")
     parser.add_argument("--split", choices=("val", "test"), default="test")
-    parser.add_argument("--out", type=Path, help="folder of the results; the run's by default")
+    parser.add_argument("--out", type=output_folder, help="folder of the results; the run's by default")
     own, rest = parser.parse_known_args(args)
-    settings = list(product(own.ways, own.shots, own.inference or [None]))
+    asked: list[Asked] = list(product(own.ways or [None], own.shots, own.inference or [None]))
     if own.encoders:
         if own.texts:
             parser.error("--encoders and --texts are two questions: ask one at a time.")
-        compare_encoders(own.encoders, rest, settings, own.out, own.split)
+        compare_encoders(own.encoders, rest, asked, own.out, own.split)
         return
     built = build_with_trainer(rest, "fsar sweep")
     learner, data, _, config = built
     out = own.out or (Path(config["run"]) if config["run"] else None)
     if out is None:
         parser.error("say where results go with --out FOLDER (or give --run FOLDER).")
-    print("| ways | shots | inference | accuracy, % |\n|---|---|---|---|")
     connect(built)
+    settings = settle(asked, data)
     banks = {word: parse_texts(word) for word in own.texts}  # before anything is encoded
     check_texts(learner, own.texts)
     for word, bank in banks.items():
@@ -198,7 +208,7 @@ def main(args: list[str]) -> None:
 
 
 def compare_encoders(
-    words: Sequence[str], args: Sequence[str], settings: Sequence[Setting], out: Path | None, split: str
+    words: Sequence[str], args: Sequence[str], asked: Sequence[Asked], out: Path | None, split: str
 ) -> None:
     """The same settings over each of several encoders, all of which are built before a video is read.
 
@@ -213,6 +223,7 @@ def compare_encoders(
     folders = name_folders(words)
     lines = [options_with(args, word) for word in words]  # what is not here is told first
     built = [build_with_trainer(line, "fsar sweep") for line in lines]
+    settings = settle(asked, built[0].data)
     for word, one in zip(words, built, strict=True):
         check_modes(one.learner, settings)
         weights = sum(weight.numel() for weight in one.learner.method.encoder.visual.parameters())

@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,6 +32,7 @@ from fsar.methods import ActionCLIP
 from fsar.methods.action_clip import labelled_batch
 from fsar.reporting.classes import Share
 from fsar.terminal.failure import Options, one_message
+from fsar.terminal.outputs import output_folder
 from fsar.training.learner import Learner
 
 
@@ -122,7 +122,7 @@ def main(args: list[str]) -> dict[str, Any]:
     parser.add_argument("--epochs", type=int, default=10, help="over the training clips; 0 for zero-shot")
     parser.add_argument("--batch", type=int, default=32, help="clips in a batch")
     parser.add_argument("--seed", type=int, default=0, help="of the division, the order and the views")
-    parser.add_argument("--out", type=Path, help="folder for results.json and weights.ckpt (see --ckpt_path)")
+    parser.add_argument("--out", type=output_folder, help="folder for results.json and weights.ckpt (see --ckpt_path)")
     own, rest = parser.parse_known_args(args)
     learner, data, trainer, _ = build_with_trainer(rest, "fsar train-supervised")
     if not isinstance(method := learner.method, ActionCLIP):

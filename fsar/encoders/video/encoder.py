@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from episodes.clips import Streams
+from episodes.files import explain_start
 from episodes.framing import Interpolation, Resize
 from fsar.encoders.frame import FrameEncoder, Tune
 from fsar.encoders.tower.chunks import Encode, Tensors, encode_in_chunks
@@ -84,7 +85,10 @@ class VideoEncoder(FrameEncoder):
             own = hugging_face.own_pixels(model, side, given=bool(mean and std))
         else:
             if weights is not None and not Path(weights).is_file():
-                raise FileNotFoundError(f"weights={weights!r} is not a file. Weights are read from files only.")
+                raise FileNotFoundError(
+                    f"weights={weights!r} is not a file, and weights are read from files. "
+                    f"{explain_start(weights, 'model.encoder.weights')}"
+                )
             own = network.own_pixels(model, weights)
             side = image_size or own.size
             state = None if weights is None else read_state(Path(weights))[0]

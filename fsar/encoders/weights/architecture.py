@@ -22,6 +22,8 @@ from open_clip.constants import (
 )
 from torch import Tensor
 
+from episodes.files import explain_start
+
 HUB, FOLDER = "hf-hub:", "local-dir:"
 _WHOLE = "open-clip-"  # begins the names of models published whole
 _WEIGHTS = (  # in the order of open_clip
@@ -44,7 +46,9 @@ def architecture(model: str) -> str:
     if model.endswith(".json"):
         path = Path(model)
         if not path.is_file():
-            raise FileNotFoundError(f"model={model!r}: this model config does not exist.")
+            raise FileNotFoundError(
+                f"model={model!r}: this model config does not exist. {explain_start(model, 'model.encoder.model')}"
+            )
         open_clip.add_model_config(path)
         if path.stem not in open_clip.list_models():
             raise ValueError(f"model={model!r}: a model config needs the keys embed_dim, vision_cfg and text_cfg.")

@@ -23,6 +23,7 @@ from open_clip.factory import convert_state_dict
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg, list_pretrained_tags_by_model
 from torch import Tensor, nn
 
+from episodes.files import explain_start
 from fsar.encoders.weights.architecture import (
     architecture,
     config_of,
@@ -147,6 +148,7 @@ def _check_file(path: Path, name: str, pretrained: str) -> None:
     raise FileNotFoundError(
         f"pretrained={pretrained!r} is neither a file nor a tag of {name}, whose tags are: {', '.join(tags) or 'none'}."
         + (f" Did you mean {close[0]!r}?" if close else "")
+        + (f" {explain_start(pretrained, 'model.encoder.pretrained')}" if Path(pretrained).suffix else "")
     )
 
 

@@ -181,6 +181,11 @@ def test_wrong_supports(config: Path, clips: Path) -> None:
         predictor.predict({"a": [clip], "b": [clips / "missing.mp4"]}, [clip], skip_unreadable=True)
     with pytest.raises(VideoError, match=r"missing\.mp4: there is no such file"):
         predictor.predict({"a": ["missing.mp4"]}, [clip])
+    with pytest.raises(ValueError, match=r"support must be \{class: clips\}, found 'support'"):
+        predictor.predict("support", [clip])  # type: ignore[arg-type]
+    for wrong in (5, {"b": clip}):
+        with pytest.raises(ValueError, match="expected the path of a clip, or a list of paths; found "):
+            predictor.predict({"a": clip, "b": wrong}, [clip])  # type: ignore[dict-item]
 
 
 def test_one_clip_need_not_be_a_list(config: Path, clips: Path) -> None:
