@@ -22,6 +22,7 @@ from episodes.clips import Features
 from episodes.features import FeatureStore
 from episodes.files import write_atomically
 from fsar.terminal.failure import Options, one_message
+from fsar.terminal.outputs import output_folder
 from fsar.training.clusters import cluster
 
 
@@ -51,6 +52,7 @@ def main(args: list[str]) -> None:
     parser.add_argument("--least", type=int, default=6, help="clips of a cluster; smaller ones are left out")
     parser.add_argument("--seed", type=int, default=0, help="of the start")
     own = parser.parse_args(args)
+    output_folder(str(own.out.parent))
     if own.out.suffix != ".csv":
         parser.error(f"--out must end in .csv, found {own.out}.")
     store = FeatureStore(own.store)

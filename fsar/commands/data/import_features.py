@@ -30,6 +30,7 @@ from episodes.imported import VIDEOS, Import, is_imported
 from episodes.splits.rows import COLUMNS, Row, read_rows
 from episodes.splits.table import read_clips
 from fsar.terminal.failure import Options, one_message
+from fsar.terminal.outputs import output_folder
 from fsar.terminal.shown import shown
 
 SUFFIXES = (".npz", ".safetensors")
@@ -45,7 +46,7 @@ def main(args: list[str]) -> None:
     )
     parser.add_argument("--made-by", required=True, help="what made them: model, weights, layer, frames")
     parser.add_argument("--frames", help="the kind that is read as frames (the first)")
-    parser.add_argument("-o", "--out", type=Path, required=True, help="the store's folder")
+    parser.add_argument("-o", "--out", type=output_folder, required=True, help="the store's folder")
     own = parser.parse_args(args)
     if not own.made_by.strip():
         parser.error("--made-by is empty: say which model made the features, for results are compared by it.")

@@ -39,6 +39,7 @@ from fsar.inference.clip_map import (
 from fsar.reporting.clip_map import ClipMap, place_spots, render_map
 from fsar.reporting.gallery import jpegs
 from fsar.terminal.failure import Options, one_message
+from fsar.terminal.outputs import output_file
 from fsar.terminal.user_code import find_user_code
 
 PCA = "Places: the two directions of largest spread of the clips' mean frames (PCA)."
@@ -51,7 +52,7 @@ def main(args: list[str]) -> None:
     parser = Options(__doc__, prog="fsar map")
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run")
     parser.add_argument("--clips", type=Path, metavar="FOLDER", help="one folder a class, in place of the test clips")
-    parser.add_argument("--out", type=Path, help="the page; map.html in the run by default")
+    parser.add_argument("--out", type=output_file, help="the page; map.html in the run by default")
     parser.add_argument("--umap", action="store_true", help="places by UMAP instead of PCA")
     parser.add_argument("--episode", type=int, default=0, metavar="N", help="whose support are stars (0)")
     parser.add_argument("--list", type=int, default=12, metavar="N", help="as many in every list (12)")

@@ -24,6 +24,7 @@ from fsar.commands.look.check_alignment import build, json_text
 from fsar.commands.look.plot_alignment import features_of, trained
 from fsar.playing import SUFFIXES, play, write_film
 from fsar.terminal.failure import Options, one_message
+from fsar.terminal.outputs import output_file
 
 
 def best_path(metric: CostAlignment, cost: Tensor) -> tuple[str, Cells]:
@@ -45,7 +46,7 @@ def main(args: list[str]) -> None:
     parser = Options(__doc__, prog="fsar play")
     parser.add_argument("query")
     parser.add_argument("support")
-    parser.add_argument("--out", type=Path, help="the .gif or .mp4 to write; by default named after the clips")
+    parser.add_argument("--out", type=output_file, help="the .gif or .mp4 to write; by default named after the clips")
     parser.add_argument("--metric", default="fsar.alignment.OTAM", help="module.Class of a metric on frame costs")
     parser.add_argument("--init", type=json_text, default={}, help="its arguments as JSON")
     parser.add_argument("--frames", type=int, default=8)

@@ -38,6 +38,7 @@ from fsar.evaluation.shifts import kept
 from fsar.evaluation.shifts.suite import Row, Suite, as_row
 from fsar.evaluation.shifts.table import SHIFTS, Shift, find_shift
 from fsar.terminal.failure import Options, one_message
+from fsar.terminal.outputs import output_folder
 from fsar.terminal.shown import shown
 from fsar.terminal.user_code import find_user_code
 
@@ -61,7 +62,7 @@ def main(args: list[str]) -> None:
     parser.add_argument("--episodes", type=int, help="how many; those of the run's test by default")
     parser.add_argument("--baselines", nargs="+", type=Path, default=[], metavar="RUN", help="measured before")
     parser.add_argument("--targets", nargs="+", default=[], metavar="FILE", help="other data, by files of data options")
-    parser.add_argument("--out", type=Path, help="folder of the results; the run's by default")
+    parser.add_argument("--out", type=output_folder, help="folder of the results; the run's by default")
     own, rest = parser.parse_known_args(args)
     if own.severities and len(own.shifts) != 1:
         parser.error("--severities X ... go with one shift: name it with --shifts.")

@@ -26,6 +26,7 @@ from fsar.encoders.by_name import encoder_by_name, split_name
 from fsar.encoders.frame import FrameEncoder
 from fsar.inference.sketches import choose_layers, sketch_frame, telling_frame
 from fsar.terminal.failure import Options, one_message
+from fsar.terminal.outputs import output_file
 from fsar.terminal.shown import shown
 
 
@@ -34,7 +35,7 @@ def main(args: list[str]) -> None:
     """Parse, choose the frame, draw."""
     parser = Options(__doc__, prog="fsar sketch")
     parser.add_argument("clip", metavar="CLIP")
-    parser.add_argument("--out", type=Path, required=True, help="the SVG or PNG to write")
+    parser.add_argument("--out", type=output_file, required=True, help="the SVG or PNG to write")
     parser.add_argument("--frame", type=int, metavar="N", help="which of --frames, from 1; the middle one by default")
     parser.add_argument("--frames", type=int, default=8, help="evenly spaced over the clip (8)")
     parser.add_argument("--encoder", help="as of fsar predict; RN101 by default")

@@ -43,6 +43,7 @@ from fsar.ranking import (
     write_trial,
 )
 from fsar.terminal.failure import one_message
+from fsar.terminal.outputs import output_folder
 
 ARGS = "--model.method.init_args"
 CHANNELS, WIDTH = "{channels}", "{width}"
@@ -164,5 +165,6 @@ def main(args: list[str]) -> None:
         "--components", type=int, default=0, help="principal components of the features; 0: as they are"
     )
     found: Any = parse_options(parser, args)
+    output_folder(str(found.out))
     data: EpisodicDataModule = parser.instantiate(found).data
     print(f"\n{run(data, found)}")

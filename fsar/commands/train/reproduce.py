@@ -23,6 +23,7 @@ from fsar.reproduction.running import Cells, run_process
 from fsar.reproduction.short import SHORT
 from fsar.reproduction.table import as_markdown, write_table
 from fsar.terminal.failure import Options, one_message
+from fsar.terminal.outputs import output_folder
 from fsar.terminal.shown import shown
 
 HANDED_ON = ("--data.", "--model.", "--trainer.")
@@ -81,7 +82,7 @@ def make_parser() -> Options:
     )
     parser.add_argument("--plan", action="store_true", help="say time, memory and disk, and stop")
     parser.add_argument("--seconds", type=float, default=60.0, help="of the measurement for --plan")
-    parser.add_argument("-o", "--out", type=Path, default=Path("table"), help="folder of the table and its runs")
+    parser.add_argument("-o", "--out", type=output_folder, default=Path("table"), help="of the table and its runs")
     return parser
 
 
