@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch.multiprocessing as mp
 
-from episodes.locks import held_alone
+from episodes.files.locks import held_alone
 from fsar.commands.data.extract import main, read_shard
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Lightning, about itself and about our tiny loaders
