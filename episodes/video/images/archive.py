@@ -23,7 +23,7 @@ SUFFIX = ".zip"
 class Place(NamedTuple):
     """Where a path leads into an archive.
 
-    Args:
+    Attributes:
         archive: the file, open.
         folders: names of the files in each folder that holds some.
         inside: the folder meant, or a file.
