@@ -20,6 +20,7 @@ from torch.nn.functional import embedding_bag, normalize
 from episodes.clips import Clips, Contents, Features, LowerHalf, Streams
 from episodes.episode import IndexEpisode, VideoBatch
 from fsar.encoders.tower.seen import layers_among
+from fsar.encoders.weights.state import hash_tensors
 from fsar.evaluation.shelf import Shelf
 from fsar.method import Method, Parts, Scores
 
@@ -253,7 +254,8 @@ def feature_key(method: Method, training: bool = False) -> dict[str, Any]:
         )
     digest = hashlib.sha256(encoder.fingerprint(trained=True).encode())
     if type(method).encode is not Method.encode:
-        digest.update(type(method).__qualname__.encode())
+        own = {name: x for name, x in method.state_dict().items() if not name.startswith("encoder.")}
+        digest.update(f"{type(method).__qualname__} {hash_tensors(own)}".encode())
     return {"name": encoder.identity, **about, "sha256": digest.hexdigest()}
 
 
@@ -269,10 +271,8 @@ def cache_key(method: Method, device: torch.device, precision: str = "32-true") 
     own = type(method).encode is not Method.encode
     if own or method.text_conditioned or not method.encoder.frozen or has_halves(method):
         return None
-    computed = {"precision": precision, "device": device.type, "torch": torch.__version__}
-    if tuple(method.needs) != Method.needs:
-        computed["needs"] = " ".join(method.needs)
-    return {**feature_key(method), **computed}
+    needs = {} if tuple(method.needs) == Method.needs else {"needs": " ".join(method.needs)}
+    return {**feature_key(method), "precision": precision, "device": device.type, "torch": torch.__version__, **needs}
 
 
 def _roomy_device(features: Tensor) -> torch.device:

@@ -230,3 +230,13 @@ def test_the_feature_key_names_the_weights() -> None:
         with torch.no_grad():
             next(second.encoder.visual.parameters())[0, 0] += 1
         assert feature_key(second) != before
+
+
+def test_the_feature_key_of_an_encode_of_ones_own_names_its_weights() -> None:
+    torch.manual_seed(0)
+    own = OwnEncoding(encoder(), OTAM())
+    own.head = nn.Linear(2, 2)
+    before = feature_key(own)
+    with torch.no_grad():
+        own.head.weight[0, 0] += 1
+    assert feature_key(own) != before

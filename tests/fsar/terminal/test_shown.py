@@ -11,6 +11,8 @@ from fsar.commands.data.check_benchmark import main as check_benchmark
 from fsar.commands.data.check_benchmark import print_line
 from fsar.commands.data.check_videos import main as check_videos
 from fsar.commands.data.init import main as init
+from fsar.commands.data.prepare_videos import main as prepare_videos
+from fsar.commands.data.splits import main as splits
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.shown import shown
 from fsar.terminal.usage import PlainParser
@@ -70,4 +72,17 @@ def test_warnings_and_the_first_look_at_a_folder_send_no_escapes(
     said = "".join(capsys.readouterr()) + (tmp_path / "\x1b[7m.yaml").read_text()
     assert "\\x1b[7m.yaml" in said
     assert "\\x1b[31mred" in said
+    assert "\x1b" not in said
+
+
+def test_prepared_videos_and_lists_send_no_escapes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "clips" / "a").mkdir(parents=True)
+    (tmp_path / "clips" / "a" / "\x1b[31m.mp4").write_bytes(b"no video")
+    root, out = str(tmp_path / "clips"), str(tmp_path / "\x1b[7mout")
+    assert prepare_videos(["--root", root, "--out", out, "--form", "jpeg", "--workers", "1"]) == 1
+    assert prepare_videos(["--root", str(tmp_path / "\x1b[5m"), "--out", out, "--form", "jpeg"]) == 2
+    assert splits(["--benchmark", "hmdb51", "--from", str(tmp_path / "\x1b[6m"), "--out", out]) == 1
+    said = "".join(capsys.readouterr())
+    for name in ("31m.mp4", "7mout", "5m", "6m"):
+        assert f"\\x1b[{name}" in said
     assert "\x1b" not in said
