@@ -2,6 +2,17 @@
 
 ``fsar.load(run)`` reads a run folder and answers questions about clips. Importing this package is cheap: torch comes
 with the first name that needs it.
+
+>>> import fsar
+>>> from PIL import Image
+>>> for clip, grey in {"dark": 20, "bright": 230, "query": 220}.items():  # a folder of numbered frames is a clip
+...     Path(clip).mkdir()
+...     for t in range(8):
+...         Image.new("RGB", (64, 64), (grey, grey, grey)).save(f"{clip}/{t}.png")
+>>> model = fsar.bare("fsar-tiny", "shapes", device="cpu")  # an encoder alone; a run of yours is fsar.load("runs/mine")
+>>> [answer] = model.predict({"night": ["dark"], "day": ["bright"]}, ["query"])
+>>> isinstance(model, fsar.Predictor), answer.ranking[0][0]
+(True, 'day')
 """
 
 from __future__ import annotations

@@ -20,8 +20,10 @@ ILLUSTRATED = ("fsar.alignment", "fsar.encoders", "fsar.fusion", "fsar.methods",
 ILLUSTRATED += ("fsar.shots", "episodes.frames")
 """Rooms whose every public class has an example, and where there are none, every function."""
 
-WHOLE = ("fsar.encoders", "fsar.methods", "fsar.objectives")
+WHOLE = ("fsar", "fsar.adapters", "fsar.encoders", "fsar.methods", "fsar.objectives", "fsar.training")
+WHOLE += ("episodes.benchmarks", "episodes.listing", "episodes.video")
 """Rooms with an example in the package; what it makes is there in the examples of all that the room exports."""
+FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 LENT = {"fsar.methods": ("encoder", "episode"), "fsar.objectives": ("step",)}
 
 
@@ -40,10 +42,10 @@ def test_examples_print_what_they_say(path: Path, tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)  # for those that write
     name = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
     module = importlib.import_module(name)
-    given = {"np": np, "torch": torch}
+    given = {"Path": Path, "np": np, "torch": torch}
     for room in LENT:
         given |= lent(room) if name.startswith(f"{room}.") else {}
-    result = doctest.testmod(module, extraglobs=given, optionflags=doctest.NORMALIZE_WHITESPACE)
+    result = doctest.testmod(module, extraglobs=given, optionflags=FLAGS)
     assert result.attempted
     assert not result.failed, "what is wrong stands above"
 

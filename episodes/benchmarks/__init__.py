@@ -1,6 +1,14 @@
 """SSv2-Full, SSv2-Small, Kinetics-100, UCF101 and HMDB51 as published, on the videos that you have on disk.
 
 ``Published`` is what a configuration names; ``definition`` gives the facts about a benchmark, ``read_lists`` its lists.
+
+>>> sorted(definitions())[:3]
+['hmdb51', 'kinetics100', 'kinetics100_clipfsar']
+>>> facts = definition("ssv2_full")
+>>> [len(facts.classes[split]) for split in SPLITS], facts.videos["test"]
+([64, 12, 24], 2857)
+>>> seen_classes(["Dive", "clap"], ["dive", "run"])  # of a test, those that were trained on
+['dive']
 """
 
 from episodes.benchmarks.definitions import SPLITS, Definition, clean_text, definition, definitions

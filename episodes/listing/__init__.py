@@ -1,4 +1,13 @@
-"""What is in a folder of clips: the one rule for data sets, predictions, checks and the page of what is a clip."""
+"""What is in a folder of clips: the one rule for data sets, predictions, checks and the page of what is a clip.
+
+>>> for name in ("clips/wave/a.mp4", "clips/wave/.a.mp4.swp", "clips/wave/notes.txt"):
+...     Path(name).parent.mkdir(parents=True, exist_ok=True)
+...     _ = Path(name).write_bytes(b"")
+>>> find_clips(Path("clips/wave"), listed=None, left_out={})
+['a.mp4']
+>>> is_video("a.MP4"), is_video("a.jpg"), is_passed_over("Thumbs.db")
+(True, False, True)
+"""
 
 from episodes.listing.duplicates import Pair, Twice, describe_pairs, find_equal, find_pairs, have_one_name, settle
 from episodes.listing.folders import (
