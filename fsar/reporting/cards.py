@@ -101,6 +101,12 @@ class Card:
         """Whether the likeliest class is the true one."""
         return self.ranking[0][0] == self.truth
 
+    @property
+    def few(self) -> list[int]:
+        """Which frames stand for the query where there is little room: up to three, from its first to its last."""
+        count = len(self.query)
+        return sorted({0, count // 2, count - 1})
+
     def depth(self, cost: float) -> float:
         """Strength of the colour of a cost: 1 for the lowest of all the card's maps, 0 for the highest; the root
         spreads the low costs, between which the path is decided."""
@@ -122,6 +128,31 @@ def choose(rows: Rows, count: int) -> list[Chosen]:
         ("clearly wrong", np.flatnonzero(~right), margin, third),
         ("a close call", np.arange(len(margin)), np.abs(margin), count - 2 * third),
     )
+    return _take(kinds, rows)
+
+
+def choose_together(several: Sequence[Rows], count: int) -> list[Chosen]:
+    """Of queries that several runs were asked: three in four of those that some name right and others do not, the
+    furthest apart first; the rest of those that none names right.
+
+    How far: by the share of its own queries that a run is less sure of, since the scores of two methods are on scales
+    of their own. What is left over after both kinds goes to queries that all name right, the least sure first.
+    """
+    margins = np.stack([rows.margin for rows in several])
+    right = (margins > 0).sum(0)
+    place = margins.argsort(-1, kind="stable").argsort(-1, kind="stable") / margins.shape[-1]
+    some, none = np.flatnonzero((right > 0) & (right < len(several))), np.flatnonzero(right == 0)
+    apart, none_count = np.ptp(place, axis=0), min(count - round(count * 3 / 4), len(none))
+    kinds = (
+        ("named right by some", some, -apart, count - none_count),
+        ("named right by none", none, place.mean(0), none_count),
+        ("named right by all", np.flatnonzero(right == len(several)), place.mean(0), count),
+    )
+    return _take(kinds, several[0])[:count]
+
+
+def _take(kinds: Sequence[tuple[str, np.ndarray, np.ndarray, int]], rows: Rows) -> list[Chosen]:
+    """Of every kind (name, candidates, key, how many) those of the lowest key, no class twice while others are left."""
     taken: dict[int, str] = {}
     for kind, candidates, key, wanted in kinds:
         order = candidates[np.argsort(key[candidates], kind="stable")].tolist()

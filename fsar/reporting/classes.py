@@ -104,7 +104,7 @@ def confusion_shares(record: Mapping[str, Any]) -> list[list[float]]:
     return (counts / np.maximum(counts.sum(1, keepdims=True), 1)).tolist()
 
 
-def confused(record: Mapping[str, Any], rows: Rows | None, most: int = 8) -> list[tuple[str, str, Share]]:
+def confused(record: Mapping[str, Any], rows: Rows | None, most: int = 6) -> list[tuple[str, str, Share]]:
     """The pairs (truth, answer) that are confused most often: among queries of the one class, how often the other was
     the answer where it was on offer; without rows, among all of the class."""
     names, counts = record["class_names"], np.array(record["confusion"])

@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from fsar.evaluation.comparing.apart import tell_apart
-from fsar.evaluation.comparing.comparison import Result, differences, paired_difference
+from fsar.evaluation.comparing.comparison import Result, differences, paired_difference, same_episodes
 from fsar.evaluation.marks import WORDS, marks
-from fsar.reporting.classes import Share, by_class
+from fsar.reporting.cards import Chosen, choose_together
+from fsar.reporting.classes import Share, by_class, read_rows
 from fsar.reporting.runs import ReportedRun, dig, setting
 
 
@@ -112,3 +115,17 @@ def compare_on_same(runs: Sequence[ReportedRun], some: Sequence[tuple[int, Resul
         lines.append(Line(number, runs[number], result, difference, differs))
     words = {**base.record, "inference": None, **dict.fromkeys(WORDS, False)}  # the lines say theirs
     return ComparedRuns(setting(words), base.record["episodes"], lines)
+
+
+def share_episodes(runs: Sequence[ReportedRun], count: int) -> dict[int, list[Chosen]]:
+    """The same queries for all of the runs (by number) whose first test was on the episodes of the first run's; none
+    when there are no two."""
+    asked = [(number, run.results[0]) for number, run in enumerate(runs) if run.results]
+    alike = [(number, result) for number, result in asked if same_episodes(result) == same_episodes(asked[0][1])]
+    files = {number: read_rows(result.folder / "episodes.csv.gz") for number, result in alike}
+    rows = {number: found for number, found in files.items() if found is not None}
+    if len(rows) < 2 or count == 0:
+        return {}
+    first = next(iter(rows.values()))
+    rows = {number: found for number, found in rows.items() if np.array_equal(found.video, first.video)}
+    return dict.fromkeys(rows, choose_together(list(rows.values()), count)) if len(rows) > 1 else {}

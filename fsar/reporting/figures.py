@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib
 import numpy as np
@@ -17,6 +17,7 @@ from fsar.reporting.runs import size
 
 ROLES = {"ink": "#010101", "muted": "#020202", "rule": "#030303", "paper": "#040404", "accent": "#050505"}
 """Stand-ins that are replaced by the page's ``var(--role)``."""
+Colours = Mapping[str, str]
 
 
 def svg(figure: Figure, prefix: str, label: str) -> str:
@@ -41,18 +42,18 @@ def svg(figure: Figure, prefix: str, label: str) -> str:
     return re.sub(r"<svg[^>]*>", f'<svg class="plot" role="img" aria-label="{label}" {box[0]}>', text, count=1)
 
 
-def axes(title: str, x_label: str) -> tuple[Figure, Axes]:
+def axes(title: str, x_label: str, colours: Colours) -> tuple[Figure, Axes]:
     """An empty figure in the page's manner: the axis's name above it, horizontal rules only."""
     figure = Figure(figsize=(5.6, 3.5))
     found = figure.add_axes((0.085, 0.145, 0.74, 0.74))
-    found.set_title(title, loc="left", fontsize=10, color=ROLES["muted"], pad=10, x=-0.1)
-    found.set_xlabel(x_label, fontsize=10, color=ROLES["muted"])
-    found.grid(axis="y", color=ROLES["rule"], linewidth=0.8)
+    found.set_title(title, loc="left", fontsize=10, color=colours["muted"], pad=10, x=-0.1)
+    found.set_xlabel(x_label, fontsize=10, color=colours["muted"])
+    found.grid(axis="y", color=colours["rule"], linewidth=0.8)
     found.set_axisbelow(True)
-    found.tick_params(length=0, labelsize=9.5, labelcolor=ROLES["muted"])
+    found.tick_params(length=0, labelsize=9.5, labelcolor=colours["muted"])
     for edge in ("top", "left", "right"):
         found.spines[edge].set_visible(False)
-    found.spines["bottom"].set_color(ROLES["muted"])
+    found.spines["bottom"].set_color(colours["muted"])
     return figure, found
 
 
@@ -81,37 +82,48 @@ def smooth(values: np.ndarray, count: int) -> np.ndarray:
 
 
 def training_accuracy(curves: Curves, prefix: str) -> str:
+    """:func:`draw_accuracy` for the page."""
+    label = "Accuracy on training and validation episodes by optimiser step; the numbers follow."
+    return svg(draw_accuracy(curves), prefix, label)
+
+
+def draw_accuracy(curves: Curves, colours: Colours = ROLES) -> Figure:
     """Accuracy of the training episodes, and of the validation episodes with their interval."""
-    figure, found = axes("accuracy, %", "optimiser step")
+    figure, found = axes("accuracy, %", "optimiser step", colours)
     lines = []
     if "train_accuracy" in curves.columns:
         step, value = curves.series("train_accuracy")
         count = window(value)
-        found.plot(step, 100 * value, ".", markersize=3.5, color=ROLES["muted"], alpha=0.45, markeredgewidth=0)
-        found.plot(step, 100 * smooth(value, count), color=ROLES["muted"], linewidth=1.4)
-        lines.append(("training", 100 * float(smooth(value, count)[-1]), ROLES["muted"]))
+        found.plot(step, 100 * value, ".", markersize=3.5, color=colours["muted"], alpha=0.45, markeredgewidth=0)
+        found.plot(step, 100 * smooth(value, count), color=colours["muted"], linewidth=1.4)
+        lines.append(("training", 100 * float(smooth(value, count)[-1]), colours["muted"]))
     if curves.validation:
         step, value, interval = (np.array(x) for x in zip(*curves.validation, strict=True))
         found.errorbar(
-            step, 100 * value, 100 * np.nan_to_num(interval), color=ROLES["accent"], linewidth=2, marker="o",
+            step, 100 * value, 100 * np.nan_to_num(interval), color=colours["accent"], linewidth=2, marker="o",
             markersize=4.5, elinewidth=1.2,
         )  # fmt: skip
-        lines.append(("validation", 100 * float(value[-1]), ROLES["accent"]))
+        lines.append(("validation", 100 * float(value[-1]), colours["accent"]))
         best = int(value.argmax())
         found.plot(
-            step[best], 100 * value[best], "o", markersize=10, markerfacecolor="none", markeredgecolor=ROLES["accent"]
+            step[best], 100 * value[best], "o", markersize=10, markerfacecolor="none", markeredgecolor=colours["accent"]
         )
-    resumed(found, curves)
+    resumed(found, curves, colours)
     name_lines(found, lines)
-    return svg(figure, prefix, "Accuracy on training and validation episodes by optimiser step; the numbers follow.")
+    return figure
 
 
 def training_loss(curves: Curves, prefix: str) -> str:
+    """:func:`draw_loss` for the page."""
+    return svg(draw_loss(curves), prefix, "Training loss by optimiser step.")
+
+
+def draw_loss(curves: Curves, colours: Colours = ROLES) -> Figure:
     """The minimised loss, and its parts where they differ from it."""
-    figure, found = axes("loss", "optimiser step")
+    figure, found = axes("loss", "optimiser step", colours)
     lines = []
     step, total = curves.series("train_loss")
-    found.plot(step, total, ".", markersize=3.5, color=ROLES["accent"], alpha=0.4, markeredgewidth=0)
+    found.plot(step, total, ".", markersize=3.5, color=colours["accent"], alpha=0.4, markeredgewidth=0)
     parts = [
         name for name in curves.columns if name.startswith("train_") and name.endswith("_loss") and name != "train_loss"
     ]
@@ -119,15 +131,15 @@ def training_loss(curves: Curves, prefix: str) -> str:
         step, value = curves.series(name)
         if name in parts and (np.array_equal(value, total) or value.mean() > total.mean()):
             continue  # the same again, or no summand as it stands
-        colour = ROLES["accent"] if name == "train_loss" else ROLES["muted"]
+        colour = colours["accent"] if name == "train_loss" else colours["muted"]
         mean = smooth(value, window(value))
         found.plot(step, mean, color=colour, linewidth=2 if name == "train_loss" else 1.4)
         label = "training" if name == "train_loss" else name[len("train_") : -len("_loss")].replace("_", "-")
         lines.append((label, float(mean[-1]), colour))
     found.set_ylim(bottom=min(0.0, found.get_ylim()[0]))
-    resumed(found, curves)
+    resumed(found, curves, colours)
     name_lines(found, lines)
-    return svg(figure, prefix, "Training loss by optimiser step.")
+    return figure
 
 
 def window(values: np.ndarray) -> int:
@@ -135,20 +147,29 @@ def window(values: np.ndarray) -> int:
     return max(1, len(values) // 10)
 
 
-def resumed(found: Axes, curves: Curves) -> None:
+def resumed(found: Axes, curves: Curves, colours: Colours) -> None:
     """A dotted line wherever the run was taken up again."""
     for step in curves.resumed:
-        found.axvline(step, color=ROLES["muted"], linewidth=1, linestyle=(0, (1, 3)))
+        found.axvline(step, color=colours["muted"], linewidth=1, linestyle=(0, (1, 3)))
 
 
 def sweep_curves(group: Sequence[Result], prefix: str) -> list[str]:
+    """:func:`draw_sweep` for the page."""
+    return [
+        svg(figure, f"{prefix}-{along}", f"Accuracy by number of {along}; the table that follows holds the numbers.")
+        for along, figure in draw_sweep(group).items()
+    ]
+
+
+def draw_sweep(group: Sequence[Result], colours: Colours = ROLES) -> dict[str, Figure]:
     """Accuracy by shots, a line for each number of ways, and by ways, a line for each number of shots."""
     grid = {size(result.record): result.record for result in group}
-    pictures = []
+    pictures = {}
     for axis, along, across in ((1, "shots", "way"), (0, "ways", "shot")):
         if len({key[axis] for key in grid}) < 2:
             continue
-        figure, found = axes("accuracy, %", f"{along} (labelled clips of each class)" if axis else f"{along} (classes)")
+        about = "labelled clips of each class" if axis else "classes"
+        figure, found = axes("accuracy, %", f"{along} ({about})", colours)
         lines, others = [], sorted({key[1 - axis] for key in grid})
         for number, other in enumerate(others):
             some = sorted((key[axis], record) for key, record in grid.items() if key[1 - axis] == other)
@@ -157,18 +178,17 @@ def sweep_curves(group: Sequence[Result], prefix: str) -> list[str]:
             strength = 1.0 if len(others) == 1 else 0.4 + 0.6 * number / (len(others) - 1)
             half = np.nan_to_num(half)
             found.errorbar(
-                x, y, half, color=ROLES["accent"], alpha=strength, linewidth=1.8, marker="o", markersize=4,
+                x, y, half, color=colours["accent"], alpha=strength, linewidth=1.8, marker="o", markersize=4,
                 elinewidth=1.2,
             )  # fmt: skip
-            lines.append((f"{other}-{across}", float(y[-1]), ROLES["ink"]))
+            lines.append((f"{other}-{across}", float(y[-1]), colours["ink"]))
         ticks = sorted({key[axis] for key in grid})
         found.set_xticks(ticks)
         if axis == 0:
-            found.plot(ticks, [100 / n for n in ticks], color=ROLES["muted"], linewidth=1.2, linestyle=(0, (1, 3)))
-            lines.append(("chance", 100 / ticks[-1], ROLES["muted"]))
+            found.plot(ticks, [100 / n for n in ticks], color=colours["muted"], linewidth=1.2, linestyle=(0, (1, 3)))
+            lines.append(("chance", 100 / ticks[-1], colours["muted"]))
         name_lines(found, lines)
-        label = f"Accuracy by number of {along}; the table that follows holds the numbers."
-        pictures.append(svg(figure, f"{prefix}-{along}", label))
+        pictures[along] = figure
     return pictures
 
 
@@ -179,7 +199,7 @@ def encoder_dots(rows: Sequence[tuple[str, Sequence[Result]]], prefix: str) -> s
         rows: name and results of each encoder, every one of the same settings in the same order.
         prefix: of the figure's ids.
     """
-    figure, found = axes("", "accuracy, %")
+    figure, found = axes("", "accuracy, %", ROLES)
     figure.set_size_inches(5.6, 1.1 + 0.4 * len(rows))
     found.set_position((0.3, 0.55 / figure.get_figheight(), 0.66, 1 - 0.75 / figure.get_figheight()))
     found.grid(axis="x", color=ROLES["rule"], linewidth=0.8)
@@ -190,7 +210,13 @@ def encoder_dots(rows: Sequence[tuple[str, Sequence[Result]]], prefix: str) -> s
             place = row + 0.3 * ((number + 0.5) / settings - 0.5) * (settings > 1)
             half = 100 * float(np.nan_to_num(record["interval_95"]))
             found.errorbar(
-                100 * record["accuracy"], place, xerr=half, fmt="o", color=ROLES["accent"], alpha=strength, markersize=5
+                100 * record["accuracy"],
+                place,
+                xerr=half,
+                fmt="o",
+                color=ROLES["accent"],
+                alpha=strength,
+                markersize=5,
             )
             if "zero_shot_accuracy" in record:
                 found.plot(

@@ -19,7 +19,7 @@ from fsar.encoders.weights.state import hash_tensors
 from fsar.evaluation.calibration import Calibration
 from fsar.evaluation.comparing.comparison import Result
 from fsar.inference.predictor import Predictor, configure
-from fsar.reporting.cards import Card, Chosen, Match, choose
+from fsar.reporting.cards import Card, Chosen, Match
 from fsar.reporting.classes import Rows
 from fsar.reporting.insight import Closer, look_closer
 from fsar.reporting.runs import ReportedRun
@@ -152,9 +152,14 @@ def make_card(
 
 
 def make_gallery(
-    run: ReportedRun, result: Result, rows: Rows, count: int, options: Sequence[str], asked: Closer = NOTHING
+    run: ReportedRun,
+    result: Result,
+    rows: Rows,
+    chosen: Sequence[Chosen],
+    options: Sequence[str],
+    asked: Closer = NOTHING,
 ) -> tuple[list[Card], str]:
-    """The cards, and a remark ("" when there is nothing to say).
+    """The cards of the chosen queries, and a remark ("" when there is nothing to say).
 
     Raises:
         Unavailable: with the reason and the way out.
@@ -163,7 +168,6 @@ def make_gallery(
     predictor = open_result(run, result, options)
     moved = f"If the videos have moved, `fsar report {run.name} --data.benchmark.root FOLDER` finds them."
     sampler = draw_again(predictor.data, record, moved)
-    chosen = choose(rows, count)
     try:
         cards = [make_card(predictor, sampler, rows, one, record["data"]["split"], asked) for one in chosen]
     except (ValueError, OSError) as error:

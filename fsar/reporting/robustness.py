@@ -83,7 +83,7 @@ def read_robustness(run: Path, prefix: str) -> Robustness | None:
 
 def draw_curves(clean: Row, groups: Mapping[str, Sequence[Row]], prefix: str, what: str) -> str:
     """Accuracy over severity, each shift a line from the clean clips on; told apart by mark and dash."""
-    figure, found = axes(f"accuracy, %: {what} changed", "severity, from mild to harsh")
+    figure, found = axes(f"accuracy, %: {what} changed", "severity, from mild to harsh", ROLES)
     most, lines = max(map(len, groups.values())), []
     for number, (name, rows) in enumerate(groups.items()):
         some = [clean, *rows]

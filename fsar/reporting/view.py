@@ -12,7 +12,7 @@ import yaml
 
 from fsar.evaluation.comparing.apart import tell_apart
 from fsar.evaluation.comparing.comparison import Result
-from fsar.reporting.cards import Card
+from fsar.reporting.cards import Card, Chosen, choose
 from fsar.reporting.classes import Rows, Share, by_class, confused, confusion_shares, read_rows
 from fsar.reporting.curves import Curves, read_curves
 from fsar.reporting.figures import sweep_curves, training_accuracy, training_loss
@@ -84,6 +84,7 @@ class View:
         cards: of the gallery.
         remark: on the gallery, or why there is none.
         sweep_command: what to type for a sweep.
+        shared: the cards are of episodes that other runs of the page show too.
     """
 
     id: str
@@ -96,6 +97,7 @@ class View:
     cards: list[Card]
     remark: str
     sweep_command: str
+    shared: bool = False
 
     @property
     def results(self) -> tuple[Result, ...]:
@@ -172,8 +174,16 @@ class View:
         return ", ".join(f"{mb:,} MB of {place} memory" for place, mb in peaks.items())
 
 
-def look(run: ReportedRun, id: str, short: str, gallery: int, options: Sequence[str], asked: Closer = NOTHING) -> View:
-    """Read, draw and ask again whatever there is of a run."""
+def look(
+    run: ReportedRun,
+    id: str,
+    short: str,
+    gallery: int,
+    options: Sequence[str],
+    asked: Closer = NOTHING,
+    chosen: Sequence[Chosen] | None = None,
+) -> View:
+    """Read, draw and ask again whatever there is of a run; the ``chosen`` episodes, or its own most telling ones."""
     curves = read_curves(run.folder)
     plots = []
     if curves and (curves.validation or "train_accuracy" in curves.columns):
@@ -189,8 +199,9 @@ def look(run: ReportedRun, id: str, short: str, gallery: int, options: Sequence[
         record = result.record
         pairs = confused(record, rows)
         tables.append(Classes(record, by_class(record), confusion_shares(record), pairs, rows is not None))
-    cards, remark = ask_again(run, first_rows, gallery, options, asked)
-    return View(id, short, run, curves, plots, groups, tables, cards, remark, sweep_command(run, first_rows))
+    cards, remark = ask_again(run, first_rows, gallery, options, asked, chosen)
+    sweep = sweep_command(run, first_rows)
+    return View(id, short, run, curves, plots, groups, tables, cards, remark, sweep, bool(chosen and cards))
 
 
 def feature(results: Sequence[Result], config: Mapping[str, Any] | None = None) -> list[Result]:
@@ -231,7 +242,12 @@ def sweep_command(run: ReportedRun, rows: Rows | None) -> str:
 
 
 def ask_again(
-    run: ReportedRun, rows: Rows | None, count: int, options: Sequence[str], asked: Closer
+    run: ReportedRun,
+    rows: Rows | None,
+    count: int,
+    options: Sequence[str],
+    asked: Closer,
+    chosen: Sequence[Chosen] | None,
 ) -> tuple[list[Card], str]:
     """The gallery of the first result, or a sentence why there is none."""
     if not run.results:
@@ -241,7 +257,7 @@ def ask_again(
     if rows is None:
         return [], f"{run.results[0].folder.as_posix()}/episodes.csv.gz is not there; testing again writes it."
     try:
-        return make_gallery(run, run.results[0], rows, count, options, asked)
+        return make_gallery(run, run.results[0], rows, chosen or choose(rows, count), options, asked)
     except Unavailable as reason:
         return [], str(reason)
 

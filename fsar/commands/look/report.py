@@ -3,6 +3,7 @@
     fsar report runs/demo                                     # writes runs/demo/report.html
     fsar report runs/demo runs/demo/otam --out compared.html
     fsar report runs/demo --explain --sketch 200              # a closer look at each episode shown; takes longer
+    fsar report runs/demo --export paper/              # its figures as PDF and SVG, its tables as LaTeX and CSV
 
 Accuracy with intervals, training curves, ways and shots, classes, confusions, test episodes with their alignment, and
 where every number comes from. What a run does not have, its section says, and how to get it. Options of ``fsar``
@@ -26,13 +27,14 @@ from fsar.evaluation.calibration import explain
 from fsar.evaluation.marks import marks
 from fsar.evaluation.provenance import versions
 from fsar.evaluation.said import floor_template, names_alone, template
-from fsar.reporting.comparison import compare, over_encoders
+from fsar.reporting.comparison import compare, over_encoders, share_episodes
+from fsar.reporting.export import export
 from fsar.reporting.figures import encoder_dots
 from fsar.reporting.insight import Closer
 from fsar.reporting.runs import ReportedRun, metric_name, plus_minus, read_result, read_run, setting
 from fsar.reporting.view import View, look
 from fsar.terminal.failure import Options, one_message
-from fsar.terminal.outputs import output_file
+from fsar.terminal.outputs import output_file, output_folder
 from fsar.terminal.user_code import find_user_code
 
 TEMPLATES = Path(reporting.__file__).parent / "templates"
@@ -94,6 +96,7 @@ def render(views: Sequence[View], command: str) -> str:
         "finite": lambda x: x if math.isfinite(x) else 0.0,
     }
     blocks, reasons = compare([view.run for view in views]) if len(views) > 1 else ([], [])
+    together = [view for view in views if view.shared]
     dates = sorted({result.record["date"][:10] for view in views for result in view.results})
     rows = [(views[number].short, results) for number, results in over_encoders(blocks)]
     return environment.get_template("page.html").render(
@@ -101,6 +104,7 @@ def render(views: Sequence[View], command: str) -> str:
         blocks=blocks,
         dots=encoder_dots(rows, "encoders") if rows else "",
         reasons=reasons,
+        together=together if len(together) > 1 else [],
         heading=heading(views),
         date=" to ".join(dict.fromkeys(dates[:1] + dates[-1:])),
         command=command,
@@ -117,6 +121,9 @@ def main(args: list[str]) -> None:
     parser.add_argument("--gallery", type=int, default=8, metavar="N", help="test episodes to show (8); 0 for none")
     parser.add_argument("--explain", action="store_true", help="heat over frames, and what changed clips give")
     parser.add_argument("--sketch", type=int, default=0, metavar="STEPS", help="draw the frame that decides a match")
+    parser.add_argument(
+        "--export", type=output_folder, metavar="DIR", help="figures and tables for a paper, into this folder"
+    )
     own, options = parser.parse_known_args(args)
     if own.sketch < 0:
         parser.error(f"--sketch must be 0 or more steps, found {own.sketch}.")
@@ -129,10 +136,14 @@ def main(args: list[str]) -> None:
     find_user_code()
     runs = [read_run(path) for path in own.runs for path in spread(path)]
     out = own.out or output_file(str(own.runs[0] / "report.html"))
-    named = enumerate(zip(runs, short_names(runs), strict=True), start=1)
-    asked = Closer(own.explain, own.sketch)
-    views = [look(run, f"r{i}", name, own.gallery, options, asked) for i, (run, name) in named]
+    chosen, asked = share_episodes(runs, own.gallery), Closer(own.explain, own.sketch)
+    named = enumerate(zip(runs, short_names(runs), strict=True))
+    views = [look(run, f"r{i + 1}", name, own.gallery, options, asked, chosen.get(i)) for i, (run, name) in named]
     page = render(views, shlex.join(["fsar", "report", *map(str, own.runs), *options]))
     with write_atomically(out) as part:
         part.write_text(page, encoding="utf-8")
     print(f"{out} ({len(page.encode()) / 1e6:.1f} MB)")
+    if own.export:
+        written = export(views, compare(runs)[0] if len(runs) > 1 else [], own.export)
+        count = {kind: sum(path.suffix == kind for path in written) for kind in (".pdf", ".tex")}
+        print(f"{own.export} ({count['.pdf']} figures as PDF and SVG, {count['.tex']} tables as LaTeX and CSV)")

@@ -167,7 +167,7 @@ def test_the_page_needs_nothing_else(tool: ModuleType, world: Path, monkeypatch:
 def test_episodes_are_drawn_with_their_path(tool: ModuleType, world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(world)
     page = write(tool, "trained", "--gallery", "3")
-    assert page.count("article") == 3
+    assert page.count("article") == page.count("details", **{"class": "card"}) == 3
     assert page.count("image") == 3 * 2 * (4 + 4)  # two classes a query, four frames on either side
     assert page.count("rect", **{"class": "soft"}) == 6 * 16
     assert "differ from the recorded" not in page.text  # the method answers as it did in the test
@@ -188,7 +188,8 @@ def test_a_method_without_paths_shows_its_frames(
         page = write(tool, name, "--gallery", "2")
         assert "matches no single frames" in page.text
         assert not page.count("polyline")
-        assert page.count("img") == 2 * (1 if name == "words" else 3) * 4  # the query, and two classes unless by name
+        strips = 2 * (1 if name == "words" else 3) * 4  # the query, and two classes unless by name
+        assert page.count("img") == strips + 2 * 3  # and three frames where it is folded
         assert "Nothing was trained here" in page.text
 
 
@@ -203,6 +204,40 @@ def test_several_runs_stand_side_by_side(tool: ModuleType, world: Path, monkeypa
     assert found[3].startswith(expected)
     assert "alignment OTAM" in page.row("trained")[0]
     assert "alignment FrameMean" in found[0]
+
+
+def test_several_runs_show_the_same_episodes(tool: ModuleType, world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(world)
+    page = write(tool, "trained", "mean", "--gallery", "2")
+    assert page.count("article") == 2  # one for both
+    assert page.text.count("They stand side by side with those of the other runs, above.") == 2
+    tags = [found["class"] for tag, found in page.elements if tag == "span" and "tag " in (found.get("class") or "")]
+    assert len(tags) == 2 * 2 * 2  # of every run, folded and unfolded
+    assert page.count("image") == 2 * 2 * (4 + 4)  # the maps of the one that aligns
+    alone = write(tool, "trained", "words", "--gallery", "1")
+    assert alone.count("article") == 1
+
+
+def test_figures_and_tables_go_into_a_paper(
+    tool: ModuleType, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(world)
+    tool.main(["trained", "mean", "--gallery", "1", "--out", "page.html", "--export", str(tmp_path)])
+    names = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*")}
+    figures = {"comparison_1", "trained/training_accuracy", "trained/training_loss", "mean/classes", "mean/confusion"}
+    assert {f"{name}.{kind}" for name in figures for kind in ("pdf", "svg")} <= names
+    assert any(name.startswith("trained/episode_1_") for name in names)
+    assert {f"mean/{name}.{kind}" for name in ("accuracy", "classes", "confused") for kind in ("tex", "csv")} <= names
+    found = record(world / "mean")
+    tex = (tmp_path / "mean" / "accuracy.tex").read_text()
+    assert rf"${100 * found['accuracy']:.2f} \pm {100 * found['interval_95']:.2f}$" in tex
+    assert r'put \textless{}b\textgreater{} \& "c"' in (tmp_path / "mean" / "classes.tex").read_text()
+    pdf = (tmp_path / "mean" / "classes.pdf").read_bytes()
+    assert b"/Subtype /Type3" not in pdf
+    assert b"/FontFile2" in pdf
+    widths = re.search(rb"/MediaBox \[ 0 0 ([\d.]+)", pdf)
+    assert widths is not None
+    assert float(widths[1]) == pytest.approx(3.3 * 72)
 
 
 def test_runs_on_other_episodes_are_not_compared(
