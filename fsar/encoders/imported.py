@@ -25,6 +25,14 @@ class Imported(FrameEncoder):
 
     Raises:
         FileNotFoundError: when it holds no imported features.
+
+    >>> from pathlib import Path
+    >>> from numpy import float32, ones
+    >>> from episodes.features.imported import write_import
+    >>> about = write_import(Path("store"), "a model", "visual", ["a.mp4"], {"visual": ones((1, 3, 6), float32)})
+    >>> encoder = Imported("store")
+    >>> encoder.channels, encoder.steps(8), encoder.gives
+    (6, 3, ('frames', 'visual'))
     """
 
     def __init__(self, store: str | os.PathLike[str]) -> None:
