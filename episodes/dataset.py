@@ -21,6 +21,7 @@ from episodes.mirroring import Mirroring
 from episodes.sampler import EpisodeSampler, StridedSampler, hash_words
 from episodes.splits import Split
 from episodes.video import Reader, VideoError, find_unreadable, read_clip
+from episodes.video.sound import Sound
 
 Transform = Callable[[Tensor, torch.Generator], Any]
 """What is done to one clip, uint8 ``(t c h w)`` to ``(t c h w)``: see :mod:`episodes.transforms`. (The result is a
@@ -54,6 +55,7 @@ class ClipDataset(Dataset[tuple[int, Streams]]):
         seed: of the random views.
         regions: boxes that are tinted before the transform.
         joints: a stream ``joints (t J 3)`` beside the frames.
+        sound: a stream ``sound (samples)`` beside the frames, NaN of a video without a track.
 
     Raises:
         ValueError: joints beside a transform that mirrors the frames alone.
@@ -70,6 +72,7 @@ class ClipDataset(Dataset[tuple[int, Streams]]):
         seed: int = 0,
         regions: Regions | None = None,
         joints: Joints | None = None,
+        sound: Sound | None = None,
     ) -> None:
         if joints is not None and getattr(transform, "flip", False):
             raise ValueError(
@@ -77,7 +80,7 @@ class ClipDataset(Dataset[tuple[int, Streams]]):
             )
         self.split, self.sampler, self.transform = split, sampler, transform
         self.frames, self.reader, self.seed = frames, reader, seed
-        self.regions, self.joints = regions, joints
+        self.regions, self.joints, self.sound = regions, joints, sound
 
     def __len__(self) -> int:
         return len(self.split)
@@ -86,15 +89,17 @@ class ClipDataset(Dataset[tuple[int, Streams]]):
         return video, self.clip(video)
 
     def clip(self, video: int, *key: int) -> Streams:
-        """``frames (t c h w)``, uint8, and ``joints``; without a key the one view that evaluation uses."""
+        """``frames (t c h w)``, uint8, ``joints`` and ``sound``; without a key the one view that evaluation uses."""
         frame_seed, pixel_seed = map(int, hash_words(self.seed, video, *key, [0, 1]))
         generator = np.random.default_rng(frame_seed)
 
         span = self.split.span(video)
         taken: list[tuple[np.ndarray, int]] = []
+        times: list[tuple[float, float]] = []
 
         def choose(frames: int, fps: float) -> np.ndarray:
             part = range(frames) if span is None else span.frames(frames, fps)
+            times.append((part.start / fps, part.stop / fps) if fps > 0 else (0.0, 0.0))
             taken.append((part.start + self.sampler(len(part), self.frames, generator, fps), frames))
             return taken[-1][0]
 
@@ -105,6 +110,8 @@ class ClipDataset(Dataset[tuple[int, Streams]]):
         streams = Streams(frames=self.transform(pixels, dice))
         if self.joints is not None:
             streams["joints"] = self.joints.read(self.split, video, *taken[-1])
+        if self.sound is not None:
+            streams["sound"] = torch.from_numpy(self.sound.read(self.split.path(video), *times[-1]))
         return streams
 
 

@@ -18,6 +18,7 @@ from episodes.sampler import EpisodeSampler
 from episodes.splits import BenchmarkSource, Split
 from episodes.transforms import framed
 from episodes.video import Reader
+from episodes.video.sound import Sound
 
 
 @dataclass(eq=False, repr=False)
@@ -108,6 +109,8 @@ class ClipOptions:
         regions_colour: red, green or blue.
         joints: folder with joints, <class>/<clip>.npz (.npy, .csv, .json) of every video, for SkeletonViews.
         joints_order: of the joints, ntu or coco.
+        sound_rate: samples a second of the stream ``sound``, as fsar.encoders.WithSound reads it; none when left out.
+        sound_seconds: of it, from the middle of the clip's part of the video.
     """
 
     frames: int = 8
@@ -123,6 +126,8 @@ class ClipOptions:
     joints_order: str = "ntu"
     query_transform: Transform | None = None
     mirrored: dict[str, str] | None = None
+    sound_rate: int | None = None
+    sound_seconds: float = 4.0
 
     def __post_init__(self) -> None:
         refuse_below_one(frames=self.frames, size=self.size)
@@ -157,7 +162,8 @@ class ClipOptions:
         self.framing.check(f"data.{'train' if training else 'test'}_transform.size", getattr(transform, "size", None))
         regions = None if self.regions is None else Regions(self.regions, self.regions_colour)
         joints = None if self.joints is None else Joints(self.joints, self.joints_order)
-        return ClipDataset(split, sampler, transform, self.frames, self.reader, seed, regions, joints)
+        sound = None if self.sound_rate is None else Sound(self.sound_rate, self.sound_seconds)
+        return ClipDataset(split, sampler, transform, self.frames, self.reader, seed, regions, joints, sound)
 
 
 @dataclass(eq=False, repr=False)

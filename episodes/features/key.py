@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 from typing import Any
 
 from episodes.dataset import ClipDataset
@@ -51,6 +52,7 @@ def made_from(clips: ClipDataset, exact: bool = False) -> Key:
         "reader": clips.reader,
         **({} if clips.regions is None else {"regions": clips.regions.facts(clips.split)}),
         **({} if clips.joints is None else {"joints": clips.joints.facts(clips.split)}),
+        **({} if clips.sound is None else {"sound": asdict(clips.sound)}),
     }
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from fractions import Fraction
 from pathlib import Path
+from types import ModuleType
 from typing import Literal
 
 import av
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from episodes.files import is_part, write_atomically
-from episodes.shapes import appearance, motion
+from episodes.shapes import appearance, motion, sounding
 from episodes.splits import Benchmark, Split
 
 WORLD = 1  # goes up whenever the same key draws other pixels
@@ -24,16 +25,27 @@ FPS = 12
 # Every frame is coded on its own with one quantiser, so that a reversed clip decodes to the reversed frames exactly:
 # coding leaves no trace of the direction of time.
 _CODEC = {"qp": "20", "g": "1", "preset": "veryfast", "threads": "1", "aq-mode": "0"}
+WORLDS: dict[str, ModuleType] = {"motion": motion, "appearance": appearance, "sound": sounding}
 
 
-def write_video(path: Path, frames: NDArray[np.uint8], fps: int = FPS) -> None:
-    """Writes ``(t h w c)`` as H.264 to ``path``, which appears only when it is complete."""
+def write_video(
+    path: Path, frames: NDArray[np.uint8], fps: int = FPS, sound: NDArray[np.float32] | None = None
+) -> None:
+    """Writes ``(t h w c)`` as H.264, and samples of one channel as AAC, to ``path``, which appears only when it is
+    complete."""
     with write_atomically(path) as part, av.open(str(part), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=fps, options=_CODEC)
         stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
+        heard = None if sound is None else container.add_stream("aac", rate=sounding.RATE, layout="mono")
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
         container.mux(stream.encode())
+        if heard is not None and sound is not None:
+            samples = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound[None]), format="fltp", layout="mono")
+            samples.sample_rate, samples.pts = sounding.RATE, 0  # from which the encoder counts its own delay
+            samples.time_base = Fraction(1, sounding.RATE)
+            container.mux(heard.encode(samples))
+            container.mux(heard.encode())
 
 
 class Shapes:
@@ -44,7 +56,8 @@ class Shapes:
 
     Args:
         flavour: "motion" (what happens is the class, half of the classes are the others played backwards, as in
-            Something-Something V2) or "appearance" (thing and place are the class, as in Kinetics).
+            Something-Something V2), "appearance" (thing and place are the class, as in Kinetics), or "sound" (two
+            classes of every look sound different; three clips of ten have no track).
         root: folder for the rendered files.
         clips_per_class: clips of every training, validation and test class.
         seed: of everything drawn.
@@ -56,14 +69,14 @@ class Shapes:
 
     def __init__(
         self,
-        flavour: Literal["motion", "appearance"] = "motion",
+        flavour: Literal["motion", "appearance", "sound"] = "motion",
         root: str = "data/shapes",
         clips_per_class: tuple[int, int, int] = (30, 20, 25),
         seed: int = 0,
         workers: int | None = None,
     ) -> None:
-        if flavour not in ("motion", "appearance"):
-            raise ValueError(f"Shapes.flavour must be 'motion' or 'appearance', found {flavour!r}.")
+        if flavour not in WORLDS:
+            raise ValueError(f"Shapes.flavour must be {' or '.join(map(repr, WORLDS))}, found {flavour!r}.")
         if len(clips_per_class) != 3 or min(clips_per_class) < 1:
             raise ValueError(
                 f"Shapes.clips_per_class must be three counts >= 1 (train, val, test), found {clips_per_class}."
@@ -105,15 +118,16 @@ class Shapes:
         )
 
     def _classes(self) -> dict[str, tuple[str, ...]]:
-        return motion.CLASSES if self.flavour == "motion" else appearance.CLASSES
+        return WORLDS[self.flavour].CLASSES
 
     def _render(self, missing: list[tuple[str, str, str]]) -> None:
-        draw: Callable[..., NDArray[np.uint8]] = motion.render if self.flavour == "motion" else appearance.render
-
         def one(split: str, class_name: str, path: str) -> None:
             target = self.folder / split / path
+            key = (class_name, self.seed, split, class_name, target.stem)
+            frames = WORLDS[self.flavour].render(*key)
+            sound = sounding.sound(class_name, len(frames) / FPS, *key[1:]) if self.flavour == "sound" else None
             target.parent.mkdir(parents=True, exist_ok=True)
-            write_video(target, draw(class_name, self.seed, split, class_name, target.stem))
+            write_video(target, frames, sound=sound)
 
         with ThreadPoolExecutor(self.workers) as pool:
             try:

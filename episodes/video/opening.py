@@ -31,7 +31,7 @@ def open_stream(path: Path) -> Iterator[av.VideoStream]:
     """The video stream of a file, see :func:`choose_stream`; whatever FFmpeg says inside becomes a VideoError."""
     check_file(path)
     try:
-        with _open_file(path) as container:
+        with open_file(path) as container:
             stream = choose_stream(path, container)
             check_pixels(path, stream.width or 0, stream.height or 0)
             context = stream.codec_context
@@ -55,7 +55,8 @@ def open_stream(path: Path) -> Iterator[av.VideoStream]:
         raise VideoError(path, f"its header makes no sense ({error!r}): re-encode it or leave it out") from error
 
 
-def _open_file(path: Path) -> InputContainer:
+def open_file(path: Path) -> InputContainer:
+    """The file, by a demuxer that opens no other."""
     try:
         return _open(
             str(path),
@@ -101,7 +102,7 @@ def _rank(stream: av.VideoStream) -> int:
 def _count_packets(path: Path, wanted: list[int]) -> dict[int, int]:
     """Packets of each stream, counted until all have two."""
     packets = dict.fromkeys(wanted, 0)
-    with _open_file(path) as container:
+    with open_file(path) as container:
         for packet in container.demux([container.streams[index] for index in wanted]):
             check_time(path)
             packets[packet.stream.index] += bool(packet.size)

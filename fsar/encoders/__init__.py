@@ -7,7 +7,7 @@
 """
 
 from fsar.encoders.adapted import Adapted
-from fsar.encoders.audio import AudioEncoder
+from fsar.encoders.audio import AudioEncoder, WithSound
 from fsar.encoders.beside import Beside
 from fsar.encoders.clip import ClipEncoder
 from fsar.encoders.frame import FrameEncoder
@@ -30,4 +30,5 @@ __all__ = [
     "SkeletonViews",
     "TextEncoder",
     "VideoEncoder",
+    "WithSound",
 ]

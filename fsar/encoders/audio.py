@@ -6,14 +6,22 @@ the mel scale ``2595 log10(1 + f/700)``::
 
     log-mel = log(M S + 1e-6)                          (m, 1 + samples/h)
     x       = patches of so many columns -> linear + places -> transformer -> linear         (t' d)
+
+:class:`WithSound` has it beside an encoder of pictures. A clip without a track comes with NaN samples and has features
+of zeros, which ``fsar.methods.SightAndSound`` and ``fsar.objectives.TrimodalContrast`` leave out.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+
+from episodes.clips import Features, Streams
+from fsar.encoders.frame import FrameEncoder
+from fsar.encoders.weights.state import sha256_of
 
 
 def make_mel_filters(mels: int, window: int, rate: int) -> Tensor:
@@ -153,3 +161,85 @@ def mean_of_modalities(costs: Tensor, support: Tensor, query: Tensor) -> Tensor:
     if bool((count == 0).any()):
         raise ValueError("two clips share no modality, so nothing tells how alike they are; frames are always there.")
     return torch.where(both, costs, torch.zeros_like(costs)).sum(0) / count
+
+
+class WithSound(FrameEncoder):
+    """``frames (... t d)`` as an encoder of pictures gives them, and ``sound (... t' d')``.
+
+    Args:
+        encoder: of pictures, such as a frozen ``fsar.encoders.ClipEncoder``; it is taken over, not copied. Adapters and
+            networks that see a clip as a whole are not taken.
+        sound: of samples at the rate of ``data.sound_rate``.
+
+    Raises:
+        ValueError: an encoder with a way of its own through a clip.
+
+    Examples:
+        >>> from fsar.encoders import ClipEncoder
+        >>> encoder = WithSound(ClipEncoder("fsar-tiny", "shapes"), AudioEncoder(channels=64))
+        >>> clips = Streams(frames=torch.rand(2, 4, 3, 64, 64), sound=torch.zeros(2, 16000))
+        >>> encoder.features(clips, ("frames", "sound"))
+        Features(frames=(2, 4, 64), sound=(2, 11, 64))
+    """
+
+    def __init__(self, encoder: FrameEncoder, sound: AudioEncoder) -> None:
+        if type(encoder)._pass is not FrameEncoder._pass or type(encoder).features is not FrameEncoder.features:
+            raise ValueError(
+                f"WithSound takes an encoder of single pictures, but {type(encoder).__name__} sees a clip as a whole: "
+                "give it a ClipEncoder or an ImageEncoder."
+            )
+        super().__init__(
+            encoder.visual,
+            channels=encoder.channels,
+            image_size=encoder.image_size,
+            mean=encoder.mean,
+            std=encoder.std,
+            text=encoder.text,
+            tune="full",  # what is trained was settled by the encoder
+            frames_per_chunk=encoder.frames_per_chunk,
+            identity=f"{encoder.identity} + {type(sound).__name__} {(sound.channels, sound.rate, sound.patch)}",
+            framing=encoder.framing,
+        )
+        self.sound = sound
+
+    @property
+    def gives(self) -> tuple[str, ...]:
+        return (*super().gives, "sound")
+
+    @property
+    def widths(self) -> dict[str, int]:
+        return {**super().widths, "sound": self.sound.channels}
+
+    @property
+    def kept_layers(self) -> tuple[int, ...]:
+        return ()
+
+    @property
+    def frozen(self) -> bool:
+        """Whether nothing in either tower is trained."""
+        return super().frozen and not any(weight.requires_grad for weight in self.sound.parameters())
+
+    def fingerprint(self, trained: bool = False) -> str:
+        kept = trained or not any(weight.requires_grad for weight in self.sound.parameters())
+        return sha256_of([super().fingerprint(trained)], self.sound.state_dict() if kept else {})
+
+    def features(self, clips: Streams, needs: Sequence[str] = ("frames",), text: Tensor | None = None) -> Features:
+        """See :meth:`FrameEncoder.features`; reads ``sound (... samples)`` of the clips where it is needed.
+
+        Raises:
+            ValueError: clips without that stream.
+        """
+        self.check_needs(needs, "what is asked for")
+        seen = [name for name in needs if name != "sound"]
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not super().frozen):
+            found = super().features(clips, seen, text)
+        if len(seen) == len(needs):
+            return found
+        if (samples := clips.get("sound")) is None:
+            raise ValueError(
+                f"WithSound reads a stream of sound, found {' and '.join(clips)}: set data.sound_rate to "
+                f"{self.sound.rate}."
+            )
+        there = ~samples.isnan().all(-1)
+        heard = self.sound(samples.nan_to_num(0.0), there, None)
+        return Features({**found, "sound": heard.float()})

@@ -41,6 +41,7 @@ from fsar.methods.emp_net import EMPNet
 from fsar.methods.ma_clip import MAClip
 from fsar.methods.prototype import Prototype
 from fsar.methods.several_names import SeveralNames
+from fsar.methods.sight_and_sound import SightAndSound
 from fsar.methods.task_adapter_pp import TaskAdapterPlusPlus
 from fsar.methods.ts_fsar import TSFSAR
 from fsar.methods.vision_only import STRM, TA2N, TEAM, TRX, HyRSM, HyRSMPlusPlus, MoLo
@@ -71,6 +72,7 @@ __all__ = [
     "NearestNeighbour",
     "Prototype",
     "SeveralNames",
+    "SightAndSound",
     "SimpleShot",
     "TaskAdapterPlusPlus",
     "TipAdapter",
