@@ -21,13 +21,11 @@ from episodes.dataset import (
     collate_videos,
     leave_out_broken,
     needed_videos,
-    refuse_limits,
-    refuse_uneven,
 )
 from episodes.episode import Episode
 from episodes.features import StoredClips, made_from, open_clips, with_cache
 from episodes.mirroring import Mirroring
-from episodes.parts import ClipOptions, LoaderOptions, TaskOptions
+from episodes.parts import ClipOptions, LoaderOptions, TaskOptions, refuse_limits, refuse_uneven
 from episodes.sampler import EpisodeSampler, StridedSampler
 from episodes.splits import Benchmark, Split, explain_division
 

@@ -279,28 +279,3 @@ class EpisodeLoader(ClipLoader):
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Leaves out those batches when that epoch is begun again."""
         self._resume = (state["epoch"], state["batches"])
-
-
-def refuse_uneven(episodes: int, world: int, per_batch: int) -> None:
-    """Raises ValueError for training episodes of an epoch that processes cannot share evenly in whole batches."""
-    step = world * per_batch
-    if episodes < step or episodes % step:
-        raise ValueError(
-            f"train_episodes={episodes} cannot be shared evenly by {world} processes with episodes_per_batch="
-            f"{per_batch}; give a multiple of {step}, such as {max(episodes // step, 1) * step}."
-        )
-
-
-def refuse_limits(trainer: Any) -> None:
-    """Cutting a loader short would take videos away from episodes that need them.
-
-    Raises:
-        ValueError: when an option of the trainer would.
-    """
-    for limit in ("overfit_batches", "limit_val_batches", "limit_test_batches"):
-        value = getattr(trainer, limit, 0)
-        if value and (value != 1.0 or isinstance(value, int)):
-            raise ValueError(
-                f"trainer.{limit}={value} (fast_dev_run sets it too) would cut off videos that the episodes need; "
-                "for a short run lower train_episodes, val_episodes, test_episodes and trainer.max_epochs instead."
-            )

@@ -19,7 +19,8 @@ from episodes.clips import Streams
 from episodes.episode import VideoBatch
 from episodes.splits import Split
 from fsar.inference.answer import rank_classes
-from fsar.inference.predictor import PathLike, Predictor, label_clips
+from fsar.inference.asked import PathLike, label_clips
+from fsar.inference.predictor import Predictor
 from fsar.inference.support_set import SupportSet
 
 SHUFFLES = 3

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,8 @@ from episodes.episode import IndexEpisode, VideoBatch
 from episodes.features import StoredClips, open_clips
 from episodes.features.cache import make_room, open_cache, told
 from episodes.imported import is_imported
-from episodes.listing.duplicates import find_equal
 from episodes.splits import Split
 from episodes.video import VideoError, time_limit
-from episodes.video.packed import is_packed
 from fsar.alignment import OTAM
 from fsar.alignment.maps import FrameMap, alignment_maps
 from fsar.build import build, device_of, load_weights
@@ -33,13 +31,12 @@ from fsar.encoders.by_name import USUAL, encoder_by_name, split_name
 from fsar.evaluation.bank import VideoBank, cache_key, feature_key
 from fsar.evaluation.calibration import Calibration
 from fsar.inference.answer import Answer, Answers, rank_classes
+from fsar.inference.asked import PathLike, as_list, find_itself, label_clips
 from fsar.inference.support_set import SupportSet
 from fsar.inference.threshold import KEEP
 from fsar.methods import Prototype
 from fsar.sharing.run import open_run
 from fsar.training.learner import Learner
-
-PathLike = str | os.PathLike[str]
 
 
 class Predictor:
@@ -174,58 +171,6 @@ class Predictor:
         metric: Any = self.learner.method.alignment
         found = alignment_maps(metric, compared[0][0], compared[1][0])
         return [dict(zip(episode.class_names, row, strict=False)) for row in found]
-
-
-def as_list(clips: PathLike | Sequence[PathLike]) -> list[PathLike]:
-    """The clips; one that stands by itself, whose letters are no clips, as a list of one.
-
-    Raises:
-        ValueError: for what is neither.
-    """
-    if isinstance(clips, Mapping) or not isinstance(clips, Iterable | os.PathLike):
-        raise ValueError(f"expected the path of a clip, or a list of paths; found {clips!r}.")
-    return [clips] if isinstance(clips, str | os.PathLike) else list(clips)
-
-
-def find_itself(labels: Mapping[str, int], files: Sequence[str], names: Sequence[str]) -> dict[str, str]:
-    """``{file: class}`` of the files that are support clips of a class, by their path or by their content.
-
-    Args:
-        labels: ``{file: label}`` of the support clips.
-        files: all, the support clips first.
-        names: of the classes.
-    """
-    found = {file: names[label] for file, label in labels.items()}
-    for first, *others in find_equal(list(map(Path, files))) if os.path.exists(files[0]) else []:
-        if files[first] in labels:
-            found |= {files[other]: names[labels[files[first]]] for other in others if files[other] not in labels}
-    return found
-
-
-def label_clips(support: Mapping[str, PathLike | Sequence[PathLike]], look: bool = True) -> dict[str, int]:
-    """``{absolute path: label}`` of the support clips, whose files must be there where ``look`` is true.
-
-    Raises:
-        VideoError: for a clip that is not there.
-        ValueError: for fewer than two classes, a class without clips, or a clip in two classes.
-    """
-    if not isinstance(support, Mapping):
-        raise ValueError(f"support must be {{class: clips}}, found {support!r}; `fsar predict` takes a folder.")
-    listed = {name: as_list(clips) for name, clips in support.items()}
-    for name, clips in listed.items():
-        for path in map(Path, clips):
-            if look and not path.exists() and not is_packed(path.absolute()):
-                raise VideoError(path, f"there is no such file, which support gives for the class {name}")
-    if len(support) < 2:
-        raise ValueError(f"support needs two classes or more to choose between, found {list(support)}.")
-    if empty := [name for name, clips in listed.items() if not clips]:
-        raise ValueError(f"support holds no clip of {', '.join(empty)}: give every class one clip or more.")
-    labels: dict[str, int] = {}
-    for label, (name, clips) in enumerate(listed.items()):
-        for clip in clips:
-            if labels.setdefault(os.path.abspath(clip), label) != label:
-                raise ValueError(f"{clip} stands in {name} and in another class: a clip belongs to one class.")
-    return labels
 
 
 def load(

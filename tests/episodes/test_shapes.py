@@ -203,7 +203,7 @@ def test_a_folder_of_someone_else_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
-    [({"flavour": "sound"}, "flavour"), ({"clips_per_class": (1, 0, 1)}, "clips_per_class")],
+    [({"flavour": "smell"}, "flavour"), ({"clips_per_class": (1, 0, 1)}, "clips_per_class")],
 )
 def test_wrong_parameters_are_named(wrong: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
