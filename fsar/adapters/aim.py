@@ -10,7 +10,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from fsar.adapters.base import Adapter, Block, Bottleneck, Clip, Part, Tower, attend
+from fsar.adapters.base import Adapter, Block, Bottleneck, Clip, Part, Tower, attend, unplaced
 
 
 class AIM(Adapter):
@@ -85,7 +85,7 @@ class AIMPart(Part):
         z = block.ln_1(rearrange(x, "(b t) l d -> (b l) t d", t=frames))
         if self.temporal_in is not None:
             z = z + self.temporal_in(z)
-        z = block.ls_1(block.attention(q_x=z))
+        z = block.ls_1(unplaced(block).attention(q_x=z))
         return rearrange(z, "(b l) t d -> (b t) l d", l=x.shape[1])
 
     def kept(self, branch: Tensor, frames: int) -> Tensor:

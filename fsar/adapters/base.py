@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 Block = Any
-"""A block of an open_clip ViT: ``ln_1``, ``attention(q_x, attn_mask)``, ``ls_1``, ``ln_2``, ``mlp``, ``ls_2``."""
+"""A plain block of a ViT: ``ln_1``, ``attention(q_x, attn_mask)``, ``ls_1``, ``ln_2``, ``mlp``, ``ls_2`` as in
+open_clip; one of timm stands behind the same names and has ``unplaced``, see fsar.encoders."""
 
 
 class Clip(NamedTuple):
@@ -38,6 +39,8 @@ class Tower(NamedTuple):
     hidden: int  # channels inside a block's feed-forward part
     grid: tuple[int, int]  # patches in height and width
     channels: int  # d, of the projected frame features and of the text features
+    prefix: int = 1  # tokens before the patches: the class token first, then registers
+    class_token: bool = True
 
 
 class Part(nn.Module):
@@ -48,7 +51,7 @@ class Part(nn.Module):
 
         Args:
             block: the tower's own block; its weights are not the part's.
-            x: ``(b·t 1+p D)``, class token first, the frames of a clip side by side.
+            x: ``(b·t l D)``, class token and registers first, the frames of a clip side by side.
             clip: how many frames a clip has, and its class text.
 
         Returns:
@@ -59,6 +62,9 @@ class Part(nn.Module):
 
 class Adapter:
     """A recipe for the parts of every block; everything in the parts is trained."""
+
+    needs_class_token: bool = False
+    """True when it does something with a frame's class token that no other token can stand for."""
 
     reads_text: bool = False
     """True when a support clip's features depend on the text of its class."""
@@ -196,6 +202,16 @@ def attend(block: Block, x: Tensor, bias: Tensor | None = None) -> Tensor:
     """The block's own ``MSA(LN1(x))`` of ``(b l D)``; ``bias (l l)`` is added to the attention logits."""
     attended: Tensor = block.ls_1(block.attention(q_x=block.ln_1(x), attn_mask=bias))
     return attended
+
+
+def unplaced(block: Block) -> Block:
+    """The block for sequences over frames or clips, to which the places that a tower gives its patches mean nothing."""
+    return getattr(block, "unplaced", block)
+
+
+def attend_across(block: Block, x: Tensor) -> Tensor:
+    """The block's own ``MSA(LN1(x))`` of sequences over frames or clips."""
+    return attend(unplaced(block), x)
 
 
 def feed(block: Block, x: Tensor) -> Tensor:

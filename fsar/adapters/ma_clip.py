@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fsar.adapters.base import Adapter, Block, Bottleneck, Clip, Linear, Part, Tower, attend
+from fsar.adapters.base import Adapter, Block, Bottleneck, Clip, Linear, Part, Tower, attend, attend_across
 
 
 class MAClipAdapter(Adapter):
@@ -37,6 +37,7 @@ class MAClipAdapter(Adapter):
     """
 
     reads_text = True
+    needs_class_token = True
 
     def __init__(self, ratio: float = 0.25, scale: float = 1.0, start_masked: bool = True) -> None:
         self.ratio = ratio
@@ -62,7 +63,7 @@ class MAClipPart(Part):
     def forward(self, block: Block, x: Tensor, clip: Clip) -> Tensor:
         """See :meth:`fsar.adapters.base.Part.forward`; a clip with text is a support, one without a query."""
         frames = x[:, 0].unflatten(0, (-1, clip.frames))  # (b t D), class tokens
-        tokens = [x, (frames + self.temporal(attend(block, frames))).flatten(0, 1).unsqueeze(1)]
+        tokens = [x, (frames + self.temporal(attend_across(block, frames))).flatten(0, 1).unsqueeze(1)]
         if clip.text is not None:
             text = self.text(clip.text.to(x.dtype))  # (b D)
             tokens.append(text.repeat_interleave(clip.frames, dim=0).unsqueeze(1))

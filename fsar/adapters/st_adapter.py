@@ -43,16 +43,17 @@ class STAdapter(Adapter):
         self.before_mlp = before_mlp
 
     def part(self, index: int, tower: Tower) -> Part:
-        return STPart(tower.width, self.hidden or tower.width // 2, self.before_attention, self.before_mlp)
+        hidden = self.hidden or tower.width // 2
+        return STPart(tower.width, hidden, self.before_attention, self.before_mlp, tower.prefix)
 
 
 class STPart(Part):
     """What :class:`STAdapter` adds to one block."""
 
-    def __init__(self, width: int, hidden: int, before_attention: bool, before_mlp: bool) -> None:
+    def __init__(self, width: int, hidden: int, before_attention: bool, before_mlp: bool, prefix: int = 1) -> None:
         super().__init__()
-        self.attention = FrameConvolution(width, hidden) if before_attention else None
-        self.mlp = FrameConvolution(width, hidden) if before_mlp else None
+        self.attention = FrameConvolution(width, hidden, prefix) if before_attention else None
+        self.mlp = FrameConvolution(width, hidden, prefix) if before_mlp else None
 
     def forward(self, block: Block, x: Tensor, clip: Clip) -> Tensor:
         """See :meth:`fsar.adapters.base.Part.forward`."""
@@ -70,10 +71,12 @@ class FrameConvolution(nn.Module):
     Args:
         width: channels of the tokens.
         hidden: channels of the bottleneck.
+        prefix: tokens before the patches, which stay as they are.
     """
 
-    def __init__(self, width: int, hidden: int) -> None:
+    def __init__(self, width: int, hidden: int, prefix: int = 1) -> None:
         super().__init__()
+        self.prefix = prefix
         self.down, self.up = Linear(width, hidden), Linear(hidden, width)
         nn.init.zeros_(self.down.bias)
         nn.init.zeros_(self.up.bias)
@@ -81,9 +84,9 @@ class FrameConvolution(nn.Module):
         self.bias = nn.Parameter(torch.zeros(hidden))
 
     def forward(self, x: Tensor, frames: int) -> Tensor:
-        """``(b·t 1+p D)`` to the same."""
-        z = self.down(x[:, 1:]).unflatten(0, (-1, frames))  # (b t p c)
+        """``(b·t l D)`` to the same."""
+        z = self.down(x[:, self.prefix :]).unflatten(0, (-1, frames))  # (b t p c)
         before, here, after = self.weight.to(z.dtype)
         padded = F.pad(z, (0, 0, 0, 0, 1, 1))
         z = before * padded[:, :-2] + here * z + after * padded[:, 2:] + self.bias.to(z.dtype)
-        return torch.cat([x[:, :1], x[:, 1:] + self.up(z.flatten(0, 1))], dim=1)
+        return torch.cat([x[:, : self.prefix], x[:, self.prefix :] + self.up(z.flatten(0, 1))], dim=1)

@@ -14,7 +14,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from fsar.adapters.base import Adapter, Block, Bottleneck, Clip, Part, Tower, attend, feed
+from fsar.adapters.base import Adapter, Block, Bottleneck, Clip, Part, Tower, attend, attend_across, feed
 
 
 class TaskAdapter(Adapter):
@@ -70,12 +70,12 @@ class TaskPart(Part):
     def forward(self, block: Block, x: Tensor, clip: Clip) -> Tensor:
         """See :meth:`fsar.adapters.base.Part.forward`."""
         frames, tokens = clip.frames, x.shape[1]
-        over = attend(block, rearrange(x, "(b t) l d -> (b l) t d", t=frames))
+        over = attend_across(block, rearrange(x, "(b t) l d -> (b l) t d", t=frames))
         x = x + self.temporal(rearrange(over, "(b l) t d -> (b t) l d", l=tokens))
         h = attend(block, x)
         x = x + h + self.spatial(h)
         clips = len(x) // frames if self.across_clips else 1
-        across = attend(block, rearrange(x, "(b n) l d -> (n l) b d", b=clips))
+        across = attend_across(block, rearrange(x, "(b n) l d -> (n l) b d", b=clips))
         x = x + self.task(rearrange(across, "(n l) b d -> (b n) l d", l=tokens))
         return x + feed(block, x) + self.joint(block.ln_2(x))
 

@@ -14,19 +14,20 @@ from torch.nn import functional as F
 from fsar.adapters.base import Adapter, Block, Clip, Part, Tower, attend, feed
 
 
-def temporal_shift(x: Tensor, frames: int, divisor: int = 8) -> Tensor:
+def temporal_shift(x: Tensor, frames: int, divisor: int = 8, prefix: int = 1) -> Tensor:
     """Channels ``[0, D/divisor)`` of every patch take frame t+1, the next ``D/divisor`` frame t-1, zeros at the ends.
 
     Args:
-        x: ``(b·t 1+p D)``; the class token stays as it is.
+        x: ``(b·t l D)``.
         frames: ``t``.
         divisor: of the channels.
+        prefix: tokens before the patches, such as the class token, which stay as they are.
     """
     fold = x.shape[-1] // divisor
-    patches = F.pad(x[:, 1:].unflatten(0, (-1, frames)), (0, 0, 0, 0, 1, 1))  # (b t+2 p D)
+    patches = F.pad(x[:, prefix:].unflatten(0, (-1, frames)), (0, 0, 0, 0, 1, 1))  # (b t+2 p D)
     after, before = patches[:, 2:, :, :fold], patches[:, :-2, :, fold : 2 * fold]
     shifted = torch.cat([after, before, patches[:, 1:-1, :, 2 * fold :]], dim=-1).flatten(0, 1)
-    return torch.cat([x[:, :1], shifted], dim=1)
+    return torch.cat([x[:, :prefix], shifted], dim=1)
 
 
 class TemporalShift(Adapter):
@@ -47,20 +48,21 @@ class TemporalShift(Adapter):
         self.residual = residual
 
     def part(self, index: int, tower: Tower) -> Part:
-        return ShiftPart(self.divisor, self.residual)
+        return ShiftPart(self.divisor, self.residual, tower.prefix)
 
 
 class ShiftPart(Part):
     """What :class:`TemporalShift` adds to one block: no weights."""
 
-    def __init__(self, divisor: int, residual: bool) -> None:
+    def __init__(self, divisor: int, residual: bool, prefix: int = 1) -> None:
         super().__init__()
+        self.prefix = prefix
         self.divisor = divisor
         self.residual = residual
 
     def forward(self, block: Block, x: Tensor, clip: Clip) -> Tensor:
         """See :meth:`fsar.adapters.base.Part.forward`."""
-        shifted = temporal_shift(x, clip.frames, self.divisor)
+        shifted = temporal_shift(x, clip.frames, self.divisor, self.prefix)
         if self.residual:
             out: Tensor = block(shifted)
             return out

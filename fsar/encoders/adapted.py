@@ -3,87 +3,35 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
-from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from fsar.adapters.base import Adapter, Clip, FramePositions, Part, StageAdapter, Tower
+from fsar.adapters.base import Adapter, Clip, FramePositions, StageAdapter
+from fsar.adapters.lora import LoRA
 from fsar.encoders.frame import FrameEncoder
+from fsar.encoders.tower.adapting import (
+    Context,
+    adapt_blocks,
+    adapt_stages,
+    change_weights,
+    drop_projection,
+    unfreeze,
+)
 from fsar.encoders.tower.chunks import Tensors
-
-
-class Context:
-    """What the blocks of an adapted tower must know of the clips that pass through it now."""
-
-    def __init__(self, checkpointing: bool) -> None:
-        self.clip: Clip | None = None
-        self.checkpointing = checkpointing
-
-    @contextmanager
-    def of(self, clip: Clip) -> Iterator[None]:
-        """Sets the clips for one pass, whatever becomes of it."""
-        self.clip = clip
-        try:
-            yield
-        finally:
-            self.clip = None
-
-    def now(self) -> Clip:
-        """The clips that pass now.
-
-        Raises:
-            RuntimeError: outside the encoder.
-        """
-        if self.clip is None:
-            raise RuntimeError("an adapted tower sees whole clips: call the encoder, not its visual tower.")
-        return self.clip
-
-
-class AdaptedBlock(nn.Module):
-    """A block of the tower with what an adapter adds to it; stands at the block's place.
-
-    With ``checkpointing`` the activations inside are computed again in the backward pass. What the part is told of
-    the clips is handed over with them, since the context is another by then.
-    """
-
-    def __init__(self, block: nn.Module, adapter: Part | None, context: Context) -> None:
-        super().__init__()
-        self.block = block
-        self.adapter = adapter
-        self.context = context
-
-    def forward(
-        self, x: Tensor, k_x: Tensor | None = None, v_x: Tensor | None = None, attn_mask: Tensor | None = None
-    ) -> Tensor:
-        """``(b·t 1+p D)`` to the same; the other arguments are open_clip's and stay None."""
-        clip = self.context.now()
-        if self.context.checkpointing and torch.is_grad_enabled() and self.learns(x):
-            again: Tensor = checkpoint(self.run, x, clip, use_reentrant=False)
-            return again
-        return self.run(x, clip)
-
-    def run(self, x: Tensor, clip: Clip) -> Tensor:
-        """The block; without a graph where nothing before or in it is trained."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self.learns(x)):
-            out: Tensor = self.block(x) if self.adapter is None else self.adapter(self.block, x, clip)
-            return out
-
-    def learns(self, x: Tensor) -> bool:
-        """Whether a gradient is wanted of this block or of what came before it."""
-        return x.requires_grad or any(weight.requires_grad for weight in self.parameters())
+from fsar.encoders.tower.plain import find_vit
+from fsar.encoders.video.encoder import VideoEncoder
 
 
 class Adapted(FrameEncoder):
-    """A tower with an adapter inside: a CLIP ViT, or a ResNet. The clips' number of frames is read off their shape.
+    """A tower with an adapter inside. The clips' number of frames is read off their shape.
 
     Args:
-        encoder: an open_clip ViT, such as ``fsar.encoders.ClipEncoder``, or for a ``StageAdapter`` a ResNet, such as
-            ``fsar.encoders.ImageEncoder`` with "resnet50"; it is taken over, not copied.
+        encoder: a ViT of plain blocks, of open_clip or timm (``ClipEncoder``, ``ImageEncoder``); for a
+            ``StageAdapter`` a ResNet, such as ``ImageEncoder`` with "resnet50"; for ``LoRA`` any network that sees a
+            frame at a time. It is taken over, not copied.
         adapter: what to put into the blocks, or after the stages.
         last: adapt this many last blocks only; all when not given. The blocks below build no graph, and frame
             embeddings are added where the adapted ones begin. (An adapter that trains the tower's class embedding
@@ -95,8 +43,8 @@ class Adapted(FrameEncoder):
             the class token's mean over the frames, as ST-Adapter was released.
 
     Raises:
-        ValueError: a tower that the adapter does not fit: an open_clip ViT of plain blocks with a class token, or a
-            ResNet of four stages; an adapter that trains weights of the tower while they are held in bfloat16.
+        ValueError: a tower that the adapter does not fit, and why; an adapter that trains weights of the tower while
+            they are held in bfloat16.
 
     >>> from fsar.adapters import AIM
     >>> from fsar.encoders import ClipEncoder
@@ -115,17 +63,26 @@ class Adapted(FrameEncoder):
         output: Literal["frames", "video"] = "frames",
     ) -> None:
         context = Context(checkpointing)
+        refuse_whole_clips(encoder, adapter)
         visual: Any = encoder.visual
-        first, width = 0, encoder.channels
-        if isinstance(adapter, StageAdapter):
-            if last is not None or not project or output != "frames":
-                raise ValueError(f"{type(adapter).__name__} stands in a ResNet: leave out last, project and output.")
-            adapt_stages(encoder, adapter, context)
+        vit = find_vit(visual)
+        first, width, trained = 0, encoder.channels, adapter.trained
+        low_rank = adapter if isinstance(adapter, LoRA) and (vit is None or vit.timm) else None
+        if low_rank or isinstance(adapter, StageAdapter):
+            fits = "any network" if low_rank else "a ResNet"
+            if not project or output != "frames" or (last is not None and not low_rank):
+                leave = "project and output" if low_rank else "last, project and output"
+                raise ValueError(f"{type(adapter).__name__} stands in {fits}: leave out {leave}.")
+            if low_rank:
+                first = change_weights(encoder, low_rank, last)
+            elif isinstance(adapter, StageAdapter):
+                adapt_stages(encoder, adapter, context)
         else:
-            first, width = adapt_blocks(encoder, adapter, last, context)
+            vit, first, width = adapt_blocks(encoder, adapter, last, context)
+            trained = tuple(map(vit.place, trained))
             if not project:
-                visual.proj = None
-        unfreeze(visual, adapter)
+                drop_projection(visual)
+        unfreeze(visual, trained, type(adapter).__name__)
         super().__init__(
             visual,
             channels=encoder.channels if project else width,
@@ -139,13 +96,13 @@ class Adapted(FrameEncoder):
             + (", one vector a clip" if output == "video" else ""),
             framing=encoder.framing,
         )
-        if adapter.frames:
+        if adapter.frames and vit is not None:
             visual.frame_positions = FramePositions(adapter.frames, width)
             first = 0 if adapter.frames_first else first
-            place = visual.transformer.resblocks[first] if first else visual.ln_pre
+            place = vit.blocks[first] if first else visual.get_submodule(vit.place("ln_pre"))
             place.register_forward_pre_hook(self._add_positions)
-        if output == "video":
-            visual.ln_post.register_forward_pre_hook(self._over_frames)
+        if output == "video" and vit is not None:
+            visual.get_submodule(vit.place("ln_post")).register_forward_pre_hook(self._over_frames)
         self.output = output
         self.flipped = getattr(encoder, "channel_order", "rgb") == "bgr"
         self.first = first
@@ -209,66 +166,14 @@ class Adapted(FrameEncoder):
         return frames.mean(1, keepdim=True).expand_as(frames).flatten(0, 1)
 
 
-def adapt_blocks(encoder: FrameEncoder, adapter: Adapter, last: int | None, context: Context) -> tuple[int, int]:
-    """Puts an adapter's parts into the last blocks of a ViT; gives the first of them and the tokens' channels."""
-    visual, tower = vit_of(encoder, type(adapter).__name__)
-    if last is not None and not 1 <= last <= tower.layers:
-        raise ValueError(f"Adapted: last={last}, but the tower has {tower.layers} blocks; leave it out for all.")
-    context.checkpointing |= visual.transformer.grad_checkpointing
-    visual.set_grad_checkpointing(False)  # AdaptedBlock does it, with the clips at hand
-    first = 0 if last is None else tower.layers - last
-    for index, block in enumerate(visual.transformer.resblocks):
-        part = adapter.part(index, tower) if index >= first else None
-        visual.transformer.resblocks[index] = AdaptedBlock(block, part, context)
-    return first, tower.width
-
-
-def adapt_stages(encoder: FrameEncoder, adapter: StageAdapter, context: Context) -> None:
-    """Puts an adapter's parts after the four stages of a ResNet, of torchvision, timm or open_clip."""
-    visual: Any = encoder.visual
-    for index, name in enumerate(("layer1", "layer2", "layer3", "layer4")):
-        norms = [m for m in getattr(visual, name, nn.Module()).modules() if isinstance(m, nn.BatchNorm2d)]
-        if not norms or isinstance(getattr(visual, name), AdaptedBlock):
-            raise ValueError(
-                f"{type(adapter).__name__} needs a ResNet (resnet18, resnet50, RN50...) that has no adapter yet, found "
-                f"{encoder.identity}."
-            )
-        part = adapter.stage_part(index, norms[-1].num_features)
-        setattr(visual, name, AdaptedBlock(getattr(visual, name), part, context))
-
-
-def vit_of(encoder: FrameEncoder, wanted_by: str) -> tuple[Any, Tower]:
-    """The encoder's tower and its shape.
+def refuse_whole_clips(encoder: FrameEncoder, adapter: Adapter) -> None:
+    """Adapters stand in towers that see a frame at a time.
 
     Raises:
-        ValueError: when it is not an open_clip ViT of plain blocks with a class token, or adapted already.
+        ValueError: for one that sees whole clips.
     """
-    visual: Any = encoder.visual
-    blocks = visual.transformer.resblocks if isinstance(visual, VisionTransformer) else []
-    if not blocks or not all(isinstance(block, ResidualAttentionBlock) for block in blocks) or visual.attn_pool:
+    if isinstance(encoder, VideoEncoder):
         raise ValueError(
-            f"{wanted_by} needs an open_clip ViT of plain blocks with a class token (ViT-B-32, ViT-B-16, ViT-L-14...) "
-            f"that has no adapter yet, found {encoder.identity}."
+            f"{type(adapter).__name__} stands in a tower that sees a frame at a time, but {encoder.identity} sees "
+            "whole clips. Train its own last blocks (tune: 2 of the encoder), or use ClipEncoder or ImageEncoder."
         )
-    first = blocks[0]
-    tower = Tower(
-        width=first.attn.embed_dim,
-        heads=first.attn.num_heads,
-        layers=len(blocks),
-        hidden=first.mlp.c_fc.out_features,
-        grid=visual.grid_size,
-        channels=encoder.channels,
-    )
-    return visual, tower
-
-
-def unfreeze(visual: nn.Module, adapter: Adapter) -> None:
-    """Trains the weights of the tower that the adapter names."""
-    for name in adapter.trained:
-        weight = visual.get_parameter(name)
-        if weight.dtype == torch.bfloat16:
-            raise ValueError(
-                f"{type(adapter).__name__} trains the tower's {name}, which precision='bf16' holds too coarsely to "
-                "step in: use precision='fp32', or tell the adapter not to train it (tune_norm or tune_ends: false)."
-            )
-        weight.requires_grad_(True)

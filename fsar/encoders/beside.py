@@ -9,8 +9,8 @@ from torch import Tensor
 
 from episodes.clips import Features, LowerHalf
 from fsar.adapters.base import Side
-from fsar.encoders.adapted import vit_of
 from fsar.encoders.frame import FrameEncoder
+from fsar.encoders.tower.adapting import vit_of
 from fsar.encoders.weights.state import sha256_of
 
 
@@ -35,10 +35,11 @@ class Beside(FrameEncoder):
     """
 
     def __init__(self, encoder: FrameEncoder, side: Side, keep_text: bool = False) -> None:
-        visual, tower = vit_of(encoder, type(side).__name__)
+        vit, tower = vit_of(encoder, type(side).__name__, timm=False)
+        visual = vit.visual
         if not encoder.frozen:
             raise ValueError(f"Beside: the tower stays frozen; give the encoder tune='frozen' ({encoder.identity}).")
-        network = side.network(tower, visual.transformer.resblocks)
+        network = side.network(tower, vit.blocks)
         super().__init__(
             visual,
             channels=network.channels,

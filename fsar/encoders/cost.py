@@ -10,9 +10,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from fsar.adapters.base import Clip
-from fsar.encoders.adapted import AdaptedBlock, Context
 from fsar.encoders.beside import Beside
 from fsar.encoders.frame import FrameEncoder
+from fsar.encoders.tower.adapting import AdaptedBlock, Context
 
 
 class EncoderCost(NamedTuple):

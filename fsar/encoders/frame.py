@@ -192,7 +192,7 @@ class FrameEncoder(nn.Module):
         """The layers, numbered as in :meth:`features`, at which the encoder falls into a frozen and a trained half.
 
         None for a frozen tower, whose features can be kept as they are; none either when nothing of it is frozen, or
-        when it is no ViT of open_clip.
+        when it is no ViT of open_clip or timm.
         """
         first = first_trained(self.visual)
         return (first,) if first else ()
@@ -256,7 +256,7 @@ class FrameEncoder(nn.Module):
         if not self.kept_layers:
             raise ValueError(
                 f"{self.identity} has no frozen lower half: nothing of it is trained, or it is trained from its first "
-                "block on, or it is no ViT of open_clip."
+                "block on, or it is no ViT of open_clip or timm."
             )
         return self.kept_layers
 

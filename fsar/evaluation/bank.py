@@ -249,7 +249,7 @@ def feature_key(method: Method, training: bool = False) -> dict[str, Any]:
         raise ValueError(
             "data.features takes the place of pixels, but this encoder has no frozen lower half to store: it is "
             "trained from its first block on, or at its class embedding (D2STAdapter, unless tune_ends is false), or "
-            "it is no ViT of open_clip. Train the last blocks only (last of fsar.encoders.Adapted, tune of "
+            "it is no ViT of open_clip or timm. Train the last blocks only (last of fsar.encoders.Adapted, tune of "
             "ClipEncoder), set tune to frozen, or leave out data.features."
         )
     digest = hashlib.sha256(encoder.fingerprint(trained=True).encode())

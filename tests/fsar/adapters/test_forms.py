@@ -120,7 +120,7 @@ def test_the_order_of_colours_stays_the_networks(tiny: Tiny) -> None:
 def test_what_does_not_fit_is_said(tiny: Tiny) -> None:
     with pytest.raises(ValueError, match="D2STResNetAdapter needs a ResNet"):
         Adapted(tiny(), D2STResNetAdapter())
-    with pytest.raises(ValueError, match="needs an open_clip ViT"):
+    with pytest.raises(ValueError, match="needs a ViT of plain blocks"):
         Adapted(resnet(), D2STAdapter())
     with pytest.raises(ValueError, match="no adapter yet"):
         Adapted(Adapted(resnet(), D2STResNetAdapter()), D2STResNetAdapter())

@@ -281,7 +281,7 @@ def test_the_fingerprint_knows_the_adapter_and_its_weights(tiny: Tiny) -> None:
 
 
 def test_towers_that_cannot_be_adapted_are_refused(tiny: Tiny) -> None:
-    with pytest.raises(ValueError, match="AIM needs an open_clip ViT"):
+    with pytest.raises(ValueError, match="AIM needs a ViT of plain blocks"):
         Adapted(ImageEncoder("resnet18", None, image_size=32), AIM())
     with pytest.raises(ValueError, match="no adapter yet"):
         Adapted(Adapted(tiny(), AIM()), AIM())
