@@ -28,7 +28,7 @@ class Mirroring:
 
     >>> from pathlib import Path
     >>> split = Split("train", ("left", "right"), ("a", "b", "c", "d"), (0, 0, 1, 1), Path())
-    >>> Mirroring(split, {"left": "right"}, seed=1).draw([0, 2], number=3)
+    >>> Mirroring(split, {"left": "right"}, seed=1).draw([0, 2], number=1)
     [(0, False), (1, True)]
     """
 

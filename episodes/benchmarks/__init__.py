@@ -2,8 +2,8 @@
 
 ``Published`` is what a configuration names; ``definition`` gives the facts about a benchmark, ``read_lists`` its lists.
 
->>> sorted(definitions())[:3]
-['hmdb51', 'kinetics100', 'kinetics100_clipfsar']
+>>> "hmdb51" in definitions()
+True
 >>> facts = definition("ssv2_full")
 >>> [len(facts.classes[split]) for split in SPLITS], facts.videos["test"]
 ([64, 12, 24], 2857)

@@ -19,7 +19,7 @@ TRIES = 50
 class Classes(NamedTuple):
     """All classes of a source of clips.
 
-    Args:
+    Attributes:
         names: as lists of the source name them.
         tied: sets of classes that share groups, so that each goes to one split as a whole.
         grouped: whether the source says which clips are of one group.

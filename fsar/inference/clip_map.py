@@ -28,7 +28,7 @@ class Pair(NamedTuple):
 class Suspect(NamedTuple):
     """A clip that lies nearer to another class than to its own.
 
-    Args:
+    Attributes:
         clip: its number.
         other: that class.
         margin: how much more alike the nearest clips of that class are than those of its own.

@@ -160,7 +160,7 @@ def divide_classes(
 
     Examples:
         >>> divide_classes({"train": ["a", "b"], "val": [], "test": ["c"]}, seed=0)
-        {'train': ['a', 'c'], 'val': [], 'test': ['b']}
+        {'train': ['b', 'c'], 'val': [], 'test': ['a']}
     """
     classes = sorted(name for names in benchmark.values() for name in names)
     counts = list(sizes) or [len(benchmark[name]) for name in ("train", "val", "test")]

@@ -4,7 +4,7 @@
 >>> schedule = WarmupSteps(optimizer, warmup=2, start=0.5, milestones=[4])
 >>> rates = []
 >>> for _ in range(6):
-...     rates.append(round(optimizer.param_groups[0]["lr"], 3))
+...     rates.append(round(schedule.get_last_lr()[0], 3))
 ...     optimizer.step()
 ...     schedule.step()
 >>> rates

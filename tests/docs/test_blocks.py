@@ -22,6 +22,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -190,10 +191,17 @@ def command(words: list[str], parser: Any, run: bool) -> None:
             raise ValueError(f"{' '.join(words)}: teach tests/docs/test_blocks.py how to check it.")
 
 
+def made_before(word: str) -> bool:
+    """A configuration that a line before this one writes, such as ``stores/mine/data.yaml``."""
+    return word.startswith("stores/") and not Path(word).exists()
+
+
 def run_fsar(args: list[str], parser: Any, run: bool) -> None:
     """``fsar fit``, ``validate`` or ``test``; ``...`` stands for configuration files."""
     args = [word for arg in args for word in (BASE if arg == "..." else [arg])]
     if not any(arg.endswith(("help", "--print_config", "--version")) for arg in args):
+        if not run and any(made_before(word) for flag, word in pairwise(args) if flag == "-c"):
+            return
         absent = (
             not run and args[0] != "fit" and "--run" in args and "method/" not in " ".join(args)
         )  # a run that would be there by then

@@ -40,7 +40,7 @@ AT_ONCE = 4
 class Row(NamedTuple):
     """Accuracy after a shift; without a shift where ``shift`` is "clean".
 
-    Args:
+    Attributes:
         shift: its name.
         severity: one of its numbers; 0 for clean.
         accuracy: over episodes.

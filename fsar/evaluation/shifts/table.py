@@ -34,7 +34,7 @@ Change = Callable[[Tensor, float, torch.Generator], Tensor]
 class Shift(NamedTuple):
     """A row of the table.
 
-    Args:
+    Attributes:
         change: the function; None where pixels stay as they are read.
         severities: from mild to harsh.
         unit: what a severity is.

@@ -143,7 +143,8 @@ def test_no_command_is_left_out() -> None:
     assert {*LINES, *ELSEWHERE} == set(COMMANDS)
     assert not set(LINES) & set(ELSEWHERE)
     for name, file in ELSEWHERE.items():
-        assert name.replace("-", "_") in (ROOT / file).read_text()
+        text = (ROOT / file).read_text()
+        assert name in text or name.replace("-", "_") in text
 
 
 @pytest.mark.parametrize("command", LINES)

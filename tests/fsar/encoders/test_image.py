@@ -82,7 +82,7 @@ def test_weights_are_strict_but_for_the_classifier(tmp_path: Path) -> None:
         ValueError, match=r"bad.pt does not fit torchvision model 'squeezenet1_0'.*2 missing: features.0"
     ):
         ImageEncoder("squeezenet1_0", saved(network, tmp_path / "bad.pt", "features.0."), image_size=64)
-    with pytest.raises(FileNotFoundError, match="read from files only"):
+    with pytest.raises(FileNotFoundError, match="weights are read from files"):
         ImageEncoder("squeezenet1_0", "IMAGENET1K_V1")
     with pytest.raises(ValueError, match="no image network of torchvision"):
         ImageEncoder("squeezenet9", None)

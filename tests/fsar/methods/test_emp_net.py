@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import open_clip
 import pytest
 import torch
 from open_clip.transformer import VisionTransformer
@@ -13,11 +16,36 @@ from torch import nn
 from episodes.clips import Features, Streams
 from episodes.episode import Episode
 from fsar.alignment import TRX
+from fsar.encoders import ClipEncoder
 from fsar.methods import EMPNet
 from fsar.methods.emp_net import PostReasoning, convert_released, known_classes, text_similarities
+from tests.fsar.conftest import CONFIG
 
 LAYERS = ("layer 4", "layer 8", "layer 12")
 LEVELS = ("token", "frame", "patch")
+
+
+@pytest.fixture(scope="module")
+def three_blocks(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("three")
+    (folder / "test-three.json").write_text(json.dumps(CONFIG))
+    open_clip.add_model_config(folder)
+    return "test-three"
+
+
+@pytest.fixture
+def tiny(three_blocks: str) -> Callable[..., ClipEncoder]:
+    """Makes the same encoder of three blocks every time, every weight random."""
+
+    def make(**options: object) -> ClipEncoder:
+        torch.manual_seed(1)
+        encoder = ClipEncoder(three_blocks, None, **options)  # type: ignore[arg-type]
+        with torch.no_grad():
+            for parameter in encoder.parameters():
+                parameter.add_(0.05 * torch.randn_like(parameter))
+        return encoder.eval()
+
+    return make
 
 
 def plain_tower(checks: Any, channels: int) -> Any:

@@ -117,6 +117,7 @@ def test_a_folder_of_other_options_is_refused(works: list[Work], tmp_path: Path)
 def test_a_process_is_waited_for_and_its_end_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = tmp_path / "python"
     monkeypatch.setattr(sys, "executable", str(script))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # what is started in the background ignores it
     log = tmp_path / "log.txt"
 
     def end(body: str) -> int:
@@ -131,4 +132,4 @@ def test_a_process_is_waited_for_and_its_end_told(tmp_path: Path, monkeypatch: p
     with pytest.raises(KeyboardInterrupt):  # handed on, and waited for
         end(f"trap 'echo kept; exit 0' INT; kill -INT {os.getpid()}; sleep 5 & wait")
     assert log.read_text().endswith("kept\n")
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.signal(signal.SIGINT, before) is signal.default_int_handler

@@ -210,8 +210,12 @@ def test_a_folder_of_something_else_is_left_alone(tool: ModuleType, run: Path) -
     Path("thesis").mkdir()
     Path("thesis/chapter.tex").write_text("all of it")
     before = contents(run)
-    for folder in ("thesis", "thesis/chapter.tex", "mine"):
-        with pytest.raises(SystemExit, match=f"publish: {folder} is there and holds something else"):
+    for folder, why in (
+        ("thesis", "is there and holds"),
+        ("thesis/chapter.tex", "is a file"),
+        ("mine", "is there and"),
+    ):
+        with pytest.raises(SystemExit, match=f"publish: {folder} {why}"):
             tool.main([str(run), "--to", folder])
     assert contents(Path("thesis")) == {"chapter.tex": b"all of it"}
     assert contents(run) == before

@@ -168,7 +168,7 @@ def test_weights_are_strict_but_for_the_classifier(tmp_path: Path) -> None:
     assert first.fingerprint() != VideoEncoder("mc3_18", None).fingerprint()
     with pytest.raises(ValueError, match=r"bad.pt does not fit torchvision video model 'mc3_18'.*6 missing: stem"):
         VideoEncoder("mc3_18", str(tmp_path / "bad.pt"))
-    with pytest.raises(FileNotFoundError, match="read from files only"):
+    with pytest.raises(FileNotFoundError, match="weights are read from files"):
         VideoEncoder("mc3_18", "KINETICS400_V1")
 
 
@@ -215,7 +215,10 @@ def test_parts_are_compared_with_the_steps() -> None:
         ValueError, match=r"what is asked for reads layers, but VideoEncoder .* gives frames and patches"
     ):
         encoder.features(pixels(Case("swin3d_t", 2, 1, 7)), ("layers",))
-    with pytest.raises(ValueError, match=r"AIM needs an open_clip ViT .* found torchvision swin3d_t"):
+    with pytest.raises(
+        ValueError,
+        match=r"AIM stands in a tower .* swin3d_t sees whole clips",
+    ):
         Adapted(encoder, AIM())
 
 

@@ -85,12 +85,12 @@ def test_pixels() -> None:
 
 
 def test_wrong_names_and_severities(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "own_shift.py").write_text("def bad(frames, severity, generator):\n    return frames[:1]\n")
+    (tmp_path / "own_bad_shift.py").write_text("def bad(frames, severity, generator):\n    return frames[:1]\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ValueError, match=r"--shifts nothing\.here is none of drop, hold.*module\.function"):
         find_shift("nothing.here", [1])
     with pytest.raises(ValueError, match="name them with --severities"):
-        find_shift("own_shift.bad")
+        find_shift("own_bad_shift.bad")
     for name, severity, said in (
         ("drop", 1.5, "1 at most"),
         ("hold", 1.5, "whole number"),
@@ -100,10 +100,10 @@ def test_wrong_names_and_severities(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ):
         with pytest.raises(ValueError, match=f"severity {severity:g} of {name}.*{said}"):
             find_shift(name, [severity])
-    shift = find_shift("own_shift.bad", [1, 2])
+    shift = find_shift("own_bad_shift.bad", [1, 2])
     assert shift.severities == (1, 2)
     assert shift.change is not None
-    shifted = Shifted(lambda clip, generator: clip, shift.change, 1, "own_shift.bad")
-    with pytest.raises(ValueError, match=r"own_shift.bad must give frames \(8, 3, 12, 12\) torch.uint8, it gave \(1,"):
+    shifted = Shifted(lambda clip, generator: clip, shift.change, 1, "own_bad_shift.bad")
+    with pytest.raises(ValueError, match=r"own_bad_shift.bad must give frames \(8, 3, 12, 12\) torch.uint8"):
         shifted(counted(), torch.Generator())
-    del sys.modules["own_shift"]
+    del sys.modules["own_bad_shift"]
