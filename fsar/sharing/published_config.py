@@ -11,7 +11,6 @@ import importlib.util
 import os
 import pkgutil
 import re
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
@@ -81,11 +80,22 @@ def foreign_classes(config: Any, levels: int = 0) -> dict[str, str]:
         inner = parsed(name)
         if isinstance(inner, dict | list):
             found |= {f"{key}.{within}": foreign for within, foreign in foreign_classes(inner, levels + 1).items()}
-        elif re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", name) and not is_trusted(name):
-            top = name.split(".")[0]
-            if key.endswith("class_path") or top in sys.modules or importlib.util.find_spec(top):
-                found[key] = name  # else a plain string with a dot in it, such as model.json
+            continue
+        dotted = re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", name) is not None and not is_trusted(name)
+        if dotted and (key.endswith("class_path") or may_import(name)):
+            found[key] = name  # else a plain string with a dot in it, such as model.json
     return found
+
+
+def may_import(name: str) -> bool:
+    """Whether a dotted name may be that of something in a module that is here. A folder without Python in it, such as
+    ``weights`` beside ``weights.pt``, is a package to Python all the same, but one without attributes."""
+    top = name.split(".")[0]
+    try:
+        spec = importlib.util.find_spec(top)
+    except ValueError:  # of a module that is imported and does not say where from
+        return True
+    return spec is not None and (spec.origin is not None or name.count(".") > 1)
 
 
 def is_trusted(name: str) -> bool:

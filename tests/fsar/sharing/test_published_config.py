@@ -50,6 +50,8 @@ def test_every_configuration_of_ours_names_trusted_parts_only() -> None:
     )
 
 
-def test_plain_strings_are_no_classes() -> None:
+def test_plain_strings_are_no_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "weights").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
     words = ["fp32", "ViT-B-16", "a photo of {}", "resnet50.a1_in1k", "weights.pt", "2024-13-45", "e.g. {}", "no", ""]
     assert foreign_classes({"templates": words, "model": "resnet50.a1_in1k"}) == {}
