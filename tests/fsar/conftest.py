@@ -1,5 +1,4 @@
-"""For encoders and adapters: a tiny ViT with text, every weight random: 3 blocks, width 64, an 8 x 8 grid of patches,
-48 channels."""
+"""For encoders, adapters and methods: a tiny ViT with text, width 64, an 8 x 8 grid of patches, 48 channels."""
 
 from __future__ import annotations
 
@@ -21,20 +20,27 @@ CONFIG = {
 
 
 @pytest.fixture(scope="session")
-def architecture(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("adapters")
-    (folder / "test-adapted.json").write_text(json.dumps(CONFIG))
-    open_clip.add_model_config(folder)
-    return folder
+def architectures_by_depth(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], str]:
+    """Names the tiny ViT of so many blocks, which it registers with open_clip."""
+    folder = tmp_path_factory.mktemp("by_depth")
+
+    def name(blocks: int) -> str:
+        file = folder / f"test-blocks-{blocks}.json"
+        if not file.is_file():
+            file.write_text(json.dumps({**CONFIG, "vision_cfg": {**CONFIG["vision_cfg"], "layers": blocks}}))
+            open_clip.add_model_config(file)
+        return file.stem
+
+    return name
 
 
 @pytest.fixture
-def tiny(architecture: Path) -> Callable[..., ClipEncoder]:
-    """Makes the same encoder every time, in evaluation mode."""
+def three_blocks(architectures_by_depth: Callable[[int], str]) -> Callable[..., ClipEncoder]:
+    """Makes the same encoder of three blocks every time, every weight random, in evaluation mode."""
 
     def make(**options: object) -> ClipEncoder:
         torch.manual_seed(1)
-        encoder = ClipEncoder("test-adapted", None, **options)  # type: ignore[arg-type]
+        encoder = ClipEncoder(architectures_by_depth(3), None, **options)  # type: ignore[arg-type]
         with torch.no_grad():
             for parameter in encoder.parameters():
                 parameter.add_(0.05 * torch.randn_like(parameter))
@@ -42,3 +48,9 @@ def tiny(architecture: Path) -> Callable[..., ClipEncoder]:
         return encoder.eval()
 
     return make
+
+
+@pytest.fixture
+def tiny(three_blocks: Callable[..., ClipEncoder]) -> Callable[..., ClipEncoder]:
+    """That of three blocks; methods have one of two in its place."""
+    return three_blocks

@@ -50,32 +50,6 @@ class HyRSM(RelationMethod):
     torch.Size([1, 2])
     """
 
-    def __init__(
-        self,
-        encoder: FrameEncoder,
-        alignment: Alignment | None = None,
-        merge: Merge = "before",
-        class_weight: float = 0.6,
-        train_classes: int = 64,
-        position_scale: float = 10.0,
-        position_weight: float = 1.0,
-        heads: int = 8,
-        queries_per_chunk: int | None = None,
-        separate_passes: bool = False,
-    ) -> None:
-        super().__init__(
-            encoder,
-            alignment,
-            merge,
-            class_weight,
-            train_classes,
-            position_scale,
-            position_weight,
-            heads,
-            queries_per_chunk,
-            separate_passes,
-        )
-
 
 def convert_released(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Weights of the authors' checkpoint (its ``model_state``) under the names of :class:`HyRSM`.

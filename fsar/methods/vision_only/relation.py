@@ -49,15 +49,15 @@ class RelationMethod(Method):
     def __init__(
         self,
         encoder: FrameEncoder,
-        alignment: Alignment | None,
-        merge: Merge,
-        class_weight: float,
-        train_classes: int,
-        position_scale: float,
-        position_weight: float,
-        heads: int,
-        queries_per_chunk: int | None,
-        separate_passes: bool,
+        alignment: Alignment | None = None,
+        merge: Merge = "before",
+        class_weight: float = 0.6,
+        train_classes: int = 64,
+        position_scale: float = 10.0,
+        position_weight: float = 1.0,
+        heads: int = 8,
+        queries_per_chunk: int | None = None,
+        separate_passes: bool = False,
     ) -> None:
         super().__init__(encoder)
         self.alignment = BiMHM(cost=CosineCost(epsilon=0.0)) if alignment is None else alignment

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import open_clip
 import pytest
 import torch
 from open_clip.transformer import VisionTransformer
@@ -16,36 +13,11 @@ from torch import nn
 from episodes.clips import Features, Streams
 from episodes.episode import Episode
 from fsar.alignment import TRX
-from fsar.encoders import ClipEncoder
 from fsar.methods import EMPNet
 from fsar.methods.emp_net import PostReasoning, convert_released, known_classes, text_similarities
-from tests.fsar.conftest import CONFIG
 
 LAYERS = ("layer 4", "layer 8", "layer 12")
 LEVELS = ("token", "frame", "patch")
-
-
-@pytest.fixture(scope="module")
-def three_blocks(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("three")
-    (folder / "test-three.json").write_text(json.dumps(CONFIG))
-    open_clip.add_model_config(folder)
-    return "test-three"
-
-
-@pytest.fixture
-def tiny(three_blocks: str) -> Callable[..., ClipEncoder]:
-    """Makes the same encoder of three blocks every time, every weight random."""
-
-    def make(**options: object) -> ClipEncoder:
-        torch.manual_seed(1)
-        encoder = ClipEncoder(three_blocks, None, **options)  # type: ignore[arg-type]
-        with torch.no_grad():
-            for parameter in encoder.parameters():
-                parameter.add_(0.05 * torch.randn_like(parameter))
-        return encoder.eval()
-
-    return make
 
 
 def plain_tower(checks: Any, channels: int) -> Any:
@@ -105,8 +77,8 @@ def test_the_sizes_are_the_papers() -> None:
     assert sum(p.numel() for p in head.parameters()) == 7_495_296
 
 
-def test_nothing_of_the_tower_is_trained_and_stored_tokens_give_the_same(tiny: Any) -> None:
-    method = EMPNet(tiny(), layers=(1, 2, 3), top_patches=16).eval()
+def test_nothing_of_the_tower_is_trained_and_stored_tokens_give_the_same(three_blocks: Any) -> None:
+    method = EMPNet(three_blocks(), layers=(1, 2, 3), top_patches=16).eval()
     assert {name.split(".")[0] for name, p in method.named_parameters() if p.requires_grad} == {"head"}
     clips = [torch.randint(256, (count, 4, 3, 32, 32), dtype=torch.uint8) for count in (6, 4)]
     labels = torch.arange(3).repeat_interleave(2), torch.tensor([0, 1, 2, 0])
@@ -147,19 +119,19 @@ def test_similarities_of_levels_written_out() -> None:
     assert {level: float(x[clip, word]) for level, x in found.items()} == pytest.approx(expected, abs=1e-6)
 
 
-def test_training_draws_a_template_and_evaluation_takes_their_mean(tiny: Any) -> None:
-    method = EMPNet(tiny(templates=["a {}", "the {}"]), layers=(1, 2, 3))
+def test_training_draws_a_template_and_evaluation_takes_their_mean(three_blocks: Any) -> None:
+    method = EMPNet(three_blocks(templates=["a {}", "the {}"]), layers=(1, 2, 3))
     mean = method.eval().class_text(["dog"])
     drawn = torch.stack([method.train().class_text(["dog"]) for _ in range(20)])
     assert len(drawn.unique(dim=0)) == 2
     torch.testing.assert_close(drawn.unique(dim=0).mean(0), mean)
 
 
-def test_what_does_not_fit_is_refused(tiny: Any, checks: Any) -> None:
+def test_what_does_not_fit_is_refused(three_blocks: Any, checks: Any) -> None:
     with pytest.raises(ValueError, match=r"norm and projection, which a ViT of open_clip has .*, found Identity"):
         EMPNet(without_tower(checks, 16))
     with pytest.raises(ValueError, match=r"layer 8, layer 12: the tower has 3 blocks"):
-        EMPNet(tiny(), layers=(1, 8, 12))
+        EMPNet(three_blocks(), layers=(1, 8, 12))
     with pytest.raises(ValueError, match="EMPNet compares the means of shots, but TRX"):
         EMPNet(plain_tower(checks, 16), TRX(16))
     with pytest.raises(ValueError, match=r"'fc.weight' is not a weight of a released checkpoint of EMP-Net"):
