@@ -3,11 +3,12 @@
 from fsar.ranking.gains import Gain, gain_table, read_trial, write_trial
 from fsar.ranking.pool import Pool, divide_classes, pool_of, store
 from fsar.ranking.stored import StoredEncoder
-from fsar.ranking.trial import Division, Trial, probe_many_shots, try_head
+from fsar.ranking.trial import Division, Kept, Trial, probe_many_shots, try_head
 
 __all__ = [
     "Division",
     "Gain",
+    "Kept",
     "Pool",
     "StoredEncoder",
     "Trial",

@@ -67,16 +67,12 @@ def check_works(asked: Asked, works: Sequence[Work], weights: bool = True) -> It
 def check_work(asked: Asked, work: Work, weights: bool = True) -> Checked:
     """Build one work; data follow another encoder where it asks for frames of another size."""
     changes = work.changes if weights else without_weights(work)
+    following = {"data": {**work.changes["data"], **AS_ASKED}}
     if asked.encoder:
-        learner, data = build(options_of(work, {**changes, "data": {**changes["data"], **AS_ASKED}}, asked))
-        if learner.framing.size != work.content["data"].get("size", learner.framing.size):
-            work = replace(
-                work,
-                changes={**work.changes, "data": {**work.changes["data"], **AS_ASKED}},
-                differs=(f"frames as the encoder asks, {learner.framing.size} px", *work.differs),
-            )
-        else:
-            learner, data = build(options_of(work, changes, asked))
+        learner, data = build(options_of(work, {**changes, **following}, asked))
+    if asked.encoder and learner.framing.size != work.content["data"].get("size", learner.framing.size):
+        said = f"frames as the encoder asks, {learner.framing.size} px"
+        work = replace(work, changes={**work.changes, **following}, differs=(said, *work.differs))
     else:
         learner, data = build(options_of(work, changes, asked))
     method = learner.method

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from statistics import median
@@ -22,6 +21,7 @@ from episodes.episode import Episode, IndexEpisode, VideoBatch
 from episodes.splits import Split
 from fsar.build import device_of
 from fsar.evaluation.bank import VideoBank, score_episodes
+from fsar.ranking import Kept
 from fsar.reproduction.checks import Checked
 
 WAYS, TOGETHER, SCORED = 2, 2, 4
@@ -121,25 +121,12 @@ def _step(found: Checked, pixels: Streams) -> int:
         class_names=tuple(f"class {i}" for i in range(WAYS)),
         number=torch.tensor(0, device=labels.device),
     )
-    with _counting() as kept:
+    kept = Kept(method)
+    with kept:
         loss = method.loss(method(episode), episode)["loss"]
     loss.backward()
     method.zero_grad(set_to_none=True)
-    return sum(kept.values())
-
-
-@contextmanager
-def _counting() -> Iterator[dict[int, int]]:
-    """Bytes of every storage that autograd keeps inside the block, weights among them."""
-    kept: dict[int, int] = {}
-
-    def pack(x: Tensor) -> Tensor:
-        storage = x.untyped_storage()
-        kept[storage.data_ptr()] = storage.nbytes()
-        return x
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
-        yield kept
+    return sum(kept.sizes.values())
 
 
 def _time(act: Callable[[], object], seconds: float, least: int, device: torch.device) -> float:

@@ -14,6 +14,7 @@ from fsar.evaluation.cells import to_cell
 from fsar.evaluation.marks import marks
 from fsar.evaluation.provenance import commit, versions
 from fsar.evaluation.results import write_json
+from fsar.reporting.paper.tables import escape
 from fsar.reproduction.facts import QUOTED
 from fsar.reproduction.recipes import Work, cells
 from fsar.reproduction.running import Cells
@@ -169,7 +170,7 @@ def as_latex(rows: Sequence[Row]) -> str:
     for row in rows:
         ours, published, difference = words(row)
         plain = (row.method, row.backbone, str(row.shots), ours, published, difference)
-        cells_of = [cell.replace("_", r"\_").replace("±", r"$\pm$").replace("–", "--") for cell in plain]
+        cells_of = [escape(cell).replace("–", "--") for cell in plain]
         lines.append(" & ".join(cells_of) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 

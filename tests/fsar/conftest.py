@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import open_clip
 import pytest
@@ -12,11 +11,8 @@ import torch
 
 from fsar.encoders import ClipEncoder
 
-CONFIG = {
-    "embed_dim": 48,
-    "vision_cfg": {"image_size": 32, "patch_size": 4, "width": 64, "layers": 3, "head_width": 16},
-    "text_cfg": {"context_length": 24, "width": 32, "heads": 2, "layers": 1},
-}
+VISION = {"image_size": 32, "patch_size": 4, "width": 64, "head_width": 16}
+TEXT = {"context_length": 24, "width": 32, "heads": 2, "layers": 1}
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +23,8 @@ def architectures_by_depth(tmp_path_factory: pytest.TempPathFactory) -> Callable
     def name(blocks: int) -> str:
         file = folder / f"test-blocks-{blocks}.json"
         if not file.is_file():
-            file.write_text(json.dumps({**CONFIG, "vision_cfg": {**CONFIG["vision_cfg"], "layers": blocks}}))
+            config = {"embed_dim": 48, "vision_cfg": {**VISION, "layers": blocks}, "text_cfg": TEXT}
+            file.write_text(json.dumps(config))
             open_clip.add_model_config(file)
         return file.stem
 

@@ -28,9 +28,9 @@ from fsar.evaluation.marks import marks
 from fsar.evaluation.provenance import versions
 from fsar.evaluation.said import floor_template, names_alone, template
 from fsar.reporting.comparison import compare, over_encoders, share_episodes
-from fsar.reporting.export import export
 from fsar.reporting.figures import encoder_dots
 from fsar.reporting.insight import Closer
+from fsar.reporting.paper.export import export
 from fsar.reporting.runs import ReportedRun, metric_name, plus_minus, read_result, read_run, setting
 from fsar.reporting.view import View, look
 from fsar.terminal.failure import Options, one_message

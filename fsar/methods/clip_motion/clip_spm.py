@@ -21,8 +21,7 @@ from torch import Tensor
 from episodes.episode import Task
 from fsar.alignment.base import Alignment
 from fsar.encoders.frame import FrameEncoder
-from fsar.functional import rename_released
-from fsar.methods.clip_motion.task_anchors import TASK_NAMES, TaskAnchorMethod
+from fsar.methods.clip_motion.task_anchors import TaskAnchorMethod, rename_tasks
 from fsar.temporal.modulation import Gates
 from fsar.text import TextBank
 
@@ -101,5 +100,4 @@ def convert_released(state: dict[str, Tensor]) -> dict[str, Tensor]:
         ValueError: for a name that the released model does not have.
     """
     expected = "CLIP-SPM: context1.*, context2.*, token_tr.*, gate_*, motion_conv1.*, motion_conv2.* and backbone.*"
-    renamed = rename_released(state, TASK_NAMES, expected)
-    return {name: x.reshape(()) if name == "motion_weight" else x for name, x in renamed.items()}
+    return rename_tasks(state, expected)

@@ -20,7 +20,7 @@ from episodes.episode import Task
 from fsar.alignment.base import Alignment
 from fsar.alignment.otam import OTAM
 from fsar.encoders.frame import FrameEncoder
-from fsar.functional import CLIP_TOWER_NAMES, cross_entropy
+from fsar.functional import CLIP_TOWER_NAMES, cross_entropy, rename_released
 from fsar.method import AlignedMethod, Parts, Scores
 from fsar.shots import shot_mean
 from fsar.temporal.frame_motion import FrameMotion
@@ -211,3 +211,9 @@ TASK_NAMES: dict[str, str | None] = {
     **CLIP_TOWER_NAMES,
 }
 """Released names and ours, for :func:`fsar.functional.rename_released`."""
+
+
+def rename_tasks(state: dict[str, Tensor], expected: str) -> dict[str, Tensor]:
+    """Released weights under our names; the weight of the motion, which has an axis there, is a number."""
+    renamed = rename_released(state, TASK_NAMES, expected)
+    return {name: x.reshape(()) if name == "motion_weight" else x for name, x in renamed.items()}

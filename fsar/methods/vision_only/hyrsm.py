@@ -20,10 +20,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fsar.alignment.base import Alignment
-from fsar.encoders.frame import FrameEncoder
 from fsar.functional import RESNET_NAMES, rename_released
-from fsar.methods.vision_only.relation import RELATION_NAMES, Merge, RelationMethod, linear_join
+from fsar.methods.vision_only.relation import RELATION_NAMES, RelationMethod, linear_join
 
 
 class HyRSM(RelationMethod):

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fsar.reporting import paper_tables
 from fsar.reporting.cards import choose_together
 from fsar.reporting.classes import Rows
-from fsar.reporting.paper_tables import Number, Table, compared, surely_best
+from fsar.reporting.paper import tables
+from fsar.reporting.paper.tables import Number, Table, compared, surely_best
 
 
 def block(*accuracies: float) -> Any:
@@ -40,8 +40,8 @@ def test_bold_is_only_what_surely_beats_all_others(
     def difference(a: Any, b: Any) -> tuple[float, float, int]:
         return b.record["accuracy"] - a.record["accuracy"], half + 1e-9, 100
 
-    monkeypatch.setattr(paper_tables, "paired_difference", difference)
-    monkeypatch.setattr(paper_tables, "marks", lambda record: "")
+    monkeypatch.setattr(tables, "paired_difference", difference)
+    monkeypatch.setattr(tables, "marks", lambda record: "")
     assert surely_best(block(*accuracies)) == bold
     latex = compared(block(*accuracies), ["a", "b", "c"], 1).latex().splitlines()
     assert [i for i, line in enumerate(line for line in latex if " & OTAM" in line) if "mathbf" in line] == (
@@ -53,7 +53,7 @@ def test_what_is_not_paired_makes_nothing_bold(monkeypatch: pytest.MonkeyPatch) 
     def refuse(*_: Any) -> None:
         raise ValueError("not on the same episodes")
 
-    monkeypatch.setattr(paper_tables, "paired_difference", refuse)
+    monkeypatch.setattr(tables, "paired_difference", refuse)
     assert surely_best(block(0.1, 0.9)) is None
 
 

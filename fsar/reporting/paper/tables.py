@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fsar.evaluation.cells import to_cell
 from fsar.evaluation.comparing.comparison import paired_difference
 from fsar.evaluation.marks import marks
 from fsar.reporting.comparison import ComparedRuns
@@ -106,13 +107,8 @@ def latex_cell(cell: Cell) -> str:
 
 def csv_cell(cell: Cell, both: bool) -> tuple[str, ...]:
     """A cell as one column of a CSV, or ``both``; a text that a spreadsheet would compute is quoted."""
-    words = cell.write() if isinstance(cell, Number) else (quote(cell or ""), "")
+    words = cell.write() if isinstance(cell, Number) else (to_cell(cell or ""), "")
     return words if both else words[:1]
-
-
-def quote(text: str) -> str:
-    """A name that begins like a formula, with an apostrophe before it."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
 
 
 def surely_best(block: ComparedRuns) -> int | None:

@@ -1,21 +1,21 @@
-"""What a paper takes from the report: every figure as PDF and SVG, every table as LaTeX and CSV."""
+"""Every figure and every table of a report, as files."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from fsar.reporting import paper_figures, paper_tables
 from fsar.reporting.comparison import ComparedRuns
-from fsar.reporting.paper_tables import Table
+from fsar.reporting.paper import figures, tables
+from fsar.reporting.paper.tables import Table
 from fsar.reporting.view import View
 
 
-def write_tables(tables: Sequence[Table], folder: Path) -> list[Path]:
+def write_tables(made: Sequence[Table], folder: Path) -> list[Path]:
     """Each as ``<name>.tex`` and ``<name>.csv``."""
     folder.mkdir(parents=True, exist_ok=True)
     found = []
-    for table in tables:
+    for table in made:
         for kind, text in (("tex", table.latex()), ("csv", table.csv())):
             found.append(folder / f"{table.name}.{kind}")
             found[-1].write_text(text, encoding="utf-8")
@@ -25,8 +25,8 @@ def write_tables(tables: Sequence[Table], folder: Path) -> list[Path]:
 def export(views: Sequence[View], blocks: Sequence[ComparedRuns], folder: Path) -> list[Path]:
     """All that the page shows, in a folder for each run when there are several."""
     names = [view.short for view in views]
-    found = write_tables([paper_tables.compared(block, names, i) for i, block in enumerate(blocks, 1)], folder)
-    for view in views:
-        inner = folder / view.short.replace("/", "_") if len(views) > 1 else folder
-        found += write_tables(paper_tables.of_view(view), inner)
-    return found + paper_figures.draw_all(views, blocks, folder)
+    homes = [folder / name.replace("/", "_") if len(views) > 1 else folder for name in names]
+    found = write_tables([tables.compared(block, names, i) for i, block in enumerate(blocks, 1)], folder)
+    for view, home in zip(views, homes, strict=True):
+        found += write_tables(tables.of_view(view), home)
+    return found + figures.draw_all(views, homes, blocks, folder)

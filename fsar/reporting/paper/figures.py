@@ -150,14 +150,13 @@ def write(figure: Figure, place: Path) -> list[Path]:
     return found
 
 
-def draw_all(views: Sequence[View], blocks: Sequence[ComparedRuns], folder: Path) -> list[Path]:
-    """Every figure of the page, in a folder for each run when there are several."""
+def draw_all(views: Sequence[View], homes: Sequence[Path], blocks: Sequence[ComparedRuns], folder: Path) -> list[Path]:
+    """Every figure of the page: those of each run in its home, those of several in a folder."""
     names, found = [view.short for view in views], []
     with matplotlib.rc_context(FONTS), font_fallback():
-        for view in views:
-            inner = folder / view.short.replace("/", "_") if len(views) > 1 else folder
+        for view, home in zip(views, homes, strict=True):
             for name, figure in of_view(view):
-                found += write(figure, inner / name)
+                found += write(figure, home / name)
         for i, block in enumerate(blocks, 1):
             found += write(draw_compared(block, names), folder / f"comparison_{i}")
     return found
