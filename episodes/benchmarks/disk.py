@@ -40,6 +40,29 @@ class Found:
     paths: dict[str, str]
     extra: tuple[str, ...]
 
+    def count(self, videos: Collection[str]) -> dict[str, int]:
+        """How many of these are listed, and how many of them are there."""
+        return {"listed": len(videos), "found": sum(video in self.paths for video in videos)}
+
+
+def find_all(
+    root: Path, wanted: Collection[str], dataset: str, name: str, allow_missing: bool, hint: str = ""
+) -> Found:
+    """:func:`find_videos`, where all are to be there unless some may be missing.
+
+    Raises:
+        FileNotFoundError: none is there, or, where none may be missing, not all: with ``name`` and ``hint``.
+    """
+    found = find_videos(root, wanted, dataset)
+    refuse_wrong_root(root, found, wanted, dataset)
+    missing = [video for video in wanted if video not in found.paths]
+    if missing and not allow_missing:
+        raise FileNotFoundError(
+            f"{len(missing):,} of the {len(wanted):,} videos of {name} are not under {root}, such as "
+            f"'{missing[0]}'{hint}; allow_missing: true runs without them and records it."
+        )
+    return found
+
 
 def find_videos(root: Path, wanted: Collection[str], dataset: str) -> Found:
     """Finds the videos of a benchmark under ``root``.

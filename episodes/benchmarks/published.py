@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from episodes.benchmarks.definitions import SPLITS, Names, definition
-from episodes.benchmarks.disk import Found, find_videos, refuse_wrong_root
+from episodes.benchmarks.disk import Found, find_all
 from episodes.benchmarks.lists import Lists, read_lists
 from episodes.splits import Benchmark, Split
 
@@ -50,17 +50,11 @@ class Published:
         """Reads the lists and looks for the videos; no video is opened. Gives a :class:`Benchmark`."""
         lists = read_lists(self.lists, self.definition, self.allow_changed)
         wanted = [video for split in SPLITS for _, video in lists.videos[split]]
-        found = find_videos(self.root, wanted, self.definition.dataset)
-        refuse_wrong_root(self.root, found, wanted, self.definition.dataset)
-        missing = [video for video in wanted if video not in found.paths]
-        if missing and not self.allow_missing:
-            raise FileNotFoundError(
-                f"{len(missing):,} of the {len(wanted):,} videos of {self.definition.name} are not under {self.root}, "
-                f"such as '{missing[0]}'. `fsar check-benchmark --benchmark {self.definition.name} --root "
-                f"{self.root} --lists {self.lists}` lists them; allow_missing: true runs without them and records it."
-            )
+        name, dataset = self.definition.name, self.definition.dataset
+        hint = f". `fsar check-benchmark --benchmark {name} --root {self.root} --lists {self.lists}` lists them"
+        found = find_all(self.root, wanted, dataset, name, self.allow_missing, hint)
         train, val, test = (self._split(split, lists, found) for split in SPLITS)
-        return Benchmark(self.definition.name, train, val, test, self._facts(lists, found))
+        return Benchmark(name, train, val, test, self._facts(lists, found))
 
     def _split(self, split: str, lists: Lists, found: Found) -> Split:
         there = [(label, found.paths[video]) for label, video in lists.videos[split] if video in found.paths]
@@ -76,13 +70,9 @@ class Published:
         )
 
     def _facts(self, lists: Lists, found: Found) -> dict[str, Any]:
-        coverage = {}
-        for split in SPLITS:
-            here = [video for _, video in lists.videos[split] if video in found.paths]
-            coverage[split] = {"listed": len(lists.videos[split]), "found": len(here)}
         return {
             "list_sha256": lists.sha256(),
             "list_changes": list(lists.changes),
             "names": self.names,
-            "coverage": coverage,
+            "coverage": {s: found.count([video for _, video in lists.videos[s]]) for s in SPLITS},
         }

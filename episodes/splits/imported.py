@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from episodes.imported import read_import
+from episodes.imported import VIDEOS, read_import
 from episodes.listing import Name
 from episodes.splits.rows import Row
 from episodes.splits.split import Benchmark
@@ -44,7 +44,7 @@ class Imported(Table):
         name: str | None = None,
     ) -> None:
         self.store = Path(store)
-        file = self.store / "videos.csv"
+        file = self.store / VIDEOS
         super().__init__(file, None, train, val, test, seed, fractions, None, name or self.store.name, "keep")
 
     def clips(self, rows: Sequence[Row]) -> list[ListedClip]:

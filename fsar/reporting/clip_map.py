@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from fsar import reporting
 from fsar.inference.clip_map import Integers, Pair, Suspect, Values
-
-TEMPLATES = Path(reporting.__file__).parent / "templates"
+from fsar.reporting.pages import read_templates
 
 
 @dataclass(frozen=True)
@@ -82,8 +78,4 @@ def place_spots(
 
 def render_map(found: ClipMap, command: str, version: str) -> str:
     """The page."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )  # fmt: skip
-    return environment.get_template("clip_map.html").render(map=found, command=command, version=version)
+    return read_templates().get_template("clip_map.html").render(map=found, command=command, version=version)

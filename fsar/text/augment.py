@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-import yaml
+
+from fsar.text.files import read_texts
 
 
 class Augmentation(ABC):
@@ -65,12 +66,7 @@ class Synonyms(Augmentation):
     def __init__(self, file: str, share: float = 0.5) -> None:
         self.share = check_share(type(self).__name__, share)
         path = Path(file)
-        if not path.is_file():
-            raise FileNotFoundError(f"Synonyms: {path} does not exist.")
-        try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except yaml.YAMLError as error:
-            raise ValueError(f"Synonyms: {path} is neither YAML nor JSON: {error}") from error
+        content = read_texts(path, "Synonyms")
         if not isinstance(content, dict) or not all(isinstance(x, list) and x for x in content.values()):
             raise ValueError(f"Synonyms: {path} must map words to lists of other words, found {str(content)[:80]!r}.")
         self.words = {str(word).lower(): [str(other) for other in others] for word, others in content.items()}

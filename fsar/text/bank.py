@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
-import yaml
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from fsar.text.augment import Augmentation
 from fsar.text.chunks import Encodes, encode_whole
+from fsar.text.files import read_texts
 from fsar.text.packs import SHA256, find_texts
 from fsar.text.prompts import TEMPLATES, Brackets, TemplateSet, clean_name
 
@@ -269,12 +269,7 @@ def read_descriptions(path: Path) -> dict[str, tuple[Sentence, ...]]:
         FileNotFoundError: when the file does not exist.
         ValueError: names the class that is not of the form that :class:`TextBank` describes.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"descriptions: {path} does not exist.")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"descriptions: {path} is neither YAML nor JSON: {error}") from error
+    content = read_texts(path, "descriptions")
     if not isinstance(content, dict):
         raise ValueError(f"descriptions: {path} must map class names to texts, found {type(content).__name__}.")
     return {str(name): _sentences(f"{path}, class {name!r}", entry) for name, entry in content.items()}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from episodes.benchmarks.definitions import SPLITS, clean_text
-from episodes.benchmarks.disk import Found, find_videos, refuse_wrong_root
+from episodes.benchmarks.disk import Found, find_all
 from episodes.benchmarks.further.definitions import further
 from episodes.benchmarks.further.reading import Classes, read_part
 from episodes.splits import Benchmark, Split
@@ -65,14 +65,7 @@ class Listed:
         read = {s: read_part(self.known, p, self.lists, self.allow_changed) for s, p in self.roles.items()}
         classes = {split: read[split].classes if split in read else {} for split in SPLITS}
         wanted = [video for split in SPLITS for videos in classes[split].values() for video in videos]
-        found = find_videos(self.root, wanted, self.known.dataset)
-        refuse_wrong_root(self.root, found, wanted, self.known.dataset)
-        missing = [video for video in wanted if video not in found.paths]
-        if missing and not self.allow_missing:
-            raise FileNotFoundError(
-                f"{len(missing):,} of the {len(wanted):,} videos of {self.known.name} are not under {self.root}, such "
-                f"as '{missing[0]}'; allow_missing: true runs without them and records it."
-            )
+        found = find_all(self.root, wanted, self.known.dataset, self.known.name, self.allow_missing)
         train, val, test = (make_split(split, classes[split], found, self.root) for split in SPLITS)
         faults = [*self.known.faults, *tell_recordings(classes, self.known.dataset)]
         if self.known.cleaned:
@@ -83,10 +76,6 @@ class Listed:
     def _facts(
         self, classes: dict[str, Classes], found: Found, faults: list[str], changes: list[str]
     ) -> dict[str, Any]:
-        coverage = {}
-        for split in SPLITS:
-            videos = [video for some in classes[split].values() for video in some]
-            coverage[split] = {"listed": len(videos), "found": sum(video in found.paths for video in videos)}
         return {
             "list": self.known.name,
             "list_parts": self.roles,
@@ -95,7 +84,7 @@ class Listed:
             "list_faults": faults,
             "list_changes": changes,
             **({"label_version": self.known.version} if self.known.version else {}),
-            "coverage": coverage,
+            "coverage": {s: found.count([video for some in classes[s].values() for video in some]) for s in SPLITS},
         }
 
 

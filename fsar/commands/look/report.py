@@ -18,11 +18,9 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from episodes.files import write_atomically
-from fsar import reporting
 from fsar.evaluation.calibration import explain
 from fsar.evaluation.marks import marks
 from fsar.evaluation.provenance import versions
@@ -30,14 +28,13 @@ from fsar.evaluation.said import floor_template, names_alone, template
 from fsar.reporting.comparison import compare, over_encoders, share_episodes
 from fsar.reporting.figures import encoder_dots
 from fsar.reporting.insight import Closer
+from fsar.reporting.pages import read_templates
 from fsar.reporting.paper.export import export
 from fsar.reporting.runs import ReportedRun, metric_name, plus_minus, read_result, read_run, setting
 from fsar.reporting.view import View, look
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.outputs import output_file, output_folder
 from fsar.terminal.user_code import find_user_code
-
-TEMPLATES = Path(reporting.__file__).parent / "templates"
 
 
 def short_names(runs: Sequence[ReportedRun]) -> list[str]:
@@ -75,13 +72,7 @@ def prose(text: str) -> Markup:
 
 def render(views: Sequence[View], command: str) -> str:
     """The page."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
+    environment = read_templates()
     environment.filters |= {
         "plus_minus": plus_minus,
         "setting": setting,

@@ -14,7 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from episodes.sampler import EpisodeSampler, draw_distinct, hash_words
-from fsar.evaluation.protocols.ground import Ground, Measure, Tasks, count_usable, measure_accuracy, summarise_row
+from fsar.evaluation.protocols.ground import (
+    Ground,
+    Measure,
+    Tasks,
+    as_tasks,
+    count_usable,
+    measure_accuracy,
+    summarise_row,
+)
 from fsar.refinement import Laplacian, Oracle, Refinement, Trace, Transport
 
 CONCENTRATION = 2.0
@@ -78,11 +86,9 @@ def run(
     own = getattr(method, "refinement", None)
     tried: list[Refinement] = [own] if own is not None else [Trace(), Laplacian(), Transport()]
     sampler = EpisodeSampler(ground.labels, ways, shots, queries, seed, ground.class_names, drop_small_classes=True)
-    classes, support, query = sampler.episodes(np.arange(episodes))
-    shown, truth = (np.tile(x, (episodes, 1)) for x in (sampler.support_labels, sampler.query_labels))
     rows = []
     draws = {
-        "balanced": Tasks(classes, support, shown, query, truth),
+        "balanced": as_tasks(sampler, episodes),
         f"Dirichlet({CONCENTRATION:g})": draw_unequal(ground, ways, shots, queries, episodes, seed),
     }
     method.refine_with(tried[0])  # refuses before anything is scored

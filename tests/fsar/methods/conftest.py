@@ -4,6 +4,7 @@ patches, and episodes of random pixels."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -57,6 +58,15 @@ class Checks:
         names = tuple(f"class {c}" for c in range(ways + 2))
         asked = torch.arange(queries) % ways
         return Episode(clips[0], clips[1], labels, asked, torch.arange(ways), names, torch.tensor(0))
+
+    def relabelled(self, episode: Episode, order: Tensor) -> Episode:
+        """The same episode with ``order[label]`` for every label."""
+        return replace(
+            episode,
+            support_labels=order[episode.support_labels],
+            query_labels=order[episode.query_labels],
+            classes=episode.classes[order.argsort()],
+        )
 
     def without_dropout(self, method: Any) -> Any:
         """The method, with every dropout at 0."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -187,19 +188,10 @@ def test_a_batch_of_episodes_scores_as_each_alone(method: ClipFSAR, shots: int) 
     torch.testing.assert_close(together, torch.stack([method(e).logits for e in episodes]))
 
 
-def test_relabelled_classes_permute_the_logits(method: ClipFSAR) -> None:
+def test_relabelled_classes_permute_the_logits(method: ClipFSAR, checks: Any) -> None:
     episode = random_episode(shots=2)
     order = torch.tensor([3, 1, 4, 0, 2])  # old label -> new label
-    relabelled = Episode(
-        episode.support,
-        episode.query,
-        order[episode.support_labels],
-        order[episode.query_labels],
-        episode.classes[order.argsort()],
-        episode.class_names,
-        episode.number,
-    )
-    torch.testing.assert_close(method(relabelled).logits[:, order], method(episode).logits)
+    torch.testing.assert_close(method(checks.relabelled(episode, order)).logits[:, order], method(episode).logits)
 
 
 def test_combined_inference_ends_in_its_two_branches(method: ClipFSAR) -> None:
