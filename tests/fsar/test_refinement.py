@@ -104,20 +104,18 @@ def test_transport_shares_evenly_and_moves_prototypes(frames: tuple[Tensor, ...]
     share = Transport(iterations=3)(query, prototypes, shots, cosine, labels).exp()
     assert torch.allclose(share.sum(-1), torch.ones(2, QUERIES).double())
     assert torch.allclose(share.sum(-2), torch.full((2, WAYS), QUERIES / WAYS).double(), atol=1e-3)
-    free = Transport(iterations=0, even=False)(query, prototypes, shots, cosine, labels)
-    s = cosine(query, prototypes)
-    spread = (s - s.mean(-1, keepdim=True)).square().mean((-2, -1), keepdim=True).sqrt()
-    assert torch.allclose(free, (3 * s / spread).log_softmax(-1))
-    one = Transport(iterations=1, even=False)(query, prototypes, shots, cosine, labels)
-    moved = torch.empty_like(prototypes)
-    for e in range(2):
-        for c in range(WAYS):
-            w = free[e, :, c].exp()
-            mean = (2 * prototypes[e, c] + sum(w[q] * query[e, q] for q in range(QUERIES))) / (2 + w.sum())
-            moved[e, c] = 0.6 * prototypes[e, c] + 0.4 * mean
-    s = cosine(query, moved)
-    spread = (s - s.mean(-1, keepdim=True)).square().mean((-2, -1), keepdim=True).sqrt()
-    assert torch.allclose(one, (3 * s / spread).log_softmax(-1))
+    moved = prototypes.clone()
+    for iterations in range(3):
+        s = cosine(query, moved)
+        spread = (s - s.mean(-1, keepdim=True)).square().mean((-2, -1), keepdim=True).sqrt()
+        expected = (3 * s / spread).log_softmax(-1)
+        found = Transport(iterations=iterations, even=False)(query, prototypes, shots, cosine, labels)
+        assert torch.allclose(found, expected)
+        for e in range(2):
+            for c in range(WAYS):
+                w = expected[e, :, c].exp()
+                mean = (2 * prototypes[e, c] + sum(w[q] * query[e, q] for q in range(QUERIES))) / (2 + w.sum())
+                moved[e, c] = 0.6 * moved[e, c] + 0.4 * mean
     assert bool(sinkhorn(torch.tensor([[900.0, -900.0], [900.0, -900.0]])).isfinite().all())
 
 

@@ -42,6 +42,7 @@ def test_what_is_held_stays_below_the_limit(folder: Path) -> None:
     for _ in range(50):
         held.add("a", torch.zeros(5, 20))
         most = max(most, held.held)
+        assert not (held.on_disk and held.held)  # once it goes to a file, all of it does
     assert most <= 4000
     assert held.take("a").shape == (250, 20)
 

@@ -74,6 +74,7 @@ def test_episodes_hold_the_clips_of_their_classes_in_views_that_change(pool: Poo
     assert names == [part.split.class_names[int(c)] for c in episode.support_classes[0]]
     views = torch.cat([episode.support["frames"], episode.query["frames"]], 1)[..., 0, 1]
     assert set(views.unique().tolist()) == {0.0, 1.0}
+    assert not torch.equal(views[:, :4], views[:, 4:8])  # a query's view says nothing of a support's
     again = pool.episode(part, sampler, numbers[3:4], ("frames",))
     assert torch.equal(again.query["frames"][0], episode.query["frames"][3])  # of its number alone
 

@@ -19,6 +19,7 @@ from fsar.commands.train import rank
 from fsar.methods import LinearProbe, Prototype
 from fsar.ranking import (
     Gain,
+    Kept,
     Pool,
     StoredEncoder,
     Trial,
@@ -77,6 +78,14 @@ def test_a_head_learns_which_channels_count_and_the_rate_that_does_is_chosen(poo
     assert found.before.shape == (80,)
     assert found.weights == 8
     assert found.kept_bytes > 0
+
+
+def test_what_a_gradient_keeps_leaves_out_the_weights() -> None:
+    layer, x = nn.Linear(4, 2, bias=False), torch.ones(3, 4, requires_grad=True)
+    kept = Kept(layer)
+    with kept:
+        layer(x)
+    assert sum(kept.sizes.values()) == x.nbytes
 
 
 def test_test_classes_do_not_touch_training(pool: Pool) -> None:

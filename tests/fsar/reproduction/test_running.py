@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ import pytest
 from episodes.files.locks import held_alone
 from fsar.evaluation.results import write_json
 from fsar.reproduction.recipes import Asked, Work, find_works
-from fsar.reproduction.running import Cells, Runner, last_words, run_process
+from fsar.reproduction.running import Cells, Runner, last_words, resume_point, run_process
+from fsar.reproduction.table import make_row
 
 ASKED = Asked("hmdb51", Path("videos"), Path("lists"))
 TRAINED = {"molo": True, "prototype_1shot": False, "prototype_5shot": False}
@@ -104,6 +106,28 @@ def test_stored_features_are_made_before_they_are_read(works: list[Work], tmp_pa
     table.work_off(works[1:2], TRAINED, {"prototype_1shot": "--splits test"})
     assert seen[0][:5] == ["extract", "--store", str(tmp_path / "features"), "--splits", "test"]
     assert seen[1][seen[1].index("--data.features") + 1] == str(tmp_path / "features")
+
+
+@pytest.mark.parametrize("newest", ["last", "interrupted"])
+def test_training_goes_on_from_the_newest(tmp_path: Path, newest: str) -> None:
+    assert resume_point(tmp_path) is None
+    (tmp_path / "checkpoints").mkdir()
+    for name in ("last", "interrupted"):
+        file = tmp_path / "checkpoints" / f"{name}.ckpt"
+        file.touch()
+        os.utime(file, (0, 2.0 if name == newest else 1.0))
+    assert resume_point(tmp_path) == tmp_path / "checkpoints" / f"{newest}.ckpt"
+
+
+@pytest.mark.parametrize("changes", [[], ["a line"]])
+def test_a_number_on_other_lists_is_not_comparable(works: list[Work], tmp_path: Path, changes: list[str]) -> None:
+    table, work = Cells(tmp_path, ASKED), replace(works[0], alike=True)
+    data = {"list_changes": changes, "coverage": {"test": {"listed": 5, "found": 5}}}
+    record = {"accuracy": 0.5, "interval_95": 0.01, "episodes": 10, "data": data}
+    write_json(table.folder(work) / "run" / "results" / "test_5way_1shot" / "results.json", record)
+    row = make_row(table, work, 1)
+    assert (row.ours, row.state, row.comparable) == (50.0, "done", not changes)
+    assert ("lists are not the published ones" in row.differs) == bool(changes)
 
 
 def test_a_folder_of_other_options_is_refused(works: list[Work], tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from sklearn.cluster import KMeans
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from fsar.training.clusters import cluster
+from fsar.training.clusters import cluster, settle
 
 
 def blobs(spread: float, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -45,6 +45,14 @@ def test_the_same_seed_gives_the_same_and_every_cluster_holds_a_clip() -> None:
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert len(first.unique()) == 40
+
+
+def test_an_empty_cluster_takes_the_worst_off() -> None:
+    angle = torch.tensor([0.0, 1.0, 2.0, 40.0]).deg2rad()
+    unit = torch.stack([angle.cos(), angle.sin()], -1)
+    found, near = settle(unit, torch.tensor([[1.0, 0.0], [-1.0, 0.0]]))
+    assert found.tolist() == [0, 0, 0, 1]
+    torch.testing.assert_close(near[3], torch.tensor(1.0))
 
 
 @pytest.mark.parametrize("clusters", [1, 4])
