@@ -1,8 +1,8 @@
 """What training gave on several divisions of the classes: paired gains, their intervals over episodes and divisions.
 
 The interval over episodes takes the clips and classes for granted. That over divisions, see
-:mod:`fsar.evaluation.over_splits`, says something of other classes: where there are few, it is the wider one, and the
-one to believe.
+:mod:`fsar.evaluation.comparing.over_splits`, says something of other classes: where there are few, it is the wider
+one, and the one to believe.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from episodes.files import write_atomically
 from fsar.evaluation.accuracy import half_interval
-from fsar.evaluation.over_splits import summarise_splits
+from fsar.evaluation.comparing.over_splits import summarise_splits
 from fsar.ranking.trial import Trial
 
 

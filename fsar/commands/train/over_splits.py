@@ -15,8 +15,8 @@ from episodes.splits.drawing import Classes, Drawn, classes_of, draw_splits, wit
 from fsar.build import Built, build_with_trainer
 from fsar.commands.data.random_splits import tell_groups
 from fsar.evaluation.accuracy import Accuracy
+from fsar.evaluation.comparing.over_splits import OverSplits, summarise_splits
 from fsar.evaluation.marks import marks, record_marks
-from fsar.evaluation.over_splits import OverSplits, summarise_splits
 from fsar.evaluation.protocols.ground import Ground, as_tasks, lay_ground, measure_accuracy, summarise_row
 from fsar.evaluation.provenance import commit, versions
 from fsar.evaluation.results import texts_record, write_json

@@ -18,7 +18,7 @@ from episodes.splits import Folder, Table
 from episodes.splits.drawing import classes_of, draw_splits
 from fsar.__main__ import main
 from fsar.build import build_data
-from fsar.evaluation.over_splits import quantile_t, summarise_splits
+from fsar.evaluation.comparing.over_splits import quantile_t, summarise_splits
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Lightning, about our tiny loaders
 SHARES = (0.4, 0.2, 0.4)
