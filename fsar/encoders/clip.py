@@ -30,7 +30,7 @@ class ClipEncoder(FrameEncoder):
         templates: sentences that hold {} for the class name.
         mean: pixel mean per channel on the scale 0..1, when the weights were trained with another than their family.
         std: pixel standard deviation, likewise.
-        frames_per_chunk: frames that pass together when no graph is needed; by default 16 on a CPU, 256 elsewhere.
+        frames_per_chunk: frames that pass together when no graph is needed; by default 8 of 224 pixels on a CPU.
         download: fetch what a tag or a tokenizer needs and the cache lacks.
         checkpointing: keep no activations inside a ViT's blocks for the backward pass, but compute them again: a
             fraction of the memory for about a third more time.

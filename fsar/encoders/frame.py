@@ -42,8 +42,9 @@ class FrameEncoder(nn.Module):
         text: the text tower that shares the space of the features, if there is one.
         tune: "frozen"; the number of last blocks that are trained with all that follows them; or "full".
         precision: of the weights of a frozen tower. The features are float32 whatever it is.
-        frames_per_chunk: frames that pass the tower together when no graph is needed; by default 16 on a CPU, where
-            large activations cost page faults (64 frames took 2.5 times the time of 16), and 256 elsewhere.
+        frames_per_chunk: frames that pass the tower together when no graph is needed; by default as
+            :func:`fsar.encoders.tower.chunks.usual_chunk` says: 8 of 224 pixels on a CPU, where large activations cost
+            page faults, and 256 elsewhere.
         identity: whatever else decides the features, for :meth:`fingerprint`.
         framing: how the frames are resized before they come here; by default as in published few-shot code.
 

@@ -37,7 +37,7 @@ class ImageEncoder(FrameEncoder):
         channel_order: of the network's input; "bgr" for networks that came from Caffe.
         tune: "frozen"; a number: that many last blocks with what follows them are trained; or "full".
         precision: of a frozen network's weights.
-        frames_per_chunk: frames that pass together when no graph is needed; by default 16 on a CPU, 256 elsewhere.
+        frames_per_chunk: frames that pass together when no graph is needed; by default 8 of 224 pixels on a CPU.
         resize_to: length of the short side, or of both, before the square is cut out; by default the network's own.
         resize: "short_side" keeps the aspect ratio, "squash" does not; likewise.
         interpolation: "bilinear" or "bicubic"; likewise.
