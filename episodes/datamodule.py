@@ -18,13 +18,13 @@ from episodes.dataset import (
     EpisodeDataset,
     EpisodeLoader,
     IndexEpisodes,
+    Mirroring,
     collate_videos,
     leave_out_broken,
     needed_videos,
 )
 from episodes.episode import Episode
 from episodes.features import StoredClips, made_from, open_clips, with_cache
-from episodes.mirroring import Mirroring
 from episodes.parts import ClipOptions, LoaderOptions, TaskOptions, refuse_limits, refuse_uneven
 from episodes.sampler import EpisodeSampler, StridedSampler
 from episodes.splits import Benchmark, Split, explain_division

@@ -11,8 +11,7 @@ from typing import Any
 
 from lightning.fabric.utilities.data import suggested_max_num_workers
 
-from episodes.beside import Joints, Regions
-from episodes.dataset import ClipDataset, Transform
+from episodes.dataset import ClipDataset, Joints, Regions, Transform
 from episodes.frames import FrameSampler, SegmentCentre, SegmentRandom
 from episodes.framing import Framing
 from episodes.sampler import EpisodeSampler

@@ -33,16 +33,18 @@ COMMANDS = {
     ),
     "validate": Command(TRAIN, "train.fit", "accuracy on the validation classes", True),
     "test": Command(TRAIN, "train.fit", "accuracy on the test classes, with its 95 % interval", True),
-    "sweep": Command(TRAIN, "train.sweep", "accuracy over ways, shots and inference modes, every video encoded once"),
-    "protocol": Command(TRAIN, "train.protocol", "open-set, generalized, cross-domain, many-way and other protocols"),
+    "sweep": Command(TRAIN, "measure.sweep", "accuracy over ways, shots and inference modes, every video encoded once"),
+    "protocol": Command(TRAIN, "measure.protocol", "open-set, generalized, cross-domain, many-way and other protocols"),
     "reproduce": Command(
-        TRAIN, "train.reproduce", "a table of published numbers again: ours beside them, and what it will cost"
+        TRAIN, "measure.reproduce", "a table of published numbers again: ours beside them, and what it will cost"
     ),
     "baselines": Command(
-        TRAIN, "train.baselines", "CLIP's own few-shot family on the same episodes: what has to be beaten"
+        TRAIN, "measure.baselines", "CLIP's own few-shot family on the same episodes: what has to be beaten"
     ),
     "rank": Command(
-        TRAIN, "train.rank", "heads trained on stored features over several divisions of the classes, before and after"
+        TRAIN,
+        "measure.rank",
+        "heads trained on stored features over several divisions of the classes, before and after",
     ),
     "train-supervised": Command(
         TRAIN, "train.train_supervised", "ActionCLIP on clips of the same classes, as published"

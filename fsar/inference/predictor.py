@@ -27,7 +27,7 @@ from episodes.video import VideoError, time_limit
 from fsar.alignment import OTAM
 from fsar.alignment.maps import FrameMap, alignment_maps
 from fsar.build import build, device_of, load_weights
-from fsar.encoders.by_name import USUAL, encoder_by_name, split_name
+from fsar.encoders.weights.by_name import USUAL, encoder_by_name, split_name
 from fsar.evaluation.bank import VideoBank, cache_key, feature_key
 from fsar.evaluation.calibration import Calibration
 from fsar.inference.answer import Answer, Answers, rank_classes
@@ -210,7 +210,7 @@ def bare(model: str = "ViT-B-16", pretrained: str | None = USUAL, device: str = 
 
     Args:
         model: what ``ClipEncoder`` takes; or an image network, ``timm:NAME`` or ``torchvision:NAME``.
-        pretrained: its weights, see :func:`fsar.encoders.by_name.encoder_by_name`; None leaves them random.
+        pretrained: its weights, see :func:`fsar.encoders.weights.by_name.encoder_by_name`; None leaves them random.
         device: see :func:`load`.
     """
     learner = Learner(Prototype(encoder_by_name(model, pretrained), OTAM()))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fsar.inference.clip_map import Integers, Pair, Suspect, Values
-from fsar.reporting.pages import read_templates
+from fsar.reporting.templates import read_templates
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,8 @@ from fsar.__main__ import main as fsar
 from fsar.build import expand
 from fsar.commands import COMMANDS
 from fsar.commands.look import predict
-from fsar.commands.train import fit, over_splits
+from fsar.commands.measure import over_splits
+from fsar.commands.train import fit
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

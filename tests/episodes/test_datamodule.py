@@ -12,8 +12,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
-from episodes import dataset
 from episodes.datamodule import EpisodicDataModule
+from episodes.dataset import reading
 from episodes.episode import Episode, IndexEpisode
 from episodes.splits import Folder
 from episodes.video import VideoError
@@ -251,7 +251,7 @@ def test_broken_videos_stop_the_start_or_are_left_out(root: Path, monkeypatch: p
         looked.extend(paths)
         return {path: "cut off" for path in paths if path == broken}
 
-    monkeypatch.setattr(dataset, "find_unreadable", find_unreadable)
+    monkeypatch.setattr(reading, "find_unreadable", find_unreadable)
     with pytest.raises(VideoError, match=r"class_1/clip3: cut off\n.*skip_unreadable=true"):
         data(root, check_videos=True).setup("fit")
     module = data(root, check_videos=True, skip_unreadable=True)
@@ -283,8 +283,8 @@ def test_processes_tell_each_other_of_broken_videos(root: Path, monkeypatch: pyt
             mine,
         ]
 
-    monkeypatch.setattr(dataset, "find_unreadable", find_unreadable)
-    monkeypatch.setattr(dataset.distributed, "all_gather_object", all_gather_object)
+    monkeypatch.setattr(reading, "find_unreadable", find_unreadable)
+    monkeypatch.setattr(reading.distributed, "all_gather_object", all_gather_object)
     module = as_rank(data(root, check_videos=True, skip_unreadable=True), 1, 2)
     module.setup("test")
     assert module.left_out["test"] == {"class_6/clip0": "there", "class_6/clip1": "here"}

@@ -11,7 +11,7 @@ import yaml
 
 from fsar.build import build, build_data, build_with_trainer, make_parser, parse_options
 from fsar.commands.data import episodes, extract
-from fsar.commands.train import baselines, sweep
+from fsar.commands.measure import baselines, sweep
 
 OPTIONS = ["-c", "method/prototype_head", "--model.encoder", "encoder/tiny", "--data.frames", "4"]
 OPTIONS += ["--model.temporal.channels", "64", "--model.temporal.heads", "2"]

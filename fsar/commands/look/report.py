@@ -28,9 +28,9 @@ from fsar.evaluation.said import floor_template, names_alone, template
 from fsar.reporting.comparison import compare, over_encoders, share_episodes
 from fsar.reporting.figures import encoder_dots
 from fsar.reporting.insight import Closer
-from fsar.reporting.pages import read_templates
 from fsar.reporting.paper.export import export
 from fsar.reporting.runs import ReportedRun, metric_name, plus_minus, read_result, read_run, setting
+from fsar.reporting.templates import read_templates
 from fsar.reporting.view import View, look
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.outputs import output_file, output_folder

@@ -29,7 +29,7 @@ from rich.progress import Progress, TaskID
 
 from episodes.features import made_from
 from fsar.build import Built, build_with_trainer
-from fsar.commands.train.protocol import cross_domain
+from fsar.commands.measure.protocol import cross_domain
 from fsar.encoders.weights.state import hash_tensors
 from fsar.evaluation.protocols.ground import Measure
 from fsar.evaluation.provenance import commit, versions

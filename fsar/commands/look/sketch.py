@@ -22,8 +22,8 @@ from fsar.alignment import CostAlignment
 from fsar.alignment.maps import alignment_maps
 from fsar.build import device_of
 from fsar.commands.look.plot_alignment import frames_of, trained
-from fsar.encoders.by_name import encoder_by_name, split_name
 from fsar.encoders.frame import FrameEncoder
+from fsar.encoders.weights.by_name import encoder_by_name, split_name
 from fsar.inference.sketches import choose_layers, sketch_frame, telling_frame
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.outputs import output_file

@@ -1,1 +1,1 @@
-"""Train and test: fit, validate, test, sweep, baselines, train-supervised, configs, demo."""
+"""Train and test: fit, validate, test, train-supervised, post-train, demo, configs."""

@@ -26,7 +26,7 @@ from episodes.files import write_atomically
 from episodes.files.locks import WITHOUT_LOCKS, held_alone
 from fsar.build import Parser, add_sections, expand, join_parts, make_trainer
 from fsar.commands.completion import write_script
-from fsar.commands.train.over_splits import main as test_over_splits
+from fsar.commands.measure.over_splits import main as test_over_splits
 from fsar.commands.train.run_folder import SaveConfig, claim, loggers, remove_empty
 from fsar.evaluation.comparing.reach import describe_reach
 from fsar.evaluation.marks import marks, method_marks

@@ -1,1 +1,1 @@
-"""Weight files: names of architectures, reading, renaming, strict loading, and what can be had."""
+"""Weight files: names of architectures, reading, renaming, strict loading; what can be had, and by which short name."""

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from episodes import dataset
 from episodes.datamodule import EpisodicDataModule
+from episodes.dataset import reading
 from episodes.splits import Folder
 
 
@@ -47,7 +47,7 @@ def test_too_few_classes_are_told_before_a_video_is_read(root: Path, monkeypatch
     def find_unreadable(*_: object) -> dict[str, str]:
         raise AssertionError("a video was read")
 
-    monkeypatch.setattr(dataset, "find_unreadable", find_unreadable)
+    monkeypatch.setattr(reading, "find_unreadable", find_unreadable)
     data = EpisodicDataModule(Folder(root, seed=0), ways=2, queries=1)
     with pytest.raises(ValueError, match=r"split val of benchmark clips: .*need 2 classes.*this split has 1 classes"):
         data.setup("fit")

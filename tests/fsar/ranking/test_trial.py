@@ -15,7 +15,7 @@ from episodes.clips import Features
 from episodes.parts import TaskOptions
 from episodes.splits import Split
 from fsar.alignment import FrameMean
-from fsar.commands.train import rank
+from fsar.commands.measure import rank
 from fsar.methods import LinearProbe, Prototype
 from fsar.ranking import (
     Gain,

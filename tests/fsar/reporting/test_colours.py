@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from fsar.reporting.pages import TEMPLATES
+from fsar.reporting.templates import TEMPLATES
 
 DEUTERANOPIA = np.array(
     [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fsar.commands.train import sweep
+from fsar.commands.measure import sweep
 from fsar.evaluation.comparing.comparison import Result
 from fsar.reporting.classes import Rows
 from fsar.reporting.runs import ReportedRun

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fsar.commands.train.reproduce import main
+from fsar.commands.measure.reproduce import main
 from fsar.reproduction.checks import check_works
 from fsar.reproduction.costs import Costs
 from fsar.reproduction.plan import LIBRARIES, count_step, make_plan

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from fsar.commands.train import reproduce
-from fsar.commands.train.reproduce import main
+from fsar.commands.measure import reproduce
+from fsar.commands.measure.reproduce import main
 from tests.fsar.reproduction.conftest import Cut, run_here
 
 BUDGET = {"train_episodes": 1, "val_episodes": 4, "test_episodes": 20, "queries": 1, "frames": 2, "workers": 0}

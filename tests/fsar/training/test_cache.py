@@ -20,8 +20,8 @@ from episodes.episode import VideoBatch
 from episodes.features.cache import Videos, make_room, open_cache
 from episodes.frames import Span
 from episodes.splits import Split
+from fsar.commands.measure.sweep import main as sweep
 from fsar.commands.train.fit import main
-from fsar.commands.train.sweep import main as sweep
 from fsar.evaluation.bank import VideoBank, cache_key
 from fsar.inference.predictor import bare, load
 

@@ -222,7 +222,7 @@ def test_half_precision_costs_at_most_a_thousandth(config: Path, store: Path, tm
 def test_a_sweep_encodes_once_and_gives_what_tests_give(config: Path, tmp_path: Path, tools: Any) -> None:
     cli = tools("fsar.build").build_with_trainer(["-c", str(config)])
     settings = [(2, 1, "few_shot"), (3, 2, "few_shot"), (3, 2, "text")]
-    folders = tools("fsar.commands.train.sweep").run(cli.learner, cli.data, settings, tmp_path, config={})
+    folders = tools("fsar.commands.measure.sweep").run(cli.learner, cli.data, settings, tmp_path, config={})
     assert [folder.name for folder in folders.values()] == [
         "test_2way_1shot_few_shot",
         "test_3way_2shot_few_shot",
@@ -238,4 +238,4 @@ def test_a_sweep_encodes_once_and_gives_what_tests_give(config: Path, tmp_path: 
     assert record["confusion"] == alone.learner.result["confusion"]
     assert record["data"]["episodes_sha256"] == alone.data.record("test")["episodes_sha256"]
     with pytest.raises(ValueError, match="3 classes"):
-        tools("fsar.commands.train.sweep").run(cli.learner, cli.data, [(5, 1, None)], tmp_path)
+        tools("fsar.commands.measure.sweep").run(cli.learner, cli.data, [(5, 1, None)], tmp_path)

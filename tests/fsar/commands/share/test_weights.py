@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from fsar.commands.share import weights
-from fsar.encoders.by_name import RECOMMENDED, split_name
 from fsar.encoders.weights import available
 from fsar.encoders.weights.available import CLIP_LICENCES, fetch, find_offer, list_offers
+from fsar.encoders.weights.by_name import RECOMMENDED, split_name
 from fsar.terminal.shipped import find_shipped, spell_shipped
 
 
@@ -82,7 +82,7 @@ def test_what_was_fetched_is_checked_and_the_line_to_use_is_printed(
     file = tmp_path / "squeezenet.pth"
     torch.save(squeezenet1_1().state_dict(), file)
     monkeypatch.setattr(weights, "fetch", lambda offer: file)
-    monkeypatch.setattr("fsar.encoders.by_name.cached_weights", lambda library, name: str(file))
+    monkeypatch.setattr("fsar.encoders.weights.by_name.cached_weights", lambda library, name: str(file))
     weights.main(["get", "torchvision:squeezenet1_1"])
     shown = capsys.readouterr().out
     assert "all finite" in shown

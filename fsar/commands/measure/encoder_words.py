@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fsar.encoders.by_name import RECOMMENDED, options_by_name, split_name
+from fsar.encoders.weights.by_name import RECOMMENDED, options_by_name, split_name
 from fsar.terminal.aliases import rename_classes
 from fsar.terminal.config_files import read_yaml
 from fsar.terminal.shipped import find_shipped

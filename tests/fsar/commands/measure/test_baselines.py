@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[4]
 
 @pytest.fixture(scope="module")
 def tool() -> ModuleType:
-    return importlib.import_module("fsar.commands.train.baselines")
+    return importlib.import_module("fsar.commands.measure.baselines")
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ import yaml
 
 from fsar.build import build_with_trainer
 from fsar.commands.look import report
-from fsar.commands.train.encoder_words import describe, name_folders, options_with
-from fsar.commands.train.sweep import main
+from fsar.commands.measure.encoder_words import describe, name_folders, options_with
+from fsar.commands.measure.sweep import main
 from fsar.evaluation.comparing.comparison import find, paired_difference
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Lightning, about itself and about our tiny loaders

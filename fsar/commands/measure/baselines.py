@@ -33,7 +33,7 @@ from episodes.files import write_atomically
 from episodes.sampler import EpisodeSampler
 from episodes.splits import Split
 from fsar.build import make_parser, parse_options
-from fsar.commands.train.baseline_methods import family, learned
+from fsar.commands.measure.baseline_methods import family, learned
 from fsar.encoders import FrameEncoder
 from fsar.evaluation.bank import VideoBank, contents, feature_key, score_episodes
 from fsar.evaluation.comparing.tables import Right, curve, table

@@ -1,24 +1,21 @@
-"""From numbers to clips: what a data loader reads, for training episodes and for videos that are encoded once."""
+"""Clips of videos as pixels: what an evaluation encodes once, and which videos cannot be read."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from einops import rearrange
-from numpy.typing import ArrayLike
 from torch import Tensor, distributed
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from episodes.beside import Joints, Regions
-from episodes.clips import Clips, Streams, combined
-from episodes.episode import Episode, IndexEpisode, VideoBatch
+from episodes.clips import Clips, Streams
+from episodes.dataset.beside import Joints, Regions
 from episodes.frames import FrameSampler
-from episodes.mirroring import Mirroring
-from episodes.sampler import EpisodeSampler, StridedSampler, hash_words
+from episodes.sampler import hash_words
 from episodes.splits import Split
 from episodes.video import Reader, VideoError, find_unreadable, read_clip
 from episodes.video.sound import Sound
@@ -156,126 +153,3 @@ def leave_out_broken(
         warnings.warn(f"{message}\nThey are left out.", stacklevel=2)
     left_out = {relative: cause for path, cause in sorted(broken.items()) for relative in paths[path]}
     return split.without(left_out), left_out, images
-
-
-def index_episodes(sampler: EpisodeSampler, numbers: ArrayLike) -> IndexEpisode:
-    """Episodes with these ``numbers (e)`` whose clips are video indices: support ``(e s)``, query ``(e q)``."""
-    number = torch.as_tensor(np.asarray(numbers, dtype=np.int64))
-    classes, support, query = map(torch.from_numpy, sampler.episodes(number.numpy()))
-    return IndexEpisode(
-        support=support,
-        query=query,
-        support_labels=torch.from_numpy(sampler.support_labels).expand(support.shape),
-        query_labels=torch.from_numpy(sampler.query_labels).expand(query.shape),
-        classes=classes,
-        class_names=sampler.class_names,
-        number=number,
-    )
-
-
-def collate_videos(split: Split, items: Sequence[tuple[int, Clips]]) -> VideoBatch:
-    """Items ``(index, clip)`` of a :class:`ClipDataset` as one batch."""
-    videos = torch.tensor([video for video, _ in items])
-    classes = torch.tensor([split.labels[video] for video, _ in items])
-    return VideoBatch(videos, combined(torch.stack, [clip for _, clip in items]), classes, split.class_names)
-
-
-def needed_videos(sampler: EpisodeSampler, count: int) -> list[int]:
-    """The videos that occur in the first ``count`` episodes, in ascending order."""
-    _, support, query = sampler.episodes(np.arange(count))
-    return np.unique(np.concatenate([support.ravel(), query.ravel()])).tolist()
-
-
-class EpisodeDataset(Dataset[Episode]):
-    """Item ``i`` is episode number ``i`` with its clips: ``s`` of the support, ``q`` queries.
-
-    Every clip is a view of its own, drawn with the key (episode number, place in the episode).
-
-    Args:
-        source: of the clips.
-        sampler: draws the episodes.
-        queries: where they are read in another way.
-        mirroring: which clips are mirrored.
-    """
-
-    def __init__(
-        self, source: ClipSource, sampler: EpisodeSampler, queries: ClipSource | None = None, mirroring: Any = None
-    ) -> None:
-        self.source, self.sampler, self.queries = source, sampler, queries or source
-        self.mirroring: Mirroring | None = mirroring
-
-    def __getitem__(self, number: int) -> Episode:
-        episode = index_episodes(self.sampler, [number]).map(lambda x: x[0])
-        videos, supports = torch.cat([episode.support, episode.query]).tolist(), len(episode.support)
-        drawn = self.mirroring.draw(videos, number) if self.mirroring else [(video, False) for video in videos]
-        found = []
-        for i, (video, mirrored) in enumerate(drawn):
-            clip = (self.source if i < supports else self.queries).clip(video, number, i)
-            found.append(clip.map(lambda x: x.flip(-1)) if mirrored else clip)
-        support, query = combined(torch.stack, found).split_at(supports, 0)
-        return Episode(**{**vars(episode), "support": support, "query": query})
-
-
-class IndexEpisodes:
-    """Batches of index episodes ``0..count-1``, this rank's share of them: support ``(e s)``, query ``(e q)``.
-
-    It reads nothing, so it needs no workers; it can be iterated over again and again, with the same result.
-
-    Args:
-        sampler: draws the episodes.
-        count: of episodes over all ranks.
-        batch: episodes per batch.
-        rank: of this process.
-        world: number of processes.
-    """
-
-    def __init__(self, sampler: EpisodeSampler, count: int, batch: int = 256, rank: int = 0, world: int = 1) -> None:
-        self.episode_sampler, self.batch = sampler, batch  # Lightning looks into whatever is called `sampler`
-        self.numbers = list(StridedSampler(range(count), rank, world))
-
-    def __len__(self) -> int:
-        return -(-len(self.numbers) // self.batch)
-
-    def __iter__(self) -> Iterator[IndexEpisode]:
-        for start in range(0, len(self.numbers), self.batch):
-            yield index_episodes(self.episode_sampler, self.numbers[start : start + self.batch])
-
-
-class ClipLoader(DataLoader[Any]):
-    """A data loader that says in one line which video a worker could not read."""
-
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        try:
-            yield from super().__iter__()
-        except VideoError as error:  # from a worker it comes with the worker's whole traceback as its message
-            raise VideoError(str(error).rpartition("VideoError: ")[2].strip()) from None
-
-
-class EpisodeLoader(ClipLoader):
-    """Batches of training episodes ``(e s *clip)`` that go on in the middle of an epoch when training is resumed.
-
-    Lightning stores ``state_dict`` in a checkpoint. It also asks for an iterator before it tells the sampler which
-    epoch it is, and workers would at once begin to read the wrong episodes; here reading begins with the first batch.
-    """
-
-    sampler: StridedSampler
-    _resume: tuple[int, int] = (-1, 0)
-    _given = 0
-
-    def __iter__(self) -> Iterator[Episode]:  # type: ignore[override]
-        epoch, batches = self._resume
-        self._given = batches if epoch == self.sampler.epoch else 0
-        self._resume = (-1, 0)
-        self.sampler.skip = self._given * (self.batch_size or 1)
-        for batch in super().__iter__():
-            self._given += 1
-            yield batch
-
-    def state_dict(self) -> dict[str, int]:
-        """The epoch, and how many of its batches were given; what was loaded, as long as nothing was given since."""
-        epoch, batches = (self.sampler.epoch, self._given) if self._resume[0] < 0 else self._resume
-        return {"epoch": epoch, "batches": batches}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Leaves out those batches when that epoch is begun again."""
-        self._resume = (state["epoch"], state["batches"])

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from episodes.datamodule import EpisodicDataModule
-from episodes.mirroring import Mirroring
+from episodes.dataset import Mirroring
 from episodes.splits import Folder, Split
 from episodes.transforms import ClipTransform, StrongTransform
 

@@ -10,8 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from episodes.beside import Joints, Regions
-from episodes.dataset import ClipDataset
+from episodes.dataset import ClipDataset, Joints, Regions
 from episodes.features import store_key
 from episodes.frames import SegmentCentre
 from episodes.parts import ClipOptions

@@ -23,7 +23,7 @@ from episodes.datamodule import EpisodicDataModule
 from episodes.dataset import IndexEpisodes, needed_videos
 from episodes.features import with_cache
 from fsar.build import Built, build_with_trainer
-from fsar.commands.train.encoder_words import name_folders, options_with, shorten
+from fsar.commands.measure.encoder_words import name_folders, options_with, shorten
 from fsar.evaluation.bank import VideoBank, score_episodes
 from fsar.evaluation.calibration import calibration_facts
 from fsar.evaluation.comparing.comparison import find, paired_difference

@@ -1,0 +1,1 @@
+"""Measure: a method over ways, shots, encoders, splits; many methods on the same episodes; published tables again."""
