@@ -18,7 +18,7 @@ test-fast: .venv/installed
 # With the lower bounds of setup.cfg; needs uv and Python 3.11.
 test-oldest:
 	uv venv --python 3.11 --allow-existing .venv-oldest
-	uv pip install --python $(OLDEST) --resolution lowest-direct -e '.[dev]'
+	uv pip install --python $(OLDEST)/python --resolution lowest-direct -e '.[dev]'
 	$(OLDEST)/python -m pytest -n 2
 
 # The suite, and which lines and branches of fsar and episodes it ran.
