@@ -3,6 +3,7 @@
     fsar protocol open-set --run runs/demo --ways 5 --shots 1
     fsar protocol cross-domain --run runs/demo --targets a.yaml b.yaml
     fsar protocol many-way -c data/hmdb51 -c method/prototype --out runs/many
+    fsar protocol open-set --run runs/demo --fr-disc 1600
 
     open-set      queries of classes that the support does not hold: AUROC, AUPR, OSCR
     generalized   base and novel classes told apart together
@@ -35,11 +36,13 @@ from fsar.evaluation.protocols.cross_domain import name_overlap
 from fsar.evaluation.protocols.ground import Ground, Measure, lay_ground
 from fsar.evaluation.provenance import commit, versions
 from fsar.evaluation.results import write_json
+from fsar.objectives import BackgroundText
+from fsar.sharing.run import read_checkpoint
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.outputs import output_folder
 from fsar.terminal.shown import shown
 
-CROSS = "cross-domain"
+CROSS, OPEN = "cross-domain", "open-set"
 
 
 @one_message(program="fsar protocol")
@@ -52,6 +55,9 @@ def main(args: list[str]) -> None:
     parser.add_argument("--queries", type=int, help="of each class")
     parser.add_argument("--episodes", type=int)
     parser.add_argument("--seed", type=int, help="of the episodes")
+    parser.add_argument(
+        "--fr-disc", type=int, default=0, metavar="N", help="open-set: train its discriminator on N base episodes"
+    )
     parser.add_argument("--targets", nargs="+", default=[], help="cross-domain: files or names of data options")
     parser.add_argument("--out", type=output_folder, help="folder of the results; the run's by default")
     own, rest = parser.parse_known_args(args)
@@ -61,6 +67,10 @@ def main(args: list[str]) -> None:
     given = {key: value for key, value in counts.items() if value is not None}
     if bad := [f"--{key} {value}" for key, value in given.items() if key != "seed" and value < 1]:
         parser.error(f"{', '.join(bad)}: must be at least 1.")
+    if own.fr_disc < 0 or (own.fr_disc and own.protocol != OPEN):
+        parser.error("--fr-disc N goes with open-set, and N is a number of base episodes, such as 1600.")
+    if own.fr_disc:
+        given["fr_disc_episodes"] = own.fr_disc
     built = build_with_trainer(rest, "fsar protocol")
     out = own.out or (Path(built.config["run"]) if built.config["run"] else None)
     if out is None:
@@ -81,19 +91,31 @@ def one(built: Built, name: str, given: dict[str, int]) -> tuple[list[Measure], 
     """Rows of one protocol on the run's own data."""
     protocol = PROTOCOLS[name]
     run = importlib.import_module(f"fsar.evaluation.protocols.{protocol.module}").run
-    splits = tuple(split for split in protocol.splits if split != "train" or built.data.load().train.class_names)
-    ground = prepare(built, built.data, splits)
-    usual = {k: p.default for k, p in inspect.signature(run).parameters.items() if k != "ground"}
+    asked = ("train", *protocol.splits) if given.get("fr_disc_episodes") else protocol.splits
+    splits = tuple(split for split in asked if split != "train" or built.data.load().train.class_names)
+    text = find_background(built) if name == OPEN else None
+    ground = prepare(built, built.data, splits, means=text is not None)
+    usual = {k: p.default for k, p in inspect.signature(run).parameters.items() if k not in ("ground", "text")}
     options = {**usual, **given}
+    beside = {"text": text} if name == OPEN else {}
     notes = []
     if words := marks(method_marks(built.learner.method)):
         notes.append(f"{words}: the queries of an episode were scored together")
     if "train" in splits and built.learner.trained_classes:
         notes.append("the base classes' clips were trained on: their number is not of new clips")
-    return run(ground, **options), {"options": options, "splits": splits, "notes": notes}
+    return run(ground, **options, **beside), {"options": options, "splits": splits, "notes": notes}
 
 
-def prepare(built: Built, data: EpisodicDataModule, splits: Sequence[str]) -> Ground:
+def find_background(built: Built) -> BackgroundText | None:
+    """The background text that the run's weights hold, if it was trained with one."""
+    held = built.config.get("ckpt_path") and read_checkpoint(Path(built.config["ckpt_path"]))["state_dict"]
+    for number, each in enumerate(built.learner.objectives):
+        if isinstance(each, BackgroundText) and held and f"objectives.{number}.background" in held:
+            return each
+    return None
+
+
+def prepare(built: Built, data: EpisodicDataModule, splits: Sequence[str], means: bool = False) -> Ground:
     """Encode the splits of some data with the run's method."""
     data.ways, data.shots, data.queries = 2, 1, 1  # protocols draw their own
     data.test_ways, data.test_shots, data.test_queries = 2, 1, 1
@@ -103,7 +125,7 @@ def prepare(built: Built, data: EpisodicDataModule, splits: Sequence[str]) -> Gr
         built.learner
     )  # as a test would; stored features are asked for by the encoder's hash
     built.learner.trainer = built.trainer
-    return lay_ground(built.learner.to(built.trainer.strategy.root_device), data, splits)
+    return lay_ground(built.learner.to(built.trainer.strategy.root_device), data, splits, means)
 
 
 def cross_domain(

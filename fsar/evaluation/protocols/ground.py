@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from episodes.dataset import ClipLoader, collate_videos
 from episodes.episode import IndexEpisode, VideoBatch
@@ -20,6 +21,7 @@ from fsar.evaluation.bank import VideoBank, score_episodes
 from fsar.evaluation.metrics import half_interval
 
 Integers = NDArray[np.int64]
+Values = NDArray[np.float64]
 
 
 class Tasks(NamedTuple):
@@ -32,8 +34,11 @@ class Tasks(NamedTuple):
     query_labels: Integers
 
 
-Score = Callable[[Tasks], NDArray[np.float64]]
+Score = Callable[[Tasks], Values]
 """Episodes to logits ``(e q n)``."""
+
+Compare = Callable[[Tasks], "tuple[Tensor, Tensor] | None"]
+"""Episodes to the frames that an alignment compares, see :meth:`fsar.method.Method.compared`."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,8 @@ class Ground:
         parts: ``{split: (first class, classes)}``.
         score: of a method on their features.
         method: that one.
+        compare: of that method; None where nothing can be asked.
+        means: ``(v d)`` unit means of the videos' frames as the encoder gives them, where they were asked for.
     """
 
     labels: Integers
@@ -53,6 +60,8 @@ class Ground:
     parts: dict[str, tuple[int, int]]
     score: Score
     method: Any = None
+    compare: Compare | None = None
+    means: Tensor | None = None
 
     def classes_of(self, split: str) -> Integers:
         """Numbers of the classes of one split."""
@@ -94,6 +103,13 @@ def as_tasks(sampler: EpisodeSampler, episodes: int) -> Tasks:
     return Tasks(classes, support, shown, query, truth)
 
 
+def in_split(ground: Ground, split: str, tasks: Tasks) -> Tasks:
+    """Episodes that were drawn on the videos of one split alone, numbered among all."""
+    mine = ground.videos_of(split)
+    first = ground.parts[split][0]
+    return tasks._replace(classes=tasks.classes + first, support=mine[tasks.support], query=mine[tasks.query])
+
+
 def count_usable(ground: Ground, clips: int, ways: int) -> int:
     """How many classes have so many clips.
 
@@ -108,31 +124,40 @@ def count_usable(ground: Ground, clips: int, ways: int) -> int:
     return have
 
 
-def lay_ground(learner: Any, data: Any, splits: Sequence[str] = ("test",)) -> Ground:
+@torch.no_grad()
+def lay_ground(learner: Any, data: Any, splits: Sequence[str] = ("test",), means: bool = False) -> Ground:
     """Encode all videos of these splits, each once.
 
     Args:
         learner: with the method, on its device; its trainer is that of the data.
         data: the data module.
         splits: of ``train``, ``val`` and ``test``; all are read as in evaluation.
+        means: keep those of the frames.
     """
     learner.eval()
     for name in splits:
         data.setup({"train": "fit", "val": "validate", "test": "test"}[name])
     names = tuple(each for name in splits for each in data.splits[name].class_names)
     bank, labels, parts, first = VideoBank(learner.method, floor=False), [], {}, 0
-    count = 0
+    count, kept = 0, []
     for name in splits:
         split = data.splits[name]
         for batch in read_videos(data, name):
             moved = replace(batch, videos=batch.videos + count, classes=batch.classes + first, class_names=names)
-            bank.add(moved.to(learner.device))
+            moved = moved.to(learner.device)
+            if means:
+                features = learner.method.features_of(moved.clips)
+                kept.append((moved.videos, normalize(features["frames"].mean(-2).float(), dim=-1)))
+                moved = moved if learner.method.text_conditioned else replace(moved, clips=features)
+            bank.add(moved)
         labels.append(np.asarray(split.labels, dtype=np.int64) + first)
         parts[name] = (first, len(split.class_names))
         first, count = first + len(split.class_names), count + len(split)
     bank.close()
     score = partial(score_tasks, bank, names, learner.device)
-    return Ground(np.concatenate(labels), names, parts, score, learner.method)
+    compare = partial(compare_tasks, bank, names, learner.device)
+    ordered = torch.cat([x for _, x in kept])[torch.cat([x for x, _ in kept]).argsort()] if kept else None
+    return Ground(np.concatenate(labels), names, parts, score, learner.method, compare, ordered)
 
 
 def read_videos(data: Any, name: str) -> Iterator[VideoBatch]:
@@ -148,26 +173,39 @@ def read_videos(data: Any, name: str) -> Iterator[VideoBatch]:
     )
 
 
+def as_episode(tasks: Tasks, names: tuple[str, ...], device: torch.device, first: int = 0) -> IndexEpisode:
+    """Episodes as a bank is asked about them, the first of which has that number."""
+
+    def tensor(x: Integers) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(x)).to(device)
+
+    return IndexEpisode(
+        classes=tensor(tasks.classes),
+        support_labels=tensor(tasks.support_labels),
+        query_labels=tensor(tasks.query_labels),
+        class_names=names,
+        number=tensor(np.arange(first, first + len(tasks.classes))),
+        support=tensor(tasks.support),
+        query=tensor(tasks.query),
+    )
+
+
 @torch.no_grad()
 def score_tasks(
     bank: VideoBank, names: tuple[str, ...], device: torch.device, tasks: Tasks, at_once: int = 64
-) -> NDArray[np.float64]:
-    """Logits ``(e q n)`` of episodes on the videos in a bank."""
+) -> Values:
+    """Logits ``(e q n)`` of episodes on the videos in a bank; labels of -1 are of no class."""
     found = []
+    tasks = tasks._replace(query_labels=np.maximum(tasks.query_labels, 0))
     for start in range(0, len(tasks.classes), at_once):
         some = Tasks(*(x[start : start + at_once] for x in tasks))
-
-        def tensor(x: Integers) -> Tensor:
-            return torch.from_numpy(np.ascontiguousarray(x)).to(device)
-
-        episode = IndexEpisode(
-            classes=tensor(some.classes),
-            support_labels=tensor(some.support_labels),
-            query_labels=tensor(some.query_labels),
-            class_names=names,
-            number=tensor(np.arange(start, start + len(some.classes))),
-            support=tensor(some.support),
-            query=tensor(some.query),
-        )
-        found.append(score_episodes(bank, episode).logits.double().cpu().numpy())
+        found.append(score_episodes(bank, as_episode(some, names, device, start)).logits.double().cpu().numpy())
     return np.concatenate(found)
+
+
+@torch.no_grad()
+def compare_tasks(
+    bank: VideoBank, names: tuple[str, ...], device: torch.device, tasks: Tasks
+) -> tuple[Tensor, Tensor] | None:
+    """Frames of queries ``(e q t d)`` and prototypes, of a few episodes."""
+    return bank.compared(as_episode(tasks._replace(query_labels=np.maximum(tasks.query_labels, 0)), names, device))

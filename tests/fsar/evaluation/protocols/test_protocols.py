@@ -18,7 +18,7 @@ from fsar.evaluation.protocols import PROTOCOLS
 from fsar.evaluation.protocols.cross_domain import bare_name, name_overlap
 from fsar.evaluation.protocols.generalized import draw_clips
 from fsar.evaluation.protocols.ground import Ground, Measure, Tasks, summarise_row
-from fsar.evaluation.protocols.open_set import draw_open, largest_logit, largest_probability, margin, measure_oscr
+from fsar.evaluation.protocols.open_set import largest_logit, largest_probability, margin, measure_oscr
 
 CLASSES, CLIPS = 12, 9
 
@@ -93,25 +93,42 @@ def test_curve_of_open_sets_is_that_of_every_threshold() -> None:
         assert measure_oscr(sure, right, known) == pytest.approx(area)
 
 
+def test_the_released_curve_of_open_sets_ends_half_way() -> None:
+    sure, known = np.array([0.9, 0.8, 0.2, 0.1]), np.array([True, True, False, False])
+    assert measure_oscr(sure, known, known) == 1.0
+    # (0, 0) (0, 1/2) (0, 1) (1/3, 1) (1/2, 1), then straight to (1, 1)
+    assert measure_oscr(sure, known, known, released=True) == 1.0
+    wrong = np.array([True, False, False, False])  # one of two is named right: 1/2, and 3/4 from 1/2 to 1
+    assert measure_oscr(sure, wrong, known) == 0.5
+    assert measure_oscr(sure, wrong, known, released=True) == 0.5 * 0.5 + 0.75 * 0.5
+
+
 def test_open_set_episodes_and_their_ranks() -> None:
     world = World(1.0)
-    tasks = draw_open(world.labels, 3, 2, 2, 0, 10, world.ground.class_names)
+    rows = _run("open_set", world, ways=3, shots=2, queries=2, episodes=10)
+    tasks = world.seen[-1]
     unknown = tasks.query_labels < 0
     assert unknown.sum(1).tolist() == [6] * 10
     for e in range(10):
         assert not set(world.labels[tasks.query[e][unknown[e]]]) & set(tasks.classes[e])
-    rows = _run("open_set", world, ways=3, shots=2, queries=2, episodes=10)
-    logits = world.seen[-1]
-    scores = world.score(logits)
+    assert tasks.classes.min() == 4  # those of the test split alone
+    assert world.labels[tasks.query].min() == 4
+    scores = world.score(tasks)
     sure = largest_logit(scores)
     auroc = [
         np.mean([(a > b) + 0.5 * (a == b) for a in s[~u] for b in s[u]]) for s, u in zip(sure, unknown, strict=True)
     ]
     assert rows["AUROC (logit)"].mean == pytest.approx(np.mean(auroc), abs=1e-6)
+    said = largest_probability(scores) > 0.5
+    assert rows["OS-ACC (probability)"].mean == pytest.approx((said != unknown).mean())
+    right = scores.argmax(-1) == tasks.query_labels
+    assert rows["FS-ACC"].mean == pytest.approx(right[~unknown].mean())
     assert largest_probability(np.array([[0.0, 0.0]])) == pytest.approx([0.5])
     assert margin(np.array([[1.0, 4.0, 2.0]])) == pytest.approx([2.0])
-    with pytest.raises(ValueError, match="lower --ways to 6"):
+    with pytest.raises(ValueError, match="lower --ways to 4"):
         _run("open_set", world, ways=7)
+    with pytest.raises(ValueError, match="give --ways 2 or more"):
+        _run("open_set", world, ways=1)
 
 
 def test_one_clip_of_one_class_is_wrong_and_no_other() -> None:
