@@ -20,8 +20,17 @@ ILLUSTRATED = ("fsar.alignment", "fsar.encoders", "fsar.fusion", "fsar.methods",
 ILLUSTRATED += ("fsar.shots", "episodes.frames")
 """Rooms whose every public class has an example, and where there are none, every function."""
 
-WHOLE = ("fsar", "fsar.adapters", "fsar.encoders", "fsar.methods", "fsar.objectives", "fsar.training")
-WHOLE += ("episodes.benchmarks", "episodes.listing", "episodes.video")
+WHOLE = (
+    "fsar",
+    "fsar.adapters",
+    "fsar.encoders",
+    "fsar.evaluation",
+    "fsar.inference",
+    "fsar.methods",
+    "fsar.objectives",
+)
+WHOLE += ("fsar.sharing", "fsar.training")
+WHOLE += ("episodes.benchmarks", "episodes.features", "episodes.listing", "episodes.splits", "episodes.video")
 """Rooms with an example in the package; what it makes is there in the examples of all that the room exports."""
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 LENT = {"fsar.methods": ("encoder", "episode"), "fsar.objectives": ("step",)}

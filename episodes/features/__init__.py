@@ -20,6 +20,28 @@ Nothing on disk is believed unseen. On opening, shape, dtype, counts and checksu
 one another, and every video with its size, time, and hash of head, middle and tail (the contents decide: where size and
 time are as before they are not read, and a copy with another time is the same video); features are compared with their
 checksum when they are first read. :func:`mend` takes out what is damaged, so that only that is encoded again.
+
+>>> from PIL import Image
+>>> from episodes.clips import Features
+>>> from episodes.dataset import ClipDataset
+>>> from episodes.frames import SegmentCentre
+>>> from episodes.splits import Split
+>>> from episodes.transforms import ClipTransform
+>>> for grey in ("80", "160"):  # two videos of four images
+...     Path(grey).mkdir()
+...     for t in range(4):
+...         Image.new("L", (8, 8), int(grey)).save(f"{grey}/{t}.png")
+>>> split = Split("test", ("wave", "run"), ("80", "160"), (0, 1), Path())
+>>> clips = ClipDataset(split, SegmentCentre(), ClipTransform(8, resize_to=8), frames=2)
+>>> writer = FeatureWriter(Path("stores"), clips, encoder="mean colour")
+>>> for chunk in writer.pending():
+...     pixels = writer.read(chunk)["frames"].float()  # (b t c h w)
+...     writer.write(chunk, Features(frames=pixels.mean((-1, -2))))
+>>> writer.finish().folder.name == folder_name(split, store_key(clips, "mean colour"))
+True
+>>> open_store(Path("stores"), clips, "mean colour").clip(1)["frames"]  # (t d)
+tensor([[160., 160., 160.],
+        [160., 160., 160.]])
 """
 
 from episodes.features.cache import with_cache

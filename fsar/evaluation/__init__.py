@@ -1,6 +1,25 @@
 """Evaluation: encode every video once, score any number of episodes, write down where each number comes from.
 
 What reads results alone needs no torch: it comes with the first of these names that is asked for.
+
+>>> from episodes.clips import Streams
+>>> from episodes.dataset import index_episodes
+>>> from episodes.episode import VideoBatch
+>>> from episodes.sampler import EpisodeSampler
+>>> from fsar.alignment import OTAM
+>>> from fsar.encoders import ClipEncoder
+>>> from fsar.evaluation import EpisodeAccuracy, VideoBank, score_episodes
+>>> from fsar.methods import Prototype
+>>> labels, clips = torch.tensor([0, 0, 1, 1]), torch.zeros(4, 8, 3, 64, 64, dtype=torch.uint8)
+>>> clips[2:, 4:] = 255  # those of the second class become bright
+>>> bank = VideoBank(Prototype(ClipEncoder("fsar-tiny", "shapes"), OTAM()))
+>>> bank.add(VideoBatch(torch.arange(4), Streams(frames=clips), labels, ("dark", "brighter")))
+>>> sampler = EpisodeSampler(labels, ways=2, shots=1, queries=1)
+>>> episodes = index_episodes(sampler, range(1000))
+>>> accuracy = EpisodeAccuracy()
+>>> accuracy.update(score_episodes(bank, episodes).logits, episodes.query_labels)
+>>> print(accuracy.compute())
+100.00 ± 0.00 % (1,000 episodes)
 """
 
 from __future__ import annotations
