@@ -105,13 +105,13 @@ def top_accuracy(arrays: dict[str, np.ndarray], count: int) -> np.ndarray:
     return found
 
 
-def write_rows(path: Path, arrays: dict[str, np.ndarray], class_names: tuple[str, ...], paths: list[str]) -> None:
+def write_rows(part: Path, arrays: dict[str, np.ndarray], class_names: tuple[str, ...], paths: list[str]) -> None:
     """One row per query as gzipped CSV, which every table library reads: names, file, and a score per class.
 
     A name that a spreadsheet would run has a mark before it, see :mod:`fsar.evaluation.cells`.
 
     Args:
-        path: ``*.csv.gz``.
+        part: the file, before it has its name.
         arrays: of :meth:`Predictions.arrays`.
         class_names: the ``C`` names of the split.
         paths: files of the split's videos, by video number; empty when the queries are not numbered.
@@ -121,7 +121,7 @@ def write_rows(path: Path, arrays: dict[str, np.ndarray], class_names: tuple[str
     header += [f"class_{i}" for i in range(ways)] + [f"score_{i}" for i in range(ways)]
     guess = arrays["scores"].argmax(-1)
     with (
-        path.open("wb") as raw,
+        part.open("wb") as raw,
         gzip.GzipFile("", "wb", 3, raw, mtime=0) as packed,  # a name, as of an unfinished file, would stand in it
         io.TextIOWrapper(packed, "utf-8", newline="") as file,
     ):

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 import fsar
+from episodes.files import write_atomically
 from episodes.frames import SegmentCentre
 from episodes.splits import Split
 from episodes.video import probe, read_frames
@@ -92,5 +93,6 @@ def main(args: list[str]) -> None:
     value = -float(metric(query, support))
     names = " and ".join(f"{Path(p).parent.name[:40]}/{Path(p).stem}" for p in (arguments.query, arguments.support))
     figure = draw(clips[0], clips[1], found.cost, found.path, f"{found.metric}, {names}: cost {value:.4g}", found.paths)
-    figure.savefig(arguments.out)
+    with write_atomically(arguments.out) as part:
+        figure.savefig(part, format=Path(arguments.out).suffix[1:] or "png")
     print(arguments.out)

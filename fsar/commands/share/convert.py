@@ -162,7 +162,8 @@ def main(args: list[str]) -> None:
         from safetensors.torch import save_file
 
         target = (own.out / "encoder.safetensors").absolute()
-        save_file({key: x.contiguous() for key, x in encoder.items()}, target)
+        with write_atomically(target) as part:
+            save_file({key: x.contiguous() for key, x in encoder.items()}, part)
         config["model"]["method"]["init_args"]["encoder"]["init_args"]["weights"] = str(target)
     write_run(own.out, learner, config)
     count = sum(x.numel() for x in weights.values())

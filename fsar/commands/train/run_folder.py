@@ -12,6 +12,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
+from episodes.files import write_atomically
+
 NOTHING = {".lock", "hparams.yaml"}
 """Files of a run folder that hold nothing of a run."""
 
@@ -29,7 +31,8 @@ class SaveConfig(SaveConfigCallback):
             self.before = self.path.read_text() if self.path.exists() else None
             config = self.config.clone()
             config.trainer.logger = None  # where it is tested, the loggers' packages and accounts need not be
-            self.parser.save(config, self.path, skip_none=False, overwrite=True)
+            with write_atomically(self.path) as part:
+                part.write_text(self.parser.dump(config, skip_none=False), encoding="utf-8")
 
     def on_train_batch_end(self, *_: Any) -> None:
         self.path = None  # from here on the run is this one
@@ -39,7 +42,8 @@ class SaveConfig(SaveConfigCallback):
         if self.path is not None and self.before is None:
             self.path.unlink()
         elif self.path is not None and self.before is not None:
-            self.path.write_text(self.before)
+            with write_atomically(self.path) as part:
+                part.write_text(self.before)
 
 
 def claim(folder: Path) -> list[Path]:

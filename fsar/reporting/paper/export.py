@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from episodes.files import write_atomically
 from fsar.reporting.comparison import ComparedRuns
 from fsar.reporting.paper import figures, tables
 from fsar.reporting.paper.tables import Table
@@ -18,7 +19,8 @@ def write_tables(made: Sequence[Table], folder: Path) -> list[Path]:
     for table in made:
         for kind, text in (("tex", table.latex()), ("csv", table.csv())):
             found.append(folder / f"{table.name}.{kind}")
-            found[-1].write_text(text, encoding="utf-8")
+            with write_atomically(found[-1]) as part:
+                part.write_text(text, encoding="utf-8")
     return found
 
 

@@ -15,6 +15,7 @@ from matplotlib.text import Text
 from PIL import Image
 from torch import Tensor
 
+from episodes.files import write_atomically
 from fsar.drawing import COSTS, draw_matrix, font_fallback
 from fsar.reporting.cards import Card, Match
 from fsar.reporting.comparison import ComparedRuns
@@ -146,7 +147,8 @@ def write(figure: Figure, place: Path) -> list[Path]:
     found = []
     for kind, metadata in (("pdf", {"CreationDate": None}), ("svg", {"Date": None})):
         found.append(place.with_name(f"{place.name}.{kind}"))
-        figure.savefig(found[-1], metadata=metadata, facecolor="none")
+        with write_atomically(found[-1]) as part:
+            figure.savefig(part, format=kind, metadata=metadata, facecolor="none")
     return found
 
 

@@ -12,6 +12,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from episodes.clips import Streams
+from episodes.files import write_atomically
 from fsar.encoders import ClipEncoder, FrameEncoder, ImageEncoder
 from fsar.training.diva.denoisers import DiffusionModel
 from fsar.training.diva.diffusion import DiffusionFeedback
@@ -137,5 +138,6 @@ def write_encoder(encoder: nn.Module, path: Path) -> str | None:
         state, option = dict(encoder.visual.state_dict()), "weights"
     else:
         return None
-    save_file({name: x.detach().cpu().clone().contiguous() for name, x in state.items()}, path)
+    with write_atomically(path) as part:
+        save_file({name: x.detach().cpu().clone().contiguous() for name, x in state.items()}, part)
     return option
