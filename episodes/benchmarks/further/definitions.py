@@ -34,7 +34,7 @@ class Further:
         faults: what was found in them.
         version: of the labels, where there are several.
         published: the name of the lists as published, when these are a cleaned variant.
-        cleaned: how: ``positives`` or ``names``.
+        cleaned: how: ``positives``, ``names``, or ``unseen``, which is done beside the training list.
         says: what was cleaned.
     """
 

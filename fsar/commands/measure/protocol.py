@@ -4,6 +4,7 @@
     fsar protocol cross-domain --run runs/demo --targets a.yaml b.yaml
     fsar protocol many-way -c data/hmdb51 -c method/prototype --out runs/many
     fsar protocol open-set --run runs/demo --fr-disc 1600
+    fsar protocol generalized --run runs/demo --lists kinetics100_xian_generalized lists/xian
 
     open-set      queries of classes that the support does not hold: AUROC, AUPR, OSCR
     generalized   base and novel classes told apart together
@@ -34,6 +35,8 @@ from fsar.evaluation.marks import marks, method_marks
 from fsar.evaluation.protocols import PROTOCOLS
 from fsar.evaluation.protocols.cross_domain import name_overlap
 from fsar.evaluation.protocols.ground import Ground, Measure, lay_ground
+from fsar.evaluation.protocols.listed import base_test, of_shots
+from fsar.evaluation.protocols.listed import notes as tell_lists
 from fsar.evaluation.provenance import commit, versions
 from fsar.evaluation.results import write_json
 from fsar.objectives import BackgroundText
@@ -58,6 +61,12 @@ def main(args: list[str]) -> None:
     parser.add_argument(
         "--fr-disc", type=int, default=0, metavar="N", help="open-set: train its discriminator on N base episodes"
     )
+    parser.add_argument(
+        "--lists",
+        nargs=2,
+        metavar=("NAME", "FOLDER"),
+        help="generalized: Xian's base test clips; all-way: ViFi-CLIP's shots; by name, and where the lists lie",
+    )
     parser.add_argument("--targets", nargs="+", default=[], help="cross-domain: files or names of data options")
     parser.add_argument("--out", type=output_folder, help="folder of the results; the run's by default")
     own, rest = parser.parse_known_args(args)
@@ -71,6 +80,8 @@ def main(args: list[str]) -> None:
         parser.error("--fr-disc N goes with open-set, and N is a number of base episodes, such as 1600.")
     if own.fr_disc:
         given["fr_disc_episodes"] = own.fr_disc
+    if own.lists and own.protocol not in ("generalized", "all-way"):
+        parser.error("--lists NAME FOLDER goes with generalized and all-way.")
     built = build_with_trainer(rest, "fsar protocol")
     out = own.out or (Path(built.config["run"]) if built.config["run"] else None)
     if out is None:
@@ -78,7 +89,7 @@ def main(args: list[str]) -> None:
     if own.protocol == CROSS:
         rows, about = cross_domain(built, rest, own.targets, given)
     else:
-        rows, about = one(built, own.protocol, given)
+        rows, about = one(built, own.protocol, given, own.lists)
     print_rows(rows)
     for note in about.get("notes", []):
         print(shown(f"* {note}"))
@@ -87,12 +98,16 @@ def main(args: list[str]) -> None:
     print(f"\nresults: {target}")
 
 
-def one(built: Built, name: str, given: dict[str, int]) -> tuple[list[Measure], dict[str, Any]]:
-    """Rows of one protocol on the run's own data."""
+def one(
+    built: Built, name: str, given: dict[str, int], lists: Sequence[str] | None = None
+) -> tuple[list[Measure], dict[str, Any]]:
+    """Rows of one protocol on the run's own data, and of lists by name and folder."""
     protocol = PROTOCOLS[name]
     run = importlib.import_module(f"fsar.evaluation.protocols.{protocol.module}").run
     asked = ("train", *protocol.splits) if given.get("fr_disc_episodes") else protocol.splits
     splits = tuple(split for split in asked if split != "train" or built.data.load().train.class_names)
+    about = read_lists(built, name, *lists) if lists else {}
+    splits = (*(() if name == "all-way" and lists else splits), *about.get("list_parts", ()))
     text = find_background(built) if name == OPEN else None
     ground = prepare(built, built.data, splits, means=text is not None)
     usual = {k: p.default for k, p in inspect.signature(run).parameters.items() if k not in ("ground", "text")}
@@ -103,7 +118,21 @@ def one(built: Built, name: str, given: dict[str, int]) -> tuple[list[Measure], 
         notes.append(f"{words}: the queries of an episode were scored together")
     if "train" in splits and built.learner.trained_classes:
         notes.append("the base classes' clips were trained on: their number is not of new clips")
-    return run(ground, **options, **beside), {"options": options, "splits": splits, "notes": notes}
+    notes += tell_lists(about) if lists else []
+    return run(ground, **options, **beside), {"options": options, "splits": splits, "notes": notes, **about}
+
+
+def read_lists(built: Built, protocol: str, name: str, folder: str) -> dict[str, Any]:
+    """Put the parts of published lists beside the splits of the data; what is to be said of them."""
+    missing = bool(getattr(built.data.benchmark, "allow_missing", False))
+    given: Any = (name, Path(folder), built.data.load(), missing)
+    if protocol == "generalized":
+        split, facts = base_test(*given)
+        parts = {"base_test": split}
+    else:
+        parts, facts = of_shots(*given)
+    built.data.splits.update(parts)
+    return {**facts, "list_parts": tuple(parts)}
 
 
 def find_background(built: Built) -> BackgroundText | None:
@@ -156,7 +185,7 @@ def print_rows(rows: Sequence[Measure]) -> None:
     width = max(len(row.what) for row in rows)
     for row in rows:
         number = f"{100 * row.mean:6.2f} ± {100 * row.interval:.2f} %"
-        print(shown(f"{row.what:{width}}  {number}  ({row.episodes:,} episodes)"))
+        print(shown(f"{row.what:{width}}  {number}  ({row.episodes:,} {row.unit})"))
 
 
 def record(built: Built, name: str, rows: Sequence[Measure], about: dict[str, Any]) -> dict[str, Any]:

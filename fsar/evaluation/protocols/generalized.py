@@ -2,9 +2,9 @@
 
 Xian et al. 2021, "Generalized Few-Shot Video Classification with Video Retrieval and Feature Generation",
 https://arxiv.org/abs/2007.04755. Every class of the training split (base) and some novel ones stand side by side; the
-base classes' support are clips that were trained on, their queries clips that were not: a seeded share of each base
-class's clips is kept out here, since the released lists of base test clips are not part of the project. (A run that was
-trained on all clips of the base classes has seen these queries: its base number flatters, and a note says so.)
+base classes' support are clips that were trained on, their queries clips that were not: those of Xian's lists, where
+they were given, else a seeded share of each base class's clips. (A run that was trained on all clips of the base
+classes has seen the latter: its base number flatters, and a note says so.)
 
     base, novel   share of their queries named right among all classes;   HM = 2 base novel / (base + novel)
 """
@@ -26,7 +26,7 @@ def run(
     """Rows: base, novel and harmonic mean, and novel among the novel classes alone.
 
     Args:
-        ground: of the splits train and test.
+        ground: of the splits train and test, and base_test where there are lists of it.
         ways: novel classes of an episode.
         shots: of a novel class.
         queries: of every class.
@@ -38,19 +38,26 @@ def run(
     """
     base, novel = ground.classes_of("train"), ground.classes_of("test")
     sizes = np.bincount(ground.labels, minlength=len(ground.class_names))
-    base, novel = base[sizes[base] > queries], novel[sizes[novel] >= shots + queries]
+    asked = ground.classes_of("base_test") if "base_test" in ground.parts else base
+    kept_out = queries if asked is base else 0
+    there = (sizes[asked] >= queries) & (sizes[base] > kept_out)
+    asked, base, novel = asked[there], base[there], novel[sizes[novel] >= shots + queries]
     if not len(base) or len(novel) < ways:
         raise ValueError(
             f"generalized: {len(base)} base classes of more than {queries} clips and {len(novel)} novel ones of "
             f"{shots + queries} were found; it needs base classes (split train), and {ways} novel ones (--ways)."
         )
-    base_shots = int(min(BASE_SHOTS, (sizes[base] - queries).min()))
+    base_shots = int(min(BASE_SHOTS, (sizes[base] - kept_out).min()))
     number = np.arange(episodes)
     words = hash_words(seed, number[:, None], np.arange(ways))
     chosen = novel[draw_distinct(words, np.full(episodes, len(novel)))]
     classes = np.concatenate([np.tile(base, (episodes, 1)), chosen], 1)
     counts = np.array([base_shots] * len(base) + [shots] * ways)
-    support, query = draw_clips(ground.labels, classes, counts, queries, seed)
+    support, query = draw_clips(ground.labels, classes, counts, np.repeat([kept_out, queries], [len(base), ways]), seed)
+    if not kept_out:
+        named = np.tile(asked, (episodes, 1))
+        _, of_base = draw_clips(ground.labels, named, np.zeros_like(asked), np.full(len(asked), queries), seed)
+        query = np.concatenate([of_base, query], 1)
     labels = np.tile(np.repeat(np.arange(classes.shape[1]), queries), (episodes, 1))
     support_labels = np.tile(np.repeat(np.arange(classes.shape[1]), counts), (episodes, 1))
     logits = ground.score(Tasks(classes, support, support_labels, query, labels))
@@ -67,23 +74,24 @@ def run(
 
 
 def draw_clips(
-    labels: Integers, classes: Integers, counts: Integers, queries: int, seed: int
+    labels: Integers, classes: Integers, counts: Integers, queries: Integers, seed: int
 ) -> tuple[Integers, Integers]:
-    """Distinct clips of classes ``(e n)``, class by class: support ``(e Σ counts)`` and queries ``(e n·q)``.
+    """Distinct clips of classes ``(e n)``, class by class: support ``(e Σ counts)`` and queries ``(e Σ queries)``.
 
     The queries are drawn first, as everywhere, so that more shots add to the same episode.
     """
     order = np.argsort(labels, kind="stable")
     sizes = np.bincount(labels, minlength=int(classes.max()) + 1)
     first = np.cumsum(sizes) - sizes
-    most = int(counts.max()) + queries
+    most = int((counts + queries).max())
     number, way = np.arange(len(classes))[:, None, None], np.arange(classes.shape[1])[:, None]
     words = hash_words(seed, number, way, np.arange(most))
     support, query = [], []
     for c in range(classes.shape[1]):
-        need = int(counts[c]) + queries
+        asked = int(queries[c])
+        need = int(counts[c]) + asked
         drawn = draw_distinct(words[:, c, :need], sizes[classes[:, c]])
         videos = order[first[classes[:, c]][:, None] + drawn]
-        query.append(videos[:, :queries])
-        support.append(videos[:, queries:])
+        query.append(videos[:, :asked])
+        support.append(videos[:, asked:])
     return np.concatenate(support, 1), np.concatenate(query, 1)

@@ -74,12 +74,14 @@ class Ground:
 
 
 class Measure(NamedTuple):
-    """A number of a protocol's table: what it is, its mean and half its 95 % interval over episodes, and how many."""
+    """A number of a protocol's table: what it is, its mean and half its 95 % interval over episodes, and how many.
+    Where lists fix all clips there is one episode, and the interval is over its ``unit``, the clips."""
 
     what: str
     mean: float
     interval: float
     episodes: int
+    unit: str = "episodes"
 
 
 def summarise_row(what: str, values: Sequence[float] | NDArray[np.float64]) -> Measure:
@@ -101,6 +103,10 @@ def as_tasks(sampler: EpisodeSampler, episodes: int) -> Tasks:
     classes, support, query = sampler.episodes(np.arange(episodes))
     shown, truth = (np.tile(x, (episodes, 1)) for x in (sampler.support_labels, sampler.query_labels))
     return Tasks(classes, support, shown, query, truth)
+
+
+STAGES = {"train": "fit", "val": "validate", "test": "test"}
+"""What sets a split of the data up."""
 
 
 def in_split(ground: Ground, split: str, tasks: Tasks) -> Tasks:
@@ -131,12 +137,13 @@ def lay_ground(learner: Any, data: Any, splits: Sequence[str] = ("test",), means
     Args:
         learner: with the method, on its device; its trainer is that of the data.
         data: the data module.
-        splits: of ``train``, ``val`` and ``test``; all are read as in evaluation.
+        splits: of ``train``, ``val``, ``test`` and what was put beside them; all are read as in evaluation.
         means: keep those of the frames.
     """
     learner.eval()
     for name in splits:
-        data.setup({"train": "fit", "val": "validate", "test": "test"}[name])
+        if name in STAGES:
+            data.setup(STAGES[name])
     names = tuple(each for name in splits for each in data.splits[name].class_names)
     bank, labels, parts, first = VideoBank(learner.method, floor=False), [], {}, 0
     count, kept = 0, []
@@ -164,7 +171,7 @@ def read_videos(data: Any, name: str) -> Iterator[VideoBatch]:
     """All videos of a split as in evaluation, from stored or cached features where there are such."""
     split = data.splits[name]
     videos = range(len(split))
-    if name != "train" or data.features is not None:
+    if name in ("val", "test") or (name == "train" and data.features is not None):
         yield from with_cache(data, name, list(videos))
         return
     collate = partial(collate_videos, split)

@@ -184,8 +184,8 @@ def test_base_and_novel_and_their_harmonic_mean() -> None:
 
 def test_clips_are_drawn_without_repetition_and_more_shots_keep_the_queries() -> None:
     labels, classes = np.repeat(np.arange(4), 8), np.tile(np.arange(4), (6, 1))
-    few, queries = draw_clips(labels, classes, np.array([1, 2, 3, 1]), 2, 5)
-    many, same = draw_clips(labels, classes, np.array([4, 4, 4, 4]), 2, 5)
+    few, queries = draw_clips(labels, classes, np.array([1, 2, 3, 1]), np.full(4, 2), 5)
+    many, same = draw_clips(labels, classes, np.array([4, 4, 4, 4]), np.full(4, 2), 5)
     assert (queries == same).all()
     assert few.shape == (6, 7)
     assert all(len(set(row)) == len(row) for row in np.concatenate([many, same], 1))
