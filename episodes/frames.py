@@ -12,6 +12,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from episodes.words import pluralise
+
 Indices = npt.NDArray[np.int64]
 Short = Literal["repeat_last", "loop", "error"]
 
@@ -118,8 +120,8 @@ class Span(NamedTuple):
         if max(first + 1, stop) > frames:
             more = "" if self.end is None else "; without an end a span reaches to the video's"
             raise ValueError(
-                f"its span of {_decimal(self.start)} s to {_decimal(self.end)} s reaches beyond its {frames} frames, "
-                f"{frames / fps:.3f} s at {fps:.4g} frames per second{more}"
+                f"its span of {_decimal(self.start)} s to {_decimal(self.end)} s reaches beyond its "
+                f"{pluralise(frames, 'frame')}, {frames / fps:.3f} s at {fps:.4g} frames per second{more}"
             )
         if stop <= first:
             raise ValueError(
@@ -190,7 +192,8 @@ class FrameSampler:
             return self.choose(frames, t, generator, fps)
         if self.short == "error":
             raise ValueError(
-                f"{frames} frames, but a clip needs {t}: leave such videos out, or use short='repeat_last' or 'loop'."
+                f"{pluralise(frames, 'frame')}, but a clip needs {t}: leave such videos out, or use "
+                "short='repeat_last' or 'loop'."
             )
         positions = np.arange(t, dtype=np.int64)
         return positions % frames if self.short == "loop" else positions.clip(max=frames - 1)

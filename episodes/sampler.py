@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch.utils.data import DistributedSampler
 
+from episodes.words import pluralise
+
 Integers = NDArray[np.int64]
 _MASK = (1 << 64) - 1
 
@@ -136,15 +138,18 @@ class EpisodeSampler:
         large = np.flatnonzero(self.sizes >= needed)
         if len(large) == len(self.sizes) >= self.ways or (drop_small_classes and len(large) >= self.ways):
             return large
-        task = f"{self.ways}-way {self.shots}-shot episodes with {self.queries} queries per class"
-        found = f"this split has {len(self.sizes)} classes, {len(large)} of them with {needed} clips or more"
+        task = f"{self.ways}-way {self.shots}-shot episodes with {pluralise(self.queries, 'query')} per class"
+        has = f"this split has {pluralise(len(self.sizes), 'class')}"
+        found = f"{has}, {len(large)} of them with {pluralise(needed, 'clip')} or more"
         if len(self.sizes) < self.ways:
-            raise ValueError(f"{task} need {self.ways} classes, but {found}. Lower ways, or give it more classes.")
+            raise ValueError(
+                f"{task} need {pluralise(self.ways, 'class')}, but {found}. Lower ways, or give it more classes."
+            )
         small = [f"'{self.class_names[c]}' ({self.sizes[c]})" for c in np.flatnonzero(self.sizes < needed)]
         names = ", ".join(small[:8]) + (f" and {len(small) - 8} more" if len(small) > 8 else "")
         leave_out = f", or leave them out with drop_small_classes=True ({len(large)} classes stay)"
         raise ValueError(
-            f"{task} need {needed} distinct clips in each class, but {found}. Too small: {names}. "
+            f"{task} need {pluralise(needed, 'distinct clip')} in each class, but {found}. Too small: {names}. "
             f"Lower shots or queries{leave_out if len(large) >= self.ways else ''}."
         )
 

@@ -12,6 +12,7 @@ from episodes.benchmarks.definitions import SPLITS
 from episodes.benchmarks.disk import find_videos, refuse_wrong_root
 from episodes.benchmarks.lists import Lists
 from episodes.video import check_videos
+from episodes.words import pluralise
 
 Depth = Literal["none", "quick", "full"]
 
@@ -79,8 +80,9 @@ class Coverage:
             )
             if small := [c.name for c in classes if c.usable < shots + queries]:
                 yield (
-                    f"{split}: {len(small)} classes have fewer than {shots + queries} videos for {shots} shots and "
-                    f"{queries} queries, such as '{small[0]}': no episode can be drawn from them."
+                    f"{split}: {pluralise(len(small), 'class')} with fewer than {shots + queries} videos for "
+                    f"{pluralise(shots, 'shot')} and {pluralise(queries, 'query')}, such as '{small[0]}': no "
+                    "episode can be drawn from them."
                 )
             if split == "test":
                 yield (
@@ -150,5 +152,5 @@ def _class(
 
 def kinds_of(paths: tuple[str, ...]) -> str:
     """Paths summed up by their endings, such as "1,200 .webm, 3 folders"."""
-    endings = Counter(Path(path).suffix or "folders" for path in paths)
-    return ", ".join(f"{count:,} {ending}" for ending, count in endings.most_common())
+    endings = Counter(Path(path).suffix for path in paths).most_common()
+    return ", ".join(f"{count:,} {ending}" if ending else pluralise(count, "folder") for ending, count in endings)

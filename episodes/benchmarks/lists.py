@@ -29,6 +29,7 @@ from typing import NamedTuple
 from episodes.benchmarks.definitions import SPLITS, Definition
 from episodes.files import write_atomically
 from episodes.listing import VIDEO_SUFFIXES
+from episodes.words import pluralise
 
 COLUMNS = ("benchmark", "split", "class_id", "class", "video")
 NUMBERED = re.compile(r"(train|val|test)(\d+)/+(.+)")
@@ -116,16 +117,18 @@ def differences(lists: Lists) -> list[str]:
     for split in SPLITS:
         moved = sorted(set(lists.classes[split]) - set(definition.classes[split]))
         pairs = {
-            "classes": (len(lists.classes[split]), len(definition.classes[split])),
-            "videos": (len(lists.videos[split]), definition.videos[split]),
+            "class": (len(lists.classes[split]), len(definition.classes[split])),
+            "video": (len(lists.videos[split]), definition.videos[split]),
         }
         found += [
-            f"{split} has {here:,} {what}, published {there:,}"
+            f"{split} has {pluralise(here, what)}, published {there:,}"
             for what, (here, there) in pairs.items()
             if here != there
         ]
         if moved:
-            found.append(f"{split} has {len(moved)} classes that are not in its published list, such as '{moved[0]}'")
+            found.append(
+                f"{split} has {pluralise(len(moved), 'class')} more than its published list, such as '{moved[0]}'"
+            )
     if lists.sha256() != definition.sha256:
         found.append(f"sha256 {lists.sha256()}, published {definition.sha256}")
     return found

@@ -19,6 +19,7 @@ from episodes.sampler import hash_words
 from episodes.splits import Split
 from episodes.video import Reader, VideoError, find_unreadable, read_clip
 from episodes.video.sound import Sound
+from episodes.words import pluralise
 
 Transform = Callable[[Tensor, torch.Generator], Any]
 """What is done to one clip, uint8 ``(t c h w)`` to ``(t c h w)``: see :mod:`episodes.transforms`. (The result is a
@@ -145,7 +146,7 @@ def leave_out_broken(
         return split, {}, images
     listed = [f"\n  {path}: {cause}" for path, cause in sorted(broken.items())]
     more = f"\n  and {len(listed) - LISTED} more; fsar check-videos lists them all" if len(listed) > LISTED else ""
-    message = f"{len(broken)} of the {len(split)} videos of split {split.name} cannot be read:"
+    message = f"{len(broken)} of the {pluralise(len(split), 'video')} of split {split.name} cannot be read:"
     message += "".join(listed[:LISTED]) + more
     if not skip:
         raise VideoError(f"{message}\nReplace them, or leave them out with --data.skip_unreadable=true.")

@@ -31,6 +31,7 @@ from episodes.features.key import Key, store_key
 from episodes.features.writer import read_part, write_part
 from episodes.sampler import StridedSampler
 from episodes.splits import Split
+from episodes.words import pluralise
 
 VARIABLE, OFF = "FSAR_CACHE", "off"
 LIMIT = 2 * 2**30
@@ -213,7 +214,7 @@ def open_cache(data: Any, split: Split, key: Key | None, names: Sequence[str] = 
 
 def told(known: int, count: int, root: Path) -> str:
     """What is said of clips that are not encoded again."""
-    return f"{known} of {count} clips from the cache {root} (--data.cache false encodes anew)"
+    return f"{known} of {pluralise(count, 'clip')} from the cache {root} (--data.cache false encodes anew)"
 
 
 def say(line: str) -> None:

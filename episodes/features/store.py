@@ -32,6 +32,7 @@ from episodes.features.key import Key, differences, folder_name, store_key
 from episodes.features.precision import Precision, from_numpy
 from episodes.sampler import hash_words
 from episodes.splits import Split
+from episodes.words import pluralise
 
 FRAMES = Contents()
 CHUNK = 16
@@ -54,7 +55,11 @@ class FeatureStore:
     def __init__(self, folder: Path, contents: Contents = FRAMES) -> None:
         if not is_complete(folder):
             parts = len(list((folder / PARTS).glob("[0-9]*.npy"))) if folder.is_dir() else 0
-            state = f"is not finished ({parts} chunks of {CHUNK} videos are there)" if folder.is_dir() else "is missing"
+            state = (
+                f"is not finished ({pluralise(parts, 'chunk')} of {CHUNK} videos there)"
+                if folder.is_dir()
+                else "is missing"
+            )
             raise FileNotFoundError(f"the feature store {folder} {state}. {EXTRACT}")
         self.folder = folder
         self.meta, files, self.sums = check_files(folder)

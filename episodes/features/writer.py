@@ -36,6 +36,7 @@ from episodes.features.precision import Precision, rounded, to_numpy
 from episodes.features.store import CHUNK, FRAMES, FeatureStore
 from episodes.files import write_atomically
 from episodes.splits import Split
+from episodes.words import pluralise
 
 TOLD = {"key", "views", "dtype", "paths", "sizes"}
 """What every ``meta.json`` tells; the former ones no more."""
@@ -195,8 +196,9 @@ class FeatureWriter:
                 part.unlink()
             if bad:
                 raise ValueError(
-                    f"{len(bad)} of {len(self)} chunks in {self.folder} are not what was written, {bad[0].name} first. "
-                    "They were removed: start the extraction again, which makes only them anew."
+                    f"not what was written: {len(bad)} of {pluralise(len(self), 'chunk')} in {self.folder}, "
+                    f"{bad[0].name} "
+                    "first. What is damaged was removed: start the extraction again, which makes only that anew."
                 )
             with write_atomically(self.folder / SUMS) as text:
                 meta = hashlib.sha256((self.folder / META).read_bytes()).hexdigest()

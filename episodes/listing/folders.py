@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from episodes.listing.kinds import IMAGES, VIDEO_SUFFIXES, is_passed_over, is_video, suffix_of
 from episodes.listing.names import Name, normal, resolve
+from episodes.words import pluralise
 
 SHOWN = 3
 """Files left out that a line names."""
@@ -101,7 +102,7 @@ def explain_no_clips(folder: Path, others: Sequence[str]) -> str:
     images = [name for name in others if suffix_of(name) in IMAGES]
     if images:
         return f"images lie in it, such as {images[0]}: put those of each clip into a folder of its own in {folder}."
-    found = f"only {len(others)} other entries, such as {others[0]}" if others else "nothing"
+    found = f"only {pluralise(len(others), 'other entry')}, such as {others[0]}" if others else "nothing"
     common = "mp4 avi mkv mov webm mpg ..."
     return f"expected videos ({common}, {len(VIDEO_SUFFIXES)} suffixes) or folders of frames, found {found}."
 
@@ -130,7 +131,7 @@ def tell_left_out(left_out: Mapping[str, Sequence[str]]) -> list[str]:
     """
     names = [f"{folder}/{name}" for folder, others in left_out.items() for name in others]
     shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
-    counted = "1 entry that is no clip" if len(names) == 1 else f"{len(names)} entries that are no clips"
+    counted = f"{pluralise(len(names), 'entry')} that {'is no clip' if len(names) == 1 else 'are no clips'}"
     return [f"left out: {counted} ({shown})"] if names else []
 
 

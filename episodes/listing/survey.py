@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from episodes.listing.folders import SHOWN, explain_no_clips, is_frame_folder, list_clips
+from episodes.words import pluralise
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,6 @@ def survey(root: Path) -> Iterator[Surveyed]:
 def _describe(folder: Path, clips: list[str], others: list[str]) -> str:
     if not clips:
         return f"refused as a class: {explain_no_clips(folder, others)}"
-    counted = "1 clip" if len(clips) == 1 else f"{len(clips)} clips"
+    counted = pluralise(len(clips), "clip")
     shown = ", ".join(others[:SHOWN]) + (", ..." if len(others) > SHOWN else "")
     return f"{counted}, {len(others)} left out ({shown})" if others else counted

@@ -23,6 +23,7 @@ from episodes.prepare.write import frames_of, write_h264, write_jpegs
 from episodes.video import VideoError, probe
 from episodes.video.info import Pixels
 from episodes.video.packed import SUFFIX, PackWriter
+from episodes.words import pluralise
 
 Form = Literal["h264", "jpeg", "pack"]
 RECORD = "prepared.json"
@@ -155,7 +156,7 @@ def prepare_one(video: str, root: Path, out: Path, settings: Settings) -> Prepar
         write_h264(part, parts, fps, settings.crf)
         if (made := probe(part).frames) != kept:
             raise VideoError(
-                source, f"{kept} frames went in, {made} came out: report this file, or choose another form"
+                source, f"{pluralise(kept, 'frame')} went in, {made} came out: report this file, or choose another form"
             )
     return None
 

@@ -12,6 +12,7 @@ import numpy as np
 from episodes.frames import SegmentRandom
 from episodes.prepare.convert import Form, Settings, name_of, prepare, target
 from episodes.video import VideoError, packed, read_clip
+from episodes.words import pluralise
 
 PACKED_FRAMES = 24
 """Kept in a packed store where the settings keep all: an odd multiple of 8, so that 8 frames at the centres of segments
@@ -65,7 +66,9 @@ def measure(
             raise VideoError(root / video, cause)
         clips = [out / name_of(video) if form == "pack" else target(out, video, form) for video in videos]
         size = _size(out) / len(videos) if form == "pack" else sum(_size(clip) for clip in clips) / len(videos)
-        yield FormCost(f"{form}, {kept} frames" if kept else form, _speed(clips, frames, repeats), size, seconds)
+        yield FormCost(
+            f"{form}, {pluralise(kept, 'frame')}" if kept else form, _speed(clips, frames, repeats), size, seconds
+        )
 
 
 def _speed(clips: Sequence[Path], frames: int, repeats: int) -> float:

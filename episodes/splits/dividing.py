@@ -11,7 +11,9 @@ from episodes.files import explain_start
 from episodes.listing import Twice, normal, settle
 from episodes.splits.split import Benchmark, Split
 
-WAY_OUT = "Delete one of each, or set data.benchmark.twice: drop leaves them out, keep takes them all."
+WAY_OUT = (
+    "Delete one of each, or set data.benchmark.twice to drop, which leaves them out, or keep, which takes them all."
+)
 Fractions = tuple[float, float, float]
 
 

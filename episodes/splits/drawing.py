@@ -11,6 +11,7 @@ from episodes.splits.dividing import Fractions, divide
 from episodes.splits.folder import Folder, folders_of
 from episodes.splits.rows import read_rows
 from episodes.splits.table import Table, tie_labels
+from episodes.words import pluralise
 
 TRIES = 50
 """Seeds that are tried for each split that is asked for, before there are said to be no more."""
@@ -78,7 +79,7 @@ def draw_splits(classes: Classes, count: int, seed: int, fractions: Fractions, w
         ValueError: when there are not so many different ones.
     """
     if count < 2:
-        raise ValueError(f"{count} splits were asked for; an interval over splits needs 2 or more.")
+        raise ValueError(f"{pluralise(count, 'split')} asked for; an interval over splits needs 2 or more.")
     found: dict[frozenset[str], Drawn] = {}
     for each in range(seed, seed + TRIES * count):
         drawn = Drawn(each, divide(classes.names, each, fractions, what, classes.tied))

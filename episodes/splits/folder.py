@@ -19,6 +19,7 @@ from episodes.listing import (
 )
 from episodes.splits.dividing import WAY_OUT, check_options, divide, explain_root, settle_splits
 from episodes.splits.split import Benchmark, Split, refuse_shared
+from episodes.words import pluralise
 
 Classes = list[Name] | dict[Name, list[Name]]
 Folders = list[str] | dict[str, list[Name]]  # the same by the names on disk
@@ -103,7 +104,9 @@ class Folder:
 
     def _divided(self, folders: Sequence[str]) -> dict[str, Folders]:
         assert self.seed is not None  # the constructor has seen to it
-        return {**divide(folders, self.seed, self.fractions, f"Folder: {len(folders)} classes in {self.root}")}
+        return {
+            **divide(folders, self.seed, self.fractions, f"Folder: {pluralise(len(folders), 'class')} in {self.root}")
+        }
 
 
 def read_split(

@@ -17,6 +17,7 @@ from episodes.splits.rows import COLUMNS, Row, read_rows
 from episodes.splits.split import Benchmark, Split, refuse_shared
 from episodes.video import VideoError, VideoInfo, probe
 from episodes.video.packed import is_packed, place_of
+from episodes.words import pluralise
 
 SPLITS = ("train", "val", "test")
 WAY_OUT = "Take one of each out of the table, or set data.benchmark.twice: drop leaves them out, keep takes them all."
@@ -120,7 +121,7 @@ class Table:
             found = iter(resolve([n for names in self.lists.values() for n in names], labels, "label", self.file))
             return {key: [next(found) for _ in names] for key, names in self.lists.items()}
         if self.seed is not None:
-            what = f"Table: {len(labels)} classes in {self.file}"
+            what = f"Table: {pluralise(len(labels), 'class')} in {self.file}"
             return divide(labels, self.seed, self.fractions, what, tie_labels(clips))
         first: dict[str, ListedClip] = {}
         for clip in clips:

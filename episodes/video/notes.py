@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import av
 
 from episodes.video.opening import video_streams
+from episodes.words import pluralise
 
 _TRANSFERS = {16: "PQ", 18: "HLG"}
 """Transfer characteristics of ITU-T H.273, table 3."""
@@ -60,7 +61,9 @@ def _count(stream: av.VideoStream, frames: int, unshown: int) -> str:
     claimed = stream.frames
     if not claimed or claimed == frames:
         return ""
-    return f"its header says {claimed} frames, {frames} {'stand in its edit list' if unshown else 'decode'}"
+    return (
+        f"its header says {pluralise(claimed, 'frame')}, {frames} {'stand in its edit list' if unshown else 'decode'}"
+    )
 
 
 def count_unshown(packets: Iterable[av.Packet] | None) -> int:

@@ -24,6 +24,7 @@ import numpy.typing as npt
 from episodes.video import images, packed, pyav
 from episodes.video.foreign import read_decord, read_torchcodec
 from episodes.video.info import Choose, Pixels, VideoError, VideoInfo
+from episodes.words import pluralise
 
 Reader = Literal["auto", "pyav", "decord", "torchcodec"]
 
@@ -111,7 +112,9 @@ def verify(path: str | Path) -> VideoInfo:
         return info
     decoded, _ = pyav.inspect(path, planned=False)
     if decoded != info:
-        raise VideoError(path, f"{decoded.frames} frames decode where its packets promise {info.frames}: re-encode it")
+        raise VideoError(
+            path, f"{pluralise(decoded.frames, 'frame')} decoded where its packets promise {info.frames}: re-encode it"
+        )
     return info
 
 

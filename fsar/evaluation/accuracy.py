@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from episodes.words import pluralise
+
 Z_95 = 1.96
 """Standard deviations on either side of a normal mean that hold 95 % of the cases."""
 
@@ -22,6 +24,11 @@ class Accuracy(NamedTuple):
 
     >>> print(Accuracy(0.8635, 0.0031, 10_000))
     86.35 ± 0.31 % (10,000 episodes)
+
+    A guess that is the same for all clips is right for one class of every episode:
+
+    >>> print(Accuracy(0.5, 0.0, 200))
+    50.00 ± 0.00 % (200 episodes, the same in each)
     """
 
     mean: float
@@ -29,4 +36,5 @@ class Accuracy(NamedTuple):
     episodes: int
 
     def __str__(self) -> str:
-        return f"{100 * self.mean:.2f} ± {100 * self.interval:.2f} % ({self.episodes:,} episodes)"
+        alike = ", the same in each" if self.interval == 0 < self.mean < 1 and self.episodes > 1 else ""
+        return f"{100 * self.mean:.2f} ± {100 * self.interval:.2f} % ({pluralise(self.episodes, 'episode')}{alike})"

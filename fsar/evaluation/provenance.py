@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 
+from episodes.words import pluralise
+
 PACKAGES = ("fsar", "torch", "torchvision", "lightning", "open_clip_torch", "av", "decord", "numpy")
 
 
@@ -88,4 +90,5 @@ def time_shares(result: dict[str, Any], videos: int) -> str:
     seconds = {{"data": "decode"}.get(k, k): v for k, v in result["seconds"].items()}
     total = sum(seconds.values())
     shares = ", ".join(f"{name} {value / max(total, 1e-9):.0%}" for name, value in seconds.items())
-    return f"{total:.1f} s: {shares}; {result['encoder_forwards']:,} clips encoded for {videos:,} videos"
+    encoded = pluralise(result["encoder_forwards"], "clip")
+    return f"{total:.1f} s: {shares}; {encoded} encoded for {pluralise(videos, 'video')}"

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from episodes.listing import normal
+from episodes.words import pluralise
 
 
 def draw_known(
@@ -28,7 +29,8 @@ def draw_known(
     few = [f"{name} ({len(some)})" for name, some in clips.items() if len(some) <= shots]
     if few:
         raise ValueError(
-            f"{', '.join(few[:3])}{f' and {len(few) - 3} more' if len(few) > 3 else ''}: {shots} clips of each class "
+            f"{', '.join(few[:3])}{f' and {len(few) - 3} more' if len(few) > 3 else ''}: "
+            f"{pluralise(shots, 'clip')} of each class "
             "are support, and one or more must be left to test. Lower --shots, or add clips."
         )
     support: dict[str, list[Path]] = {}

@@ -68,7 +68,7 @@ class Threshold:
             need = math.ceil(self.keep / (1 - self.keep) - 1e-9)
             return (
                 f"Whether a clip is unlike all was not checked: that takes {need} support clips in classes of two or "
-                f"more, to keep {self.keep:.0%} of new clips of these classes, and there are {self.left_out}."
+                f"more, to keep {self.keep:.0%} of new clips of these classes; such clips here: {self.left_out}."
                 + (f" --keep {loosest(self.left_out):g} can be had with these." if self.left_out else "")
             )
         doubt = "" if self.telling else " The two hardly differ: do not rely on it."

@@ -15,6 +15,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from episodes.words import pluralise
 from fsar.evaluation.bank import VideoBank
 from fsar.evaluation.metrics import half_interval
 from fsar.inference.support_set import SupportSet
@@ -75,8 +76,9 @@ def measure(
     known = [c for c, videos in held.items() if len(videos) > shots]
     if len(known) < ways or sum(bool(videos) for videos in held.values()) <= ways:
         raise ValueError(
-            f"--unknown takes {ways} classes of more than {shots} clips for known, and needs one more to be unknown; "
-            f"of the {len(names)} test classes {len(known)} have as many clips. Lower --data.ways or --data.test_shots."
+            f"--unknown takes {pluralise(ways, 'class')} of more than {pluralise(shots, 'clip')} for known, and "
+            f"needs one more to be unknown; as many clips are there of {len(known)} of the "
+            f"{pluralise(len(names), 'test class')}. Lower --data.ways or --data.test_shots."
         )
     rows = []
     for number in range(draws):
@@ -119,8 +121,8 @@ def describe(found: dict[str, Any]) -> str:
     """In a sentence or two."""
     auroc, kept, rejected = ((found[key], found[f"{key}_interval_95"]) for key in ("auroc", "kept", "rejected"))
     start = (
-        f"unlike all ({found['draws']} draws of {found['ways']} known classes, {found['shots']} clips each): AUROC "
-        f"{auroc[0]:.3f} ± {auroc[1]:.3f}, "
+        f"unlike all ({pluralise(found['draws'], 'draw')} of {found['ways']} known classes, "
+        f"{pluralise(found['shots'], 'clip')} each): AUROC {auroc[0]:.3f} ± {auroc[1]:.3f}, "
     )
     if found["promised"] == 1:
         return f"{start}but with so few clips nothing is called unlike all."

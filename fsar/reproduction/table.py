@@ -10,6 +10,7 @@ from typing import Any
 
 from episodes.files import write_atomically
 from episodes.files.locks import held_alone
+from episodes.words import pluralise
 from fsar.evaluation.cells import to_cell
 from fsar.evaluation.marks import marks
 from fsar.evaluation.provenance import commit, versions
@@ -104,7 +105,7 @@ def of_data(record: dict[str, Any]) -> list[str]:
     if lacking:
         said.append(f"{lacking:,} of {sum(split['listed'] for split in found.values()):,} videos are missing")
     if data.get("videos_left_out"):
-        said.append(f"{len(data['videos_left_out'])} test videos could not be read")
+        said.append(f"{pluralise(len(data['videos_left_out']), 'test video')} could not be read")
     return said
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import jinja2
 import yaml
 
+from episodes.words import pluralise
 from fsar.evaluation.marks import marks
 from fsar.evaluation.said import floor_template
 from fsar.sharing.card_text import CARD
@@ -151,7 +152,7 @@ def how_chosen(checkpoint: Mapping[str, Any], config: Mapping[str, Any]) -> str:
             episodes = config["data"].get("val_episodes", 1000)
             return (
                 f"The checkpoint was chosen on validation classes: the one {when} had the highest accuracy there, "
-                f"{100 * float(state['best_model_score']):.2f} % over {episodes:,} episodes."
+                f"{100 * float(state['best_model_score']):.2f} % over {pluralise(episodes, 'episode')}."
             )
     return f"There were no validation classes: the checkpoint is the last, {when}."
 

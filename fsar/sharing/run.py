@@ -88,7 +88,7 @@ def open_run(
     for path in (folder / CONFIG, weights):
         if not path.is_file():
             raise FileNotFoundError(
-                f"{path} does not exist: {source} is not the folder of a finished `fsar fit --run`, nor a published "
+                f"{path} does not exist: {source} is no folder of `fsar fit --run` or `fsar test --run`, nor a published "
                 f"one ({CONFIG} and {WEIGHTS})."
             )
     return Run(str(folder / CONFIG), read_checkpoint(weights))

@@ -161,7 +161,11 @@ class Options(argparse.ArgumentParser):
         if args == [LIST_OPTIONS]:
             raise OptionsAsked(self, ("--model.", "--data."))
         own, rest = self.parse_known_args(args)
-        for arg in rest:
+        for before, arg in zip(["", *rest], rest, strict=False):
+            if not arg.startswith("-") and (not before.startswith("--") or "=" in before):
+                self.error(
+                    f"{arg} belongs to no option; what holds spaces needs quotes, a folder stands for its files."
+                )
             if arg.startswith("-") and not arg.startswith(("--model.", "--data.")):
                 known = [option for action in self._actions for option in action.option_strings]
                 close = difflib.get_close_matches(arg, known, 1)

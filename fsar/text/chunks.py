@@ -10,6 +10,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from episodes.words import pluralise
+
 
 class Encodes(Protocol):
     """What a text encoder can do: :class:`fsar.encoders.TextEncoder` does."""
@@ -54,8 +56,8 @@ def encode_whole(encoder: Encodes, texts: Sequence[str]) -> Tensor:
         return features
     split = [count for count in counts if count > 1]
     warnings.warn(
-        f"{len(split)} of {len(texts)} texts are longer than the text encoder reads: they were split into {sum(split)} "
-        "pieces, whose features are averaged.",
+        f"{pluralise(len(split), 'text')} of {len(texts)} longer than the text encoder reads: split into "
+        f"{sum(split)} pieces, whose features are averaged.",
         stacklevel=2,
     )
     return torch.stack([part.mean(0) for part in features.split(counts)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from episodes.words import pluralise
 from fsar.adapters.base import FramePositions
 from fsar.adapters.evl import EVLNetwork
 from fsar.alignment.covariance import AlphaDistance
@@ -37,7 +38,7 @@ def check_joined(method: Method, frames: int) -> None:
         made_for = _frames_of(part)
         if made_for is not None and made_for != steps:
             raise ValueError(
-                f"{told}, but {type(part).__name__} was made for clips of {made_for} frames: set "
+                f"{told}, but {type(part).__name__} was made for clips of {pluralise(made_for, 'frame')}: set "
                 f"data.frames to {made_for}, or frames of that part (model.{name.split('.')[0]}) to {steps}."
             )
         if isinstance(part, MotionBranch) and steps < 2:
@@ -47,7 +48,7 @@ def check_joined(method: Method, frames: int) -> None:
             )
         if isinstance(part, TupleAttention) and steps < part.cardinality:
             raise ValueError(
-                f"{told}, but TRX compares tuples of {part.cardinality} frames: set data.frames to "
+                f"{told}, but TRX compares tuples of {pluralise(part.cardinality, 'frame')}: set data.frames to "
                 f"{part.cardinality} or more, or cardinalities of TRX to no more than {steps}."
             )
         if isinstance(part, TemporalTransformer) and part.positions is not None and len(part.positions) < steps:

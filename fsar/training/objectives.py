@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from episodes.clips import Clips, Features, LowerHalf, Streams, combined
 from episodes.episode import Episode
 from episodes.files import write_atomically
+from episodes.words import pluralise
 from fsar.encoders.frame import FrameEncoder
 from fsar.method import Method
 from fsar.objectives import Objective, Step
@@ -137,8 +138,10 @@ class Together(nn.ModuleList):
         with write_atomically(Path(trainer.default_root_dir, SUMMARY)) as part:
             part.write_text(json.dumps(told, indent=1), encoding="utf-8")
         for name, found in told.items():
-            first = ", ".join(f"{what} ({count} steps)" for what, count in list(found.items())[:3])
-            rank_zero_info(f"{name} merged {len(found)} pairs of classes: {first}; all are in {SUMMARY} of the run.")
+            first = ", ".join(f"{what} ({pluralise(count, 'step')})" for what, count in list(found.items())[:3])
+            rank_zero_info(
+                f"{name} merged {pluralise(len(found), 'pair')} of classes: {first}; all are in {SUMMARY} of the run."
+            )
 
 
 def check_objective(objective: Objective, method: Method) -> None:

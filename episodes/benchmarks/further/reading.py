@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 from episodes.benchmarks.further.definitions import Further, hash_groups
 from episodes.benchmarks.lists import NUMBERED, video_id
+from episodes.words import pluralise
 
 Classes = dict[str, list[str]]
 SUFFIXES = (".json", ".json.gz")
@@ -82,7 +83,10 @@ def differences(known: Further, part: str, classes: Classes) -> list[str]:
     facts, videos = known.parts[part], sum(map(len, classes.values()))
     found = []
     if (len(classes), videos) != (facts.classes, facts.videos):
-        found.append(f"{len(classes)} classes and {videos:,} videos, published {facts.classes} and {facts.videos:,}")
+        found.append(
+            f"{pluralise(len(classes), 'class')} and {pluralise(videos, 'video')}, published {facts.classes} and "
+            f"{facts.videos:,}"
+        )
     if (digest := hash_groups(classes.values())) != facts.sha256:
         found.append(f"sha256 {digest[:12]}, published {facts.sha256[:12]}")
     return found

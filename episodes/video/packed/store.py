@@ -30,6 +30,7 @@ from episodes.files import write_atomically
 from episodes.files.locks import held_alone
 from episodes.video.info import Choose, Pixels, VideoError, VideoInfo, checked_indices
 from episodes.video.packed.index import Place, line_of, read_index, sums_of
+from episodes.words import pluralise
 
 SUFFIX = ".pack"
 FRAMES, INDEX = "frames.bin", "index.jsonl"
@@ -116,7 +117,7 @@ def _find(path: Path) -> tuple[Store, str, Place]:
     folder, name = _store_of(path), _name(path)
     store = _opened(folder)
     if name not in store.places:
-        found = f"{folder} holds {len(store.places)} clips, but not '{name}'"
+        found = f"{folder} holds {pluralise(len(store.places), 'clip')}, but not '{name}'"
         raise VideoError(path, f"{found}: pack it with fsar prepare-videos")
     return store, name, store.places[name]
 

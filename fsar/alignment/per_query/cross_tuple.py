@@ -9,6 +9,7 @@ from itertools import combinations
 import torch
 from torch import Tensor, nn
 
+from episodes.words import pluralise
 from fsar.alignment.base import FORBIDDEN, Alignment, check_clips, full_precision, widen
 from fsar.alignment.finite import check_clip_lengths
 from fsar.alignment.per_query.chunks import Clips, chunk_size, over_queries, spread
@@ -199,8 +200,8 @@ class TupleAttention(nn.Module):
         fewest = frames if mask is None or torch.compiler.is_compiling() else int(mask.sum(-1).min())
         if fewest < self.cardinality:
             raise ValueError(
-                f"TRX: a clip of {fewest} frames has no tuples of {self.cardinality}; give longer clips or smaller "
-                "cardinalities."
+                f"TRX: a clip of {pluralise(fewest, 'frame')} has no tuples of {self.cardinality}; give longer "
+                "clips or smaller cardinalities."
             )
         keys, values = (
             project_tuples(clips, x.weight, x.bias, self.cardinality) for x in (self.k_linear, self.v_linear)

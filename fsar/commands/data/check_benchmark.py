@@ -21,6 +21,7 @@ from episodes.benchmarks import SPLITS, Lists, definition, definitions, overlap,
 from episodes.benchmarks.coverage import ClassCoverage, Coverage, examine, kinds_of
 from episodes.benchmarks.leaks import clips_per_source
 from episodes.files import write_atomically
+from episodes.words import pluralise
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.outputs import output_file
 from fsar.terminal.shown import shown
@@ -76,7 +77,7 @@ def print_coverage(coverage: Coverage, shots: int, queries: int) -> None:
     columns = f"{'listed':>8}{'found':>8}{'missing':>9}{'unreadable':>12}{'short':>7}"
     print(f"{coverage.lists.definition.name:<48}{columns}")
     for split in SPLITS:
-        print_line(f"{split} ({len(coverage.of(split))} classes)", coverage.of(split))
+        print_line(f"{split} ({pluralise(len(coverage.of(split)), 'class')})", coverage.of(split))
         for entry in coverage.of(split):
             if not entry.whole:
                 print_line(f"  {entry.name}", [entry])

@@ -30,6 +30,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from episodes.listing import find_equal, have_one_name, survey
 from episodes.video import ClipCheck, check_videos, limits
 from episodes.video.likeness import find_alike
+from episodes.words import pluralise
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.outputs import output_file
 from fsar.terminal.shown import shown
@@ -103,12 +104,23 @@ def tell_twins(checks: Sequence[ClipCheck], console: Console) -> tuple[int, int]
     refused = 0
     for (a, b), words in sorted(why.items()):
         first, second = paths[a], paths[b]
-        place = "one class" if first.parent == second.parent else "two classes"
-        if first.parent.parent != second.parent.parent:
-            place = f"two parts, {first.parent.parent.name} and {second.parent.parent.name}"
+        place = tell_place(first.parent, second.parent)
         refused += words != "show the same" if place != "one class" else have_one_name(first, second)
         console.print(f"[yellow]twice[/] {plain(f'{first} and {second} {words}, in {place}')}", soft_wrap=True)
     return len(why), refused
+
+
+def tell_place(one: Path, other: Path) -> str:
+    """Where two clips lie, by the folders that hold them."""
+    if one == other:
+        return "one class"
+    common = os.path.commonpath([one, other])
+    a, b = (folder.relative_to(common) for folder in (one, other))
+    if len(a.parts) == len(b.parts) == 1:
+        return "two classes"
+    if len(a.parts) == len(b.parts) == 2:  # <split>/<class>
+        return f"two splits, {a.parts[0]} and {b.parts[0]}"
+    return f"two folders, {a if a.parts else one.name} and {b if b.parts else other.name}"
 
 
 @one_message(program="fsar check-videos")
@@ -138,8 +150,8 @@ def main(args: list[str]) -> int:
     broken = sum(bool(check.cause) for check in checks)
     short = sum(check.info is not None and check.info.frames < own.frames for check in checks)
     console.print(
-        f"{len(checks)} of {len(clips)} clips checked: {len(checks) - broken} readable, {broken} unreadable, {short} "
-        f"shorter than {own.frames} frames, {twins} there twice."
+        f"{len(checks)} of {pluralise(len(clips), 'clip')} checked: {len(checks) - broken} readable, {broken} "
+        f"unreadable, {short} shorter than {pluralise(own.frames, 'frame')}, {twins} there twice."
         + (f" Report: {plain(str(own.report))}" if own.report else ""),
         soft_wrap=True,
     )

@@ -21,6 +21,7 @@ from torch import Tensor
 from episodes.clips import Features
 from episodes.features import FeatureStore
 from episodes.files import write_atomically
+from episodes.words import pluralise
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.outputs import output_folder
 from fsar.training.clusters import cluster
@@ -62,8 +63,8 @@ def main(args: list[str]) -> None:
     kept = (sizes >= own.least).nonzero().flatten().tolist()
     if len(kept) < 2:
         raise ValueError(
-            f"only {len(kept)} of {own.clusters} clusters hold {own.least} clips (the largest has {int(sizes.max())}): "
-            "ask for fewer --clusters, or a smaller --least."
+            f"only {len(kept)} of {own.clusters} clusters hold {pluralise(own.least, 'clip')} (the largest has "
+            f"{int(sizes.max())}): ask for fewer --clusters, or a smaller --least."
         )
     own.out.parent.mkdir(parents=True, exist_ok=True)
     with write_atomically(own.out) as part, part.open("w", newline="", encoding="utf-8") as file:
@@ -74,6 +75,6 @@ def main(args: list[str]) -> None:
                 rows.writerow((path, f"cluster {label:04d}", "train", f"{near:.4f}"))
     taken = int(sizes[kept].sum())
     print(
-        f"{own.out}: {taken} of {len(found)} clips in {len(kept)} clusters of {int(sizes[kept].min())} to "
+        f"{own.out}: {taken} of {pluralise(len(found), 'clip')} in {len(kept)} clusters of {int(sizes[kept].min())} to "
         f"{int(sizes.max())}; mean cosine {float(cosine.mean()):.3f}."
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import open_clip
 
+from episodes.words import pluralise
 from fsar.terminal.failure import Options, one_message
 from fsar.text.bank import TextBank
 
@@ -93,6 +94,9 @@ def main(args: list[str]) -> None:
         return
     wrong = check_texts(own.check, classes)
     if wrong:
-        raise ValueError(f"{own.check}: {len(wrong)} things are wrong.\n  " + "\n  ".join(wrong))
+        raise ValueError(f"{own.check}: {pluralise(len(wrong), 'mistake')}.\n  " + "\n  ".join(wrong))
     bank = TextBank(descriptions=str(own.check))
-    print(f"{own.check}: {len(classes or bank.given)} classes are well described; texts_sha256 {bank.sha256[:12]}.")
+    print(
+        f"{own.check}: {pluralise(len(classes or bank.given), 'class')} well described; texts_sha256 "
+        f"{bank.sha256[:12]}."
+    )

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from episodes.files import write_atomically
+from episodes.words import pluralise
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.outputs import output_file
 
@@ -109,8 +110,9 @@ def main(args: list[str]) -> None:
         print(write(own.file, describe(data, own.split)))
         return
     about = verify(own.file, data, own.results)
-    task = f"{about['ways']}-way {about['shots']}-shot, {about['queries']} queries per class, seed {about['seed']}"
-    print(f"{own.file}: {about['episodes']:,} episodes of {about['benchmark']} {about['split']}, {task}")
+    queries = pluralise(about["queries"], "query")
+    task = f"{about['ways']}-way {about['shots']}-shot, {queries} per class, seed {about['seed']}"
+    print(f"{own.file}: {pluralise(about['episodes'], 'episode')} of {about['benchmark']} {about['split']}, {task}")
     print(
         f"sha256 {about['episodes_sha256']}: as it says"
         + (", and as compared" if data is not None or own.results else "")

@@ -40,6 +40,7 @@ from episodes.features import FeatureStore, FeatureWriter, folder_name, mend, st
 from episodes.features.key import Key
 from episodes.features.precision import Precision
 from episodes.files.locks import held_alone
+from episodes.words import pluralise
 from fsar.build import build_with_trainer
 from fsar.evaluation.bank import contents, feature_key, to_store
 from fsar.terminal.failure import Options, one_message
@@ -129,7 +130,9 @@ class Extractor(LightningModule):
         todo = {(writer, chunk) for writer in self.writers for chunk in writer.pending()}
         if todo:
             rank_zero_info(self.cost())
-        rank_zero_info(f"{len(todo)} chunks of videos to encode, {len(every) - len(todo)} are there already")
+        rank_zero_info(
+            f"{pluralise(len(todo), 'chunk')} of videos to encode, and {len(every) - len(todo)} there already"
+        )
         # of all chunks, since what is left to do changes while the processes look
         self.work = [item for item in every[rank::world] if item in todo]
 
@@ -154,7 +157,7 @@ class Extractor(LightningModule):
                     folder = self.root / folder_name(some.split, store_key(some, key))
                     self.held.enter_context(held_alone(folder, wait=self.trainer.world_size == 1))
                     if self.verify and (count := mend(self.root, some, key, kept)):
-                        rank_zero_info(f"{folder}: {count} chunks are damaged or have changed, and are made anew")
+                        rank_zero_info(f"{folder}: made anew, for damaged or changed: {pluralise(count, 'chunk')}")
             except OSError as error:
                 refusal = str(error)
         if refusal := self.trainer.strategy.broadcast(refusal):  # all processes end, and none waits for the first
@@ -181,7 +184,7 @@ class Extractor(LightningModule):
         if self.trainer.is_global_zero:
             for writer in self.writers:
                 if left := len(writer.pending()):
-                    rank_zero_info(f"{writer.folder}: {left} chunks are left to the other shards")
+                    rank_zero_info(f"{writer.folder}: left to the other shards: {pluralise(left, 'chunk')}")
                     continue
                 with held_alone(writer.folder) if self.shard[1] > 1 else nullcontext():
                     writer.finish()

@@ -29,6 +29,7 @@ from episodes.files import write_atomically
 from episodes.imported import VIDEOS, Import, is_imported
 from episodes.splits.rows import COLUMNS, Row, read_rows
 from episodes.splits.table import read_clips
+from episodes.words import pluralise
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.outputs import output_folder
 from fsar.terminal.shown import shown
@@ -108,7 +109,10 @@ def check_arrays(file: Path, arrays: dict[str, Any], paths: list[str]) -> dict[s
                 "(clips, channels) for one vector a clip."
             )
         if len(x) != len(paths):
-            raise ValueError(f"{file}: {name} has {len(x)} rows, but the table names {len(paths)} clips: one row each.")
+            raise ValueError(
+                f"{file}: {name} has {pluralise(len(x), 'row')}, but the table names "
+                f"{pluralise(len(paths), 'clip')}: one row each."
+            )
         rows = x.reshape(len(x), -1, x.shape[-1]).astype(np.float32)
         bad = np.flatnonzero(~np.isfinite(rows).all((1, 2)))
         if len(bad):
@@ -133,8 +137,8 @@ def tell_equal(arrays: dict[str, Floats], paths: list[str], labels: list[str]) -
     across = sum(labels[a] != labels[b] for a, b in pairs)
     one, two = pairs[0]
     return [
-        f"{len(pairs)} clips have the very features of another, such as {paths[two]} those of {paths[one]}; "
-        f"{across} of them are of another class: support and query may be one clip"
+        f"{pluralise(len(pairs), 'clip')} with the very features of another, such as {paths[two]} with those of "
+        f"{paths[one]}; {across} of another class: support and query may be one clip"
     ]
 
 
@@ -164,7 +168,7 @@ def tell(out: Path, about: Import, clips: int, notes: list[str]) -> None:
     """What there is."""
     for name, (t, d) in about.shapes.items():
         read = ", read as frames" if name == about.frames else ""
-        print(shown(f"{name}: {clips} clips, {t} steps, {d} channels{read}"))
+        print(shown(f"{name}: {pluralise(clips, 'clip')}, {pluralise(t, 'step')}, {d} channels{read}"))
     for note in notes:
         print(shown(f"* {note}"))
     lines = f"-c {out}/data.yaml -c method/prototype --model.encoder {out}/encoder.yaml"

@@ -17,6 +17,7 @@ from episodes.files import write_atomically
 from episodes.listing import class_folders, list_clips, tell_left_out
 from episodes.splits.dividing import divide
 from episodes.video import VideoError, probe
+from episodes.words import pluralise
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.outputs import output_file
 from fsar.terminal.shown import shown
@@ -44,7 +45,11 @@ def main(args: list[str]) -> None:
     with write_atomically(out) as part:
         part.write_text(text, encoding="utf-8")
     usable = [name for name, some in clips.items() if len(some) > 1]
-    print(shown(f"{out}: {len(usable)} classes, {sum(len(clips[name]) for name in usable)} clips"))
+    print(
+        shown(
+            f"{out}: {pluralise(len(usable), 'class')}, {pluralise(sum(len(clips[name]) for name in usable), 'clip')}"
+        )
+    )
     print(shown(next_commands(own.folder, out, len(usable), own.encoder)))
 
 
@@ -58,20 +63,23 @@ def write_configuration(folder: Path, clips: Mapping[str, Sequence[str]], notes:
     small = [name for name in clips if name not in usable]
     if len(usable) < 2:
         raise ValueError(
-            f"{folder} has {len(usable)} classes of two clips or more; an episode needs two, each with a clip to learn "
-            "from and one to name."
+            f"{folder} has {pluralise(len(usable), 'class')} of two clips or more; an episode needs two, each with "
+            "a clip to learn from and one to name."
         )
     splits, why = draw(list(usable), seed)
     ways = min(5, *(len(names) for names in splits.values() if names))
-    fewest = min(usable.values())
-    lines = [f"# {len(usable)} classes, {sum(usable.values())} clips, {fewest} to {max(usable.values())} of a class."]
+    fewest, most = min(usable.values()), max(usable.values())
+    lines = [
+        f"# {pluralise(len(usable), 'class')}, {pluralise(sum(usable.values()), 'clip')}, "
+        + (f"{fewest} of each." if fewest == most else f"{fewest} to {most} of a class.")
+    ]
     lines += [f"# {shown(note)}" for note in notes]
     if small:
         lines.append(f"# Not listed, since they have fewer than two clips: {', '.join(map(_quote, small))}.")
     lines += [f"# {why}", "data:", "  benchmark:", "    class_path: episodes.splits.Folder", "    init_args:"]
     lines.append(f"      root: {_quote(os.fspath(folder))}   # from the folder that fsar is called in")
     for split, names in splits.items():
-        listed = [f"        - {_quote(name)}   # {usable[name]} clips" for name in names]
+        listed = [f"        - {_quote(name)}   # {pluralise(usable[name], 'clip')}" for name in names]
         lines += [f"      {split}:", *listed] if listed else [f"      {split}: []"]
     lines += [
         "      class_names: {}   # folder: text, where the folder's name is not what a text encoder should read",
@@ -104,7 +112,11 @@ def measure(folder: Path, clips: Mapping[str, Sequence[str]]) -> str:
             lengths.append(probe(folder / name / some[0]).frames)
         except VideoError:
             broken.append(f"{name}/{some[0]}")
-    told = f"Of {len(lengths)} clips looked at, one a class, the shortest has {min(lengths)}." if lengths else ""
+    told = (
+        f"Of {pluralise(len(lengths), 'clip')} looked at, one a class, the shortest has {min(lengths)}."
+        if lengths
+        else ""
+    )
     return f"{told}{f' Cannot be read: {_quote(broken[0])}.' if broken else ''}".strip()
 
 

@@ -27,6 +27,7 @@ from episodes.benchmarks import SPLITS, definition, definitions, read_lists
 from episodes.benchmarks.disk import find_videos, walk
 from episodes.prepare.convert import Settings, prepare
 from episodes.prepare.measure import PACKED_FRAMES, measure
+from episodes.words import pluralise
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.outputs import output_folder
 from fsar.terminal.shown import shown
@@ -105,7 +106,7 @@ def run(options: argparse.Namespace, videos: list[str], wanted: Settings) -> int
             lambda done, total: bar.update(task, completed=done),
             options.verify,
         )
-    print(f"{len(videos) - len(failed):,} of {len(videos):,} videos are in {shown(str(options.out))}")
+    print(f"{len(videos) - len(failed):,} of {pluralise(len(videos), 'video')} are in {shown(str(options.out))}")
     for video, cause in sorted(failed.items()):
         print(shown(f"  left out: {video}: {cause}"), file=sys.stderr)
     return 1 if failed else 0
@@ -114,7 +115,9 @@ def run(options: argparse.Namespace, videos: list[str], wanted: Settings) -> int
 def print_costs(options: argparse.Namespace, videos: list[str]) -> int:
     """Measures all forms on a sample spread over the data set, and prints the table."""
     sample = videos[:: max(1, len(videos) // options.measure)][: options.measure]
-    print(f"{len(sample)} of {len(videos):,} videos; reading: 8 frames of a clip, one process, files in memory")
+    print(
+        f"{len(sample)} of {pluralise(len(videos), 'video')}; reading: 8 frames of a clip, one process, files in memory"
+    )
     print(f"{'form':<18}{'clips/s':>10}{'kB/clip':>10}{'GB in all':>11}{'s to prepare a clip':>21}{'h in all':>10}")
     with tempfile.TemporaryDirectory() as folder:
         for cost in measure(options.root, sample, Path(folder), settings(options, options.frames or 0)):

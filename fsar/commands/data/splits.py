@@ -26,6 +26,7 @@ from pathlib import Path
 from episodes.benchmarks import SPLITS, Definition, Lists, definition, definitions, read_lists, write_lists
 from episodes.benchmarks.definitions import ListSource
 from episodes.files import write_atomically
+from episodes.words import pluralise
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.outputs import output_folder
 from fsar.terminal.shown import shown
@@ -118,7 +119,9 @@ def fetch(source: ListSource, split: str, mirror: str, folder: Path, allow_chang
 
 def report(lists: Lists, path: Path) -> None:
     """Says what was written."""
-    counts = ", ".join(f"{s} {len(lists.classes[s])} classes {len(lists.videos[s]):,} videos" for s in SPLITS)
+    counts = ", ".join(
+        f"{s} {pluralise(len(lists.classes[s]), 'class')} {pluralise(len(lists.videos[s]), 'video')}" for s in SPLITS
+    )
     print(shown(f"{path}: {counts}; sha256 {lists.sha256()[:12]}"))
     for change in lists.changes:
         print(shown(f"  not as published: {change}"))

@@ -14,6 +14,7 @@ from episodes.listing import class_folders, resolve_names
 from episodes.splits import query_split, support_split
 from episodes.splits.rows import read_rows
 from episodes.video import limits
+from episodes.words import pluralise
 from fsar.evaluation.calibration import explain
 from fsar.inference.answer import Answer, Answers, write_csv
 from fsar.inference.explain import Explanation
@@ -94,7 +95,9 @@ def main(args: list[str]) -> None:
         if broken := answers.unreadable:
             names = "".join(f"\n  {clip}: {cause}" for clip, cause in broken.items())
             place = "--query" if truth is None else "--support"
-            sys.exit(f"fsar: {len(broken)} of {len(clips)} clips of {place} could not be read:{shown(names)}")
+            sys.exit(
+                f"fsar: {len(broken)} of {pluralise(len(clips), 'clip')} of {place} could not be read:{shown(names)}"
+            )
 
 
 def options() -> Options:
@@ -255,13 +258,13 @@ def describe_known(answers: Answers, truth: Mapping[str, str], shots: int, seed:
         return "no clip could be read"
     share = Share(right / len(answers), len(answers))
     low, high = share.ends
-    clips = "clip" if shots == 1 else "clips"
     return "\n".join(
         [
-            f"named right: {share.value:.1%} ({right} of {len(answers)} clips; 95 % interval {low:.1%} to {high:.1%}), "
-            f"chance {1 / len(hits):.1%}",
+            f"named right: {share.value:.1%} ({right} of {pluralise(len(answers), 'clip')}; 95 % interval "
+            f"{low:.1%} to {high:.1%}), chance {1 / len(hits):.1%}",
             *lines,
-            f"{len(hits)} classes, {shots} {clips} of each as support, drawn by --seed {seed}; all others were named.",
+            f"{pluralise(len(hits), 'class')}, {pluralise(shots, 'clip')} of each as support, drawn by --seed "
+            f"{seed}; all others were named.",
         ]
     )
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from markupsafe import Markup, escape
 
 from episodes.files import write_atomically
+from episodes.words import pluralise
 from fsar.evaluation.calibration import explain
 from fsar.evaluation.marks import marks
 from fsar.evaluation.provenance import versions
@@ -62,7 +63,7 @@ def heading(views: Sequence[View]) -> str:
         record = views[0].record
         return views[0].run.title + (f" on {record['data']['benchmark']}" if record else "")
     benchmarks = {view.record["data"]["benchmark"] for view in views if view.record}
-    return f"{len(views)} runs" + (f" on {benchmarks.pop()}" if len(benchmarks) == 1 else "")
+    return pluralise(len(views), "run") + (f" on {benchmarks.pop()}" if len(benchmarks) == 1 else "")
 
 
 def prose(text: str) -> Markup:

@@ -28,6 +28,7 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from episodes.features import made_from
+from episodes.words import pluralise
 from fsar.build import Built, build_with_trainer
 from fsar.commands.measure.protocol import cross_domain
 from fsar.encoders.weights.state import hash_tensors
@@ -77,7 +78,7 @@ def main(args: list[str]) -> None:
     rows, facts = measure(built, shifts, own.on, folder)
     check_baselines(known, facts["key"])
     lines = rho(rows, {name: each for name, (_, each) in known.items()})
-    print(f"{rows[0].episodes:,} episodes, the same for every number above")
+    print(f"{pluralise(rows[0].episodes, 'episode')}, the same for every number above")
     print_effective(lines, len(known))
     more: dict[str, Any] = {}
     if known:
@@ -202,6 +203,8 @@ def print_effective(lines: Mapping[str, float], count: int) -> None:
 def print_others(rows: Sequence[Measure], about: Mapping[str, Any]) -> None:
     """Cross-benchmark accuracies, which are on other episodes and not paired."""
     for row in rows:
-        print(shown(f"{row.what}: {100 * row.mean:.2f} ± {100 * row.interval:.2f} ({row.episodes:,} episodes)"))
+        print(
+            shown(f"{row.what}: {100 * row.mean:.2f} ± {100 * row.interval:.2f} ({pluralise(row.episodes, 'episode')})")
+        )
     for note in about.get("notes", []):
         print(shown(f"* {note}"))

@@ -32,6 +32,7 @@ from episodes.features import open_clips
 from episodes.files import write_atomically
 from episodes.sampler import EpisodeSampler
 from episodes.splits import Split
+from episodes.words import pluralise
 from fsar.build import make_parser, parse_options
 from fsar.commands.measure.baseline_methods import family, learned
 from fsar.encoders import FrameEncoder
@@ -240,8 +241,8 @@ def run(
                 say(f"{k}-shot {name}: " + ", ".join(f"{key} {value:.3g}" for key, value in chosen.items()))
             by_shots[k][name] = share_right(method, encoded["test"], k, data.counts["test"], data)
         say(
-            f"\n{k}-shot, {data.test_ways}-way, {data.counts['test']:,} episodes of {data.load().name}, chance "
-            f"{100 / (data.test_ways or data.ways):.0f} %\n{table(by_shots[k])}\n"
+            f"\n{k}-shot, {data.test_ways}-way, {pluralise(data.counts['test'], 'episode')} of {data.load().name}, "
+            f"chance {100 / (data.test_ways or data.ways):.0f} %\n{table(by_shots[k])}\n"
         )
     if len(by_shots) > 1:
         say(curve(by_shots))

@@ -12,6 +12,7 @@ import numpy as np
 from episodes.features import made_from
 from episodes.sampler import EpisodeSampler
 from episodes.splits.drawing import Classes, Drawn, classes_of, draw_splits, with_lists
+from episodes.words import pluralise
 from fsar.build import Built, build_with_trainer
 from fsar.commands.data.random_splits import tell_groups
 from fsar.evaluation.accuracy import Accuracy
@@ -43,7 +44,7 @@ def main(args: Sequence[str]) -> None:
     data: Any = built.data
     source: Any = data.benchmark
     classes = classes_of(source)
-    what = f"{len(classes.names)} classes of {source.name}"
+    what = f"{pluralise(len(classes.names), 'class')} of {source.name}"
     drawn = draw_splits(classes, own.splits, own.splits_seed, source.fractions, what)
     shots = own.test_shots or [data.test_shots]
     ways, queries, episodes = data.test_ways, data.test_queries, data.test_episodes

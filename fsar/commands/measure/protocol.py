@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from episodes.datamodule import EpisodicDataModule
+from episodes.words import pluralise
 from fsar.build import Built, build_with_trainer
 from fsar.evaluation.marks import marks, method_marks
 from fsar.evaluation.protocols import PROTOCOLS
@@ -176,7 +177,9 @@ def cross_domain(
         overlaps[label] = shared = name_overlap(sources, benchmark.test.class_names)
         if shared:
             pairs = ", ".join(f"{a} / {b}" for a, b in shared[:3])
-            notes.append(f"{label}: {len(shared)} test classes were trained on by name ({pairs}): not unseen actions")
+            notes.append(
+                f"{label}: trained on by name, so no unseen action: {pluralise(len(shared), 'test class')} ({pairs})"
+            )
     return rows, {"options": given, "targets": list(targets), "overlap": overlaps, "notes": notes}
 
 

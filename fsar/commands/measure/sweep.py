@@ -22,6 +22,7 @@ from typing import Any, get_args, get_type_hints
 from episodes.datamodule import EpisodicDataModule
 from episodes.dataset import IndexEpisodes, needed_videos
 from episodes.features import with_cache
+from episodes.words import pluralise
 from fsar.build import Built, build_with_trainer
 from fsar.commands.measure.encoder_words import name_folders, options_with, shorten
 from fsar.evaluation.bank import VideoBank, score_episodes
@@ -124,7 +125,7 @@ def run(
         print(f"| {' | '.join(cells)} |", flush=True)
     if not word:
         scored = len(settings) * data.counts[split]
-        print(f"\n{time_shares(learner.result, len(needed))}; {scored:,} episodes scored")
+        print(f"\n{time_shares(learner.result, len(needed))}; {pluralise(scored, 'episode')} scored")
     return folders
 
 
@@ -240,7 +241,7 @@ def compare_encoders(
     print()
     for word, one in zip(words, built, strict=True):
         seconds, clips = one.learner.result["seconds"], one.learner.result["encoder_forwards"]
-        print(f"{shorten(word)}: {clips:,} clips encoded in {seconds['encode']:.1f} s")
+        print(f"{shorten(word)}: {pluralise(clips, 'clip')} encoded in {seconds['encode']:.1f} s")
     print(f"\n`fsar report {out}` draws them; `fsar compare {out}/encoders/*` says how sure each difference is.")
 
 

@@ -24,6 +24,7 @@ from episodes.benchmarks import seen_classes
 from episodes.datamodule import EpisodicDataModule
 from episodes.files import write_atomically
 from episodes.files.locks import WITHOUT_LOCKS, held_alone
+from episodes.words import pluralise
 from fsar.build import Parser, add_sections, expand, join_parts, make_trainer
 from fsar.commands.completion import write_script
 from fsar.commands.measure.over_splits import main as test_over_splits
@@ -269,7 +270,7 @@ class CLI(LightningCLI):
             result["unknown"] = self.unknown.found
         if seen:
             rank_zero_warn(
-                f"{len(seen)} of the {split} classes were trained on ({', '.join(seen[:3])}): this is not few-shot "
+                f"{pluralise(len(seen), f'{split} class')} trained on ({', '.join(seen[:3])}): this is not few-shot "
                 "accuracy on new classes."
             )
         self._dump_config()

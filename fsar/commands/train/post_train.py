@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from episodes.clips import Streams, combined
 from episodes.dataset import ClipDataset
 from episodes.files import write_atomically
+from episodes.words import pluralise
 from fsar.build import build_with_trainer
 from fsar.encoders.weights.state import hash_tensors
 from fsar.terminal.failure import Options, one_message
@@ -129,7 +130,8 @@ def main(args: list[str]) -> dict[str, Any]:
         part.write_text(json.dumps(result, indent=1))
     first, last = (result[key]["diffusion"] for key in ("first_tenth", "last_tenth"))
     print(
-        f"\nthe denoiser's error went from {first:.4f} to {last:.4f} over {own.steps} steps; its weights are the same"
+        f"\nthe denoiser's error went from {first:.4f} to {last:.4f} over {pluralise(own.steps, 'step')}; its "
+        "weights are the same"
     )
     if option:
         gelu = f" and quick_gelu: {str('QuickGELU' in encoder.identity).lower()}" if option == "pretrained" else ""

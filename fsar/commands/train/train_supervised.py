@@ -27,6 +27,7 @@ from episodes.dataset import ClipDataset
 from episodes.episode import Episode
 from episodes.files import write_atomically
 from episodes.splits import Split
+from episodes.words import pluralise
 from fsar.build import build_with_trainer
 from fsar.methods import ActionCLIP
 from fsar.methods.action_clip import labelled_batch
@@ -145,7 +146,8 @@ def main(args: list[str]) -> dict[str, Any]:
     low, high = share.ends
     print(
         f"\ntop-1 {100 * share.value:.2f} % ({100 * low:.1f} to {100 * high:.1f}) of {len(test):,} held-out clips, "
-        f"{len(split.class_names)} classes; {own.epochs} epochs over {result['trained_on']:,} clips"
+        f"{pluralise(len(split.class_names), 'class')}; {pluralise(own.epochs, 'epoch')} over "
+        f"{pluralise(result['trained_on'], 'clip')}"
     )
     if own.out:
         own.out.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from episodes.words import pluralise
 from fsar.evaluation.accuracy import Z_95, half_interval
 from fsar.evaluation.comparing.significance import Bootstrap, bootstrap, bootstrap_clips, correct_holm, needed_units
 from fsar.evaluation.marks import marks
@@ -108,7 +109,7 @@ class PairedResults:
         interval = half_interval(self.deviation, count)
         said = (
             f"{self.result.label} minus {self.base.label}: {100 * mean:+.2f} ± {100 * interval:.2f} points over the "
-            f"same {count:,} episodes, p {show_p(p)}"
+            f"same {pluralise(count, 'episode')}, p {show_p(p)}"
         )
         needed = needed_units(self.deviation, mean) if mean and count > 1 else None
         if p >= 0.05:

@@ -28,6 +28,8 @@ def table(results: dict[str, Right]) -> str:
             difference = own - other
             star = "*" if abs(difference.mean()) > half_width(difference) else " "
             line += "      · " if other is own else f"{100 * difference.mean():+7.1f}{star}"
+        if half_width(own) == 0 < own.mean() < 1:
+            line += "  the same in each episode"
         lines.append(line)
     return "\n".join(lines)
 

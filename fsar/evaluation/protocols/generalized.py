@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from episodes.sampler import draw_distinct, hash_words
+from episodes.words import pluralise
 from fsar.evaluation.protocols.ground import Ground, Integers, Measure, Tasks, summarise_row
 
 BASE_SHOTS = 10
@@ -44,7 +45,8 @@ def run(
     asked, base, novel = asked[there], base[there], novel[sizes[novel] >= shots + queries]
     if not len(base) or len(novel) < ways:
         raise ValueError(
-            f"generalized: {len(base)} base classes of more than {queries} clips and {len(novel)} novel ones of "
+            f"generalized: {pluralise(len(base), 'base class')} of more than {pluralise(queries, 'clip')} and "
+            f"{len(novel)} novel ones of "
             f"{shots + queries} were found; it needs base classes (split train), and {ways} novel ones (--ways)."
         )
     base_shots = int(min(BASE_SHOTS, (sizes[base] - kept_out).min()))
@@ -66,8 +68,8 @@ def run(
     harmonic = 2 * of_base * of_novel / np.maximum(of_base + of_novel, 1e-12)
     alone = logits[..., len(base) :].argmax(-1) + len(base) == labels
     return [
-        summarise_row(f"base ({len(base)} classes)", of_base),
-        summarise_row(f"novel ({ways} classes)", of_novel),
+        summarise_row(f"base ({pluralise(len(base), 'class')})", of_base),
+        summarise_row(f"novel ({pluralise(ways, 'class')})", of_novel),
         summarise_row("harmonic mean", harmonic),
         summarise_row("novel among novel alone", (alone & ~is_base).sum(-1) / (~is_base).sum(-1)),
     ]

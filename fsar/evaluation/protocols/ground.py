@@ -17,6 +17,7 @@ from episodes.dataset import ClipLoader, collate_videos
 from episodes.episode import IndexEpisode, VideoBatch
 from episodes.features import with_cache
 from episodes.sampler import EpisodeSampler, StridedSampler
+from episodes.words import pluralise
 from fsar.evaluation.bank import VideoBank, score_episodes
 from fsar.evaluation.metrics import half_interval
 
@@ -125,7 +126,8 @@ def count_usable(ground: Ground, clips: int, ways: int) -> int:
     have = int((np.bincount(ground.labels, minlength=len(ground.class_names)) >= clips).sum())
     if have < ways:
         raise ValueError(
-            f"{ways} classes of {clips} clips are needed, but the split has {have}: lower --ways, --shots or --queries."
+            f"{pluralise(ways, 'class')} of {pluralise(clips, 'clip')} are needed, but the split has {have}: lower "
+            "--ways, --shots or --queries."
         )
     return have
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from episodes.sampler import EpisodeSampler
+from episodes.words import pluralise
 from fsar.evaluation.protocols.ground import Ground, Measure, Tasks, count_usable, summarise_row
 
 
@@ -22,7 +23,7 @@ def run(
         shown = np.tile(np.repeat(np.arange(n), shots), (episodes, 1))
         tasks = Tasks(classes[:, :n], support[:, : n * shots], shown, query[:, : n * queries], truth)
         right = ground.score(tasks).argmax(-1) == truth
-        rows.append(summarise_row(f"{n} classes", right.mean(-1)))
+        rows.append(summarise_row(pluralise(n, "class"), right.mean(-1)))
         if n > ways:
             rows.append(summarise_row(f"the first {ways} among {n}", right[:, : ways * queries].mean(-1)))
     return rows

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from episodes.sampler import EpisodeSampler, hash_words
+from episodes.words import pluralise
 from fsar.evaluation.protocols.ground import (
     Ground,
     Integers,
@@ -39,9 +40,11 @@ def run(
     equal = Tasks(classes, grouped[same].reshape(episodes, -1), spread_labels(label, same), query, truth)
     even, other = (measure_accuracy(ground.score(tasks), truth) for tasks in (equal, uneven))
     of_class = (ground.score(uneven).argmax(-1) == truth).reshape(episodes, ways, queries).mean(-1)
-    by_shots = [summarise_row(f"classes of {c} shots", of_class[mine == c]) for c in sorted(set(counts.tolist()))]
+    by_shots = [
+        summarise_row(f"classes of {pluralise(c, 'shot')}", of_class[mine == c]) for c in sorted(set(counts.tolist()))
+    ]
     return [
-        summarise_row(f"{shots} shots each", even),
+        summarise_row(f"{pluralise(shots, 'shot')} each", even),
         summarise_row("unequal shots", other),
         summarise_row("difference, paired", other - even),
         *by_shots,

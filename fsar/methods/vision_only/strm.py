@@ -32,6 +32,7 @@ from torch import Tensor, nn
 
 from episodes.clips import Features
 from episodes.episode import Task
+from episodes.words import pluralise
 from fsar.alignment.base import full_precision, widen
 from fsar.alignment.per_query.chunks import chunk_size, over_queries, spread
 from fsar.alignment.per_query.cross_tuple import TRX, sinusoids
@@ -111,8 +112,8 @@ class FrameEnrichment(nn.Module):
         """
         if clips.shape[-2] != self.frames:
             raise ValueError(
-                f"STRM was made for clips of {self.frames} frames, found {clips.shape[-2]}: set data.frames to "
-                f"{self.frames}, or frames of the method to {clips.shape[-2]}."
+                f"STRM was made for clips of {pluralise(self.frames, 'frame')}, found {clips.shape[-2]}: set "
+                f"data.frames to {self.frames}, or frames of the method to {clips.shape[-2]}."
             )
         u = self.dropout(clips + 0.1 * sinusoids(clips.shape[-2], clips.shape[-1], clips.device))
         v = u + self.over_frames(u.mT).mT

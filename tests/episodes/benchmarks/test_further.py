@@ -67,7 +67,7 @@ def test_faults_and_versions_stand_in_facts_and_notes(tmp_path: Path) -> None:
         "novel": {"7": ["aaaaaaaaaaa_00002", "ddddddddddd_00001"]},
     }
     file = write(tmp_path, lists)
-    with pytest.raises(ValueError, match="is not the base list of diving48_tamt that was published: 1 classes"):
+    with pytest.raises(ValueError, match="is not the base list of diving48_tamt that was published: 1 class"):
         Listed("diving48_tamt", tmp_path / "videos", file).load()
     benchmark = Listed("diving48_tamt", tmp_path / "videos", file, allow_changed=True).load()
     assert benchmark.facts["label_version"] == "Diving48 V1 (inferred)"

@@ -103,8 +103,8 @@ def test_changed_lists_are_accepted_when_told_and_say_so(tmp_path: Path) -> None
     assert lists.videos["train"] == ((0, "a"), (1, "b"))
     changes = "; ".join(lists.changes)
     assert "train has 2 videos, published 4" in changes
-    assert "train has 1 classes that are not in its published list, such as 'dance'" in changes
-    assert "val has 1 classes that are not in its published list, such as 'sit'" in changes
+    assert "train has 1 class more than its published list, such as 'dance'" in changes
+    assert "val has 1 class more than its published list, such as 'sit'" in changes
     assert f"sha256 {lists.sha256()}, published" in changes
 
 

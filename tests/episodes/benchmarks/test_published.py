@@ -206,10 +206,10 @@ def test_coverage_of_real_clips_with_gaps(shared: Path, tmp_path: Path) -> None:
     assert len(last.short) == 3  # all that can be read have fewer than a million frames
     assert last.usable == 3
     assert coverage.extra == ("extra/one.mp4",)
-    assert kinds_of((*coverage.extra, "a/b")) == "1 .mp4, 1 folders"
+    assert kinds_of((*coverage.extra, "a/b")) == "1 .mp4, 1 folder"
     train, small, test, small_test, note = coverage.consequences(shots=3, queries=1)
     assert "train: 1 of 8 videos (12.5%) are out" in train
-    assert "train: 1 classes have fewer than 4 videos for 3 shots and 1 queries" in small
+    assert "train: 1 class with fewer than 4 videos for 3 shots and 1 query" in small
     assert "test: 1 of 8 videos" in test
-    assert "test: 1 classes" in small_test
+    assert "test: 1 class" in small_test
     assert "comparable only roughly" in note

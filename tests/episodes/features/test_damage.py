@@ -200,7 +200,7 @@ def test_a_damaged_chunk_of_an_unfinished_store_is_not_joined(tmp_path: Path, cl
         with pytest.raises(ValueError, match=r"is damaged: meta\.json is not what was written"):
             FeatureWriter(tmp_path, clips, ENCODER)
     meta.write_text(told)
-    with pytest.raises(ValueError, match=r"2 of 3 chunks in .* are not what was written, 000001\.npy first"):
+    with pytest.raises(ValueError, match=r"not what was written: 2 of 3 chunks in .*, 000001\.npy first"):
         writer.finish()
     store, todo = fill(tmp_path, clips)
     assert todo == [1, 2]

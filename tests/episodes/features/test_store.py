@@ -121,7 +121,7 @@ def test_an_interrupted_extraction_goes_on(tmp_path: Path, split: Split) -> None
     assert first.pending() == [0, 1]
     first.write(0, encode(first.read(0)))
     (first.parts / ".000001.npy.host-1").write_bytes(b"half a chunk")  # what a killed writer leaves
-    with pytest.raises(FileNotFoundError, match="is not finished \\(1 chunks of 16 videos"):
+    with pytest.raises(FileNotFoundError, match="is not finished \\(1 chunk of 16 videos"):
         open_store(tmp_path, clips, ENCODER)
     second = FeatureWriter(tmp_path, clips, ENCODER)
     assert second.pending() == [1]

@@ -41,7 +41,7 @@ def test_a_query_folder_with_a_cover_is_a_folder_of_clips_and_says_so(tmp_path: 
     [
         (["x/y/0.mp4"], r"its clips lie a level deeper, such as in .*x: move them up, or take"),
         (["00001.jpg", "00002.jpg"], "images lie in it, such as 00001.jpg: put those of each clip into a folder"),
-        (["notes.txt"], "only 1 other entries, such as notes.txt"),
+        (["notes.txt"], "only 1 other entry, such as notes.txt"),
         ([".DS_Store", "Thumbs.db"], "found nothing"),
     ],
 )

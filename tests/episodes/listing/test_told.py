@@ -49,5 +49,5 @@ def test_too_few_classes_are_told_before_a_video_is_read(root: Path, monkeypatch
 
     monkeypatch.setattr(reading, "find_unreadable", find_unreadable)
     data = EpisodicDataModule(Folder(root, seed=0), ways=2, queries=1)
-    with pytest.raises(ValueError, match=r"split val of benchmark clips: .*need 2 classes.*this split has 1 classes"):
+    with pytest.raises(ValueError, match=r"split val of benchmark clips: .*need 2 classes.*this split has 1 class"):
         data.setup("fit")

@@ -180,7 +180,7 @@ def test_a_packed_store_refuses_what_it_does_not_have(tmp_path: Path) -> None:
         writer.add("a/b", clip, 5.0)
     assert np.array_equal(packed.read(store / "a" / "b", lambda frames, fps: [1, 0, 1]), clip[[1, 0, 1]])
     assert packed.inspect(store / "a" / "b").fps == 5.0
-    with pytest.raises(VideoError, match="holds 1 clips, but not 'a/c'"):
+    with pytest.raises(VideoError, match="holds 1 clip, but not 'a/c'"):
         packed.inspect(store / "a" / "c")
     with pytest.raises(VideoError, match=r"frame 2 was asked for, but its frames are 0..1"):
         packed.read(store / "a" / "b", lambda frames, fps: [2])

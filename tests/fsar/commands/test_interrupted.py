@@ -34,7 +34,7 @@ runpy.run_module("fsar", run_name="__main__", alter_sys=True)
 """
 AGAIN = {
     "test": "8 of 15 clips from the cache",
-    "extract": "1 chunks of videos to encode, 1 are there already",
+    "extract": "1 chunk of videos to encode, and 1 there already",
 }
 
 

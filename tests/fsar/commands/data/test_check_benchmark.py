@@ -50,13 +50,13 @@ def test_a_copy_with_gaps(
     table = tmp_path / "gaps.csv"
     assert tool.main([*films, "--read", "none", "--shots", "1", "--csv", str(table)]) == 1
     out = capsys.readouterr().out
-    assert "lists are not as published: train has 1 classes, published 31" in out
+    assert "lists are not as published: train has 1 class, published 31" in out
     assert [line.split() for line in out.splitlines() if line.startswith("  wave")] == [
         ["wave", "2", "1", "1", "0", "0"]
     ]
     assert "1 .avi; such as holiday.avi" in out
     assert "train: 1 of 2 videos (50.0%) are out; the smallest class, 'wave', keeps 1 of 2." in out
-    assert "train: 1 classes have fewer than 2 videos for 1 shots and 1 queries" in out
+    assert "train: 1 class with fewer than 2 videos for 1 shot and 1 query" in out
     assert "train and test have clips of the same 1 recordings (2 and 2 clips), such as 'film'." in out
     assert "test: 2.0 clips per recording" in out
     assert list(csv.reader(table.read_text().splitlines()))[1:] == [["train", "wave", "film_wave_u_1", "missing", ""]]
@@ -67,7 +67,7 @@ def test_unreadable_clips(
 ) -> None:
     (tmp_path / "root" / "film_wave_u_1.avi").touch()
     assert tool.main(films) == 1  # all of them are empty files
-    assert "train (1 classes)" in capsys.readouterr().out
+    assert "train (1 class)" in capsys.readouterr().out
 
 
 def test_real_clips_are_whole(

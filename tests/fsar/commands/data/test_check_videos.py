@@ -18,6 +18,7 @@ from PIL import Image
 
 from episodes.splits import Folder
 from episodes.video import ClipCheck, VideoInfo
+from fsar.commands.data.check_videos import tell_place
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -180,3 +181,17 @@ def test_help_of_the_script() -> None:
     command = [sys.executable, "-m", "fsar", "check-videos", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)}, check=True)
     assert "--quick" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "said"),
+    [
+        ("d/a", "d/a", "one class"),
+        ("d/a", "d/b", "two classes"),
+        ("d/train/a", "d/test/a", "two splits, train and test"),
+        ("d/a", "d/stray/b", "two folders, a and stray/b"),
+        ("d", "d/stray", "two folders, d and stray"),
+    ],
+)
+def test_where_two_clips_of_one_content_lie(one: str, other: str, said: str) -> None:
+    assert tell_place(Path(one), Path(other)) == said

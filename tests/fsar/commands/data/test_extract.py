@@ -140,7 +140,7 @@ def test_two_extractions_at_once_store_what_one_stores(config: Path, store: Path
     assert [process.wait(timeout=300) for process in pair] == [0, 0], log.read_text()
     assert f"is being written by process {os.getpid()} on " in text
     assert contents(tmp_path) == contents(store)
-    assert "0 chunks of videos to encode, 9 are there already" in log.read_text()
+    assert "0 chunks of videos to encode, and 9 there already" in log.read_text()
 
 
 def test_several_processes_refuse_a_store_that_is_being_written(

@@ -27,7 +27,7 @@ def test_what_is_written_is_read_and_trained_on(
     out = capsys.readouterr().out
     assert out.startswith("mine.yaml: 9 classes, 45 clips\nnext:\n  fsar check-videos ")
     text = (tmp_path / "mine.yaml").read_text()
-    assert text.startswith("# 9 classes, 45 clips, 5 to 5 of a class.\n# Drawn by seed 0; below 10 classes")
+    assert text.startswith("# 9 classes, 45 clips, 5 of each.\n# Drawn by seed 0; below 10 classes")
     assert "the shortest has 10." in text
     data = yaml.safe_load(text)["data"]
     lists = data["benchmark"]["init_args"]
@@ -57,5 +57,5 @@ def test_few_classes_and_odd_names(clips: Path, tmp_path: Path, capsys: pytest.C
     with pytest.raises(SystemExit, match=r"odd\.yaml is there already"):
         main(["init", "odd"])
     shutil.rmtree(tmp_path / "odd" / "no")
-    with pytest.raises(SystemExit, match="has 1 classes of two clips or more"):
+    with pytest.raises(SystemExit, match="has 1 class of two clips or more"):
         main(["init", "odd", "-o", "other.yaml"])

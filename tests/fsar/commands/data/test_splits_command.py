@@ -77,7 +77,7 @@ def test_lists_are_fetched_from_the_first_source_that_answers(
     out = tmp_path / "out"
     assert tool.main(["--mirror", serve(tmp_path / "web"), "--out", str(out)]) == 0
     assert read_lists(out, known).sha256() == known.sha256
-    assert "train 2 classes 4 videos, val 1 classes 2 videos, test 2 classes 4 videos" in capsys.readouterr().out
+    assert "train 2 classes 4 videos, val 1 class 2 videos, test 2 classes 4 videos" in capsys.readouterr().out
 
 
 def test_a_file_that_was_changed_is_refused_or_recorded(

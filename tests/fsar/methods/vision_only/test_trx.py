@@ -70,7 +70,7 @@ def test_a_clip_of_one_frame_is_refused_when_joined_and_when_scored() -> None:
     ):
         check_joined(method, 1)
     check_joined(method, 3)
-    with pytest.raises(ValueError, match="a clip of 1 frames has no tuples of 2"):
+    with pytest.raises(ValueError, match="a clip of 1 frame has no tuples of 2"):
         method.query_parts(Features(frames=torch.randn(2, 1, 16)))
 
 
