@@ -91,7 +91,7 @@ def read_joints(path: Path, order: str) -> Tensor:
         what = f"it lacks {error}" if path.suffix in _READERS else f"it must end in {', '.join(SUFFIXES)}"
         raise ValueError(f"{path}: no joints can be read from it: {what}.") from error
     except (OSError, ValueError, TypeError, EOFError) as error:
-        raise ValueError(f"{path}: no joints can be read from it: {error}") from error
+        raise ValueError(f"{path}: no joints can be read from it ({error}).") from error
     if told is not None and told != order:
         raise ValueError(f"{path}: its joints are in the order {told!r}, but {order!r} is asked for.")
     if found.ndim != 3 or found.shape[1:] != (len(wanted.names), 3) or not len(found):

@@ -223,7 +223,7 @@ def refuse_beyond(clips: Sequence[ListedClip], root: Path) -> None:
         try:
             clip.span.frames(info.frames, info.fps)
         except ValueError as error:
-            raise ValueError(f"{clip.row.place}: {root / clip.file}: {error}.") from None
+            raise ValueError(f"{clip.row.place}, {root / clip.file}: {error}.") from None
 
 
 def tie_labels(clips: Sequence[ListedClip]) -> list[set[str]]:

@@ -88,8 +88,8 @@ def open_run(
     for path in (folder / CONFIG, weights):
         if not path.is_file():
             raise FileNotFoundError(
-                f"{path} does not exist: {source} is no folder of `fsar fit --run` or `fsar test --run`, nor a published "
-                f"one ({CONFIG} and {WEIGHTS})."
+                f"{path} does not exist: {source} is no folder of `fsar fit --run` or `fsar test --run`, nor a "
+                f"published one ({CONFIG} and {WEIGHTS})."
             )
     return Run(str(folder / CONFIG), read_checkpoint(weights))
 

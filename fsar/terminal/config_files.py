@@ -101,7 +101,7 @@ def read_yaml(path: Path, texts: bool = False) -> Any:
         raise ValueError(f"{path}: expected YAML, found a binary file.") from None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        raise ValueError(f"{path}: not YAML, line {line}: {error.problem}.") from None
+        raise ValueError(f"{path}, line {line}: not YAML, {error.problem}.") from None
     for key, line in find_repeats(node):
         raise ValueError(f"{path}: {key} stands there twice, again in line {line}: keep one of them.")
     return yaml.load(text, yaml.BaseLoader if texts else yaml.SafeLoader)
@@ -119,15 +119,16 @@ def find_repeats(node: yaml.Node | None, prefix: str = "") -> Iterator[tuple[str
             yield from find_repeats(value, f"{name}.")
 
 
-def find_origin(key: str, args: Sequence[str]) -> str:
-    """``FILE: `` when a key was set by a configuration file of the command line and by no option after it."""
+def find_origin(key: str, args: Sequence[str], end: str = ": ") -> str:
+    """``FILE: ``, or with another ``end``, when a key was set by a configuration file of the command line and by no
+    option after it."""
     plain_key = key.replace("init_args.", "")
     last = plain_key.rpartition(".")[2]
     if any(re.match(rf"--(.*\.)?{re.escape(last)}(=|$)", word) for word in args):
         return ""
     for name in reversed(config_files(args)):
         if Path(name).is_file() and plain_key in set(flat(yaml.safe_load(Path(name).read_text(encoding="utf-8")))):
-            return f"{name}: "
+            return f"{name}{end}"
     return ""
 
 

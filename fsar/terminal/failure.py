@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
+import re
 import select
 import site
 import sys
@@ -173,5 +174,9 @@ class Options(argparse.ArgumentParser):
         return own, rest
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong, and leave with status 2."""
+        """Say what is wrong, and leave with status 2; one colon is enough after the option."""
+        message = re.sub(r"^argument ([^:]+): (?=.* cannot be written|is )", r"\1 ", message)
+        message = re.sub(r"^argument ([^:]+): ", r"\1: ", message)
+        for kind, words in {"int": "a whole number", "float": "a number"}.items():
+            message = message.replace(f"invalid {kind} value: ", f"expected {words}, found ")
         self.exit(2, f"{self.prog}: {shown(message)}\n(--help lists every option)\n")

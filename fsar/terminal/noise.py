@@ -14,6 +14,7 @@ WARNINGS = (
     "Checkpoint directory .* exists and is not empty",  # a run that is resumed
     "The number of training batches .* is smaller than the logging interval",
     "The '.*dataloader' does not have many workers",  # the data module chooses their number
+    "No seed found, seed set to",  # stands in the configuration
     "Total length of `.*` across ranks is zero",  # a list or loader of no validation classes, as we say ourselves
 )
 LINES = re.compile(

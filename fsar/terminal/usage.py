@@ -114,8 +114,8 @@ def simplify(message: str, args: Sequence[str] = (), options: Collection[str] = 
     key = re.sub(SUBCOMMAND, "", ".".join(keys))
     for pattern, say in LEAVES:
         if found := re.search(pattern, level(rest), re.DOTALL | re.MULTILINE):
-            return ("" if say is missing else find_origin(key, args)) + say(key, owner, found)
-    return f"{find_origin(key, args)}{key}: {' '.join(rest.split())}" if key else " ".join(rest.split())
+            return ("" if say is missing else find_origin(key, args, ", ")) + say(key, owner, found)
+    return f"{find_origin(key, args, ', ')}{key}: {' '.join(rest.split())}" if key else " ".join(rest.split())
 
 
 def unnest(text: str) -> tuple[list[str], str, str]:

@@ -24,4 +24,4 @@ def read_texts(path: Path, reader: str) -> Any:
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        raise ValueError(f"{reader}: {path} is neither YAML nor JSON: {error}") from error
+        raise ValueError(f"{reader}: {path} is neither YAML nor JSON ({error}).") from error

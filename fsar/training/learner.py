@@ -227,7 +227,7 @@ class Learner(LightningModule):
         try:
             base = self.make_optimizer([nn.Parameter(torch.zeros(1))]).defaults["lr"]
         except (ValueError, TypeError) as error:
-            raise ValueError(f"model.optimizer: {error}; see its init_args.") from error
+            raise ValueError(f"model.optimizer: {str(error).replace(': ', ' ')}; see its init_args.") from error
         return [
             {"params": parameters, "lr": base * factor, **({"weight_decay": 0.0} if plain else {})}
             for (factor, plain), parameters in groups.items()

@@ -104,7 +104,7 @@ def check_episodes(data: EpisodicDataModule, splits: Collection[str], shots: Seq
         try:
             make_sampler(data.load().split(name), k, data)
         except ValueError as error:
-            raise ValueError(f"--shots {k}: split {name} of benchmark {data.load().name}: {error}") from None
+            raise ValueError(f"--shots {k}, split {name} of benchmark {data.load().name}: {error}") from None
 
 
 @torch.no_grad()

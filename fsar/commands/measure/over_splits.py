@@ -109,7 +109,7 @@ def test_split(ground: Ground, classes: Classes, drawn: Drawn, asked: tuple[int,
     try:
         sampler = EpisodeSampler(labels, ways, shots, queries, seed, names)
     except ValueError as error:
-        raise ValueError(f"the split of seed {drawn.seed}: {error}") from error
+        raise ValueError(f"classes drawn by seed {drawn.seed}, {error}") from error
     tasks = as_tasks(sampler, episodes)
     tasks = tasks._replace(classes=mine[tasks.classes], support=videos[tasks.support], query=videos[tasks.query])
     row = summarise_row("", measure_accuracy(ground.score(tasks), tasks.query_labels))

@@ -9,7 +9,8 @@ import pytest
 
 import fsar.commands
 from fsar.__main__ import main
-from fsar.terminal.failure import LISTENER_GONE, one_message
+from fsar.terminal.failure import LISTENER_GONE, Options, one_message
+from fsar.terminal.outputs import output_file
 
 
 def press() -> None:
@@ -69,3 +70,24 @@ def test_output_that_nobody_reads_any_more_is_no_failure() -> None:
 def test_a_broken_pipe_of_another_kind_is_told() -> None:
     with pytest.raises(SystemExit, match="Broken pipe"), one_message(False):
         raise BrokenPipeError(32, "Broken pipe")
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--many", "few"], "tool: --many: expected a whole number, found 'few'"),
+        (["--share", "few"], "tool: --share: expected a number, found 'few'"),
+        (["--out", "no/such/file"], "tool: --out no/such/file cannot be written: there is no folder no/such"),
+        (["--out", ""], "tool: --out is empty: name a file"),
+    ],
+)
+def test_an_option_that_is_wrong_is_named_with_one_colon(
+    args: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = Options(None, prog="tool")
+    parser.add_argument("--many", type=int)
+    parser.add_argument("--share", type=float)
+    parser.add_argument("--out", type=output_file)
+    with pytest.raises(SystemExit):
+        parser.parse_args(args)
+    assert capsys.readouterr().err.splitlines()[0] == said

@@ -44,3 +44,11 @@ def test_an_empty_list_of_validation_loaders_is_no_news(holder: str) -> None:
         warnings.warn(f"Total length of `{holder}` across ranks is zero. Please make sure", stacklevel=1)
         warnings.warn("the loss is not finite", stacklevel=1)
     assert [str(warning.message) for warning in seen] == ["the loss is not finite"]
+
+
+def test_a_seed_that_stands_in_the_configuration_is_no_news() -> None:
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        hush_libraries()
+        warnings.warn("No seed found, seed set to 0", stacklevel=1)
+    assert not seen
