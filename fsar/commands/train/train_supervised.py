@@ -137,8 +137,9 @@ def main(args: list[str]) -> dict[str, Any]:
     found = find_right(method, data.clips(split), test, trainer.strategy.root_device, data.worker_count)
     share = Share(float(found.double().mean()), len(found))
     result = {"accuracy": share.value, "wilson_95": share.ends, "clips": len(test), "classes": len(split.class_names)}
+    trained = len(train) if own.epochs else 0
     result |= {
-        "trained_on": len(train) if own.epochs else 0,
+        "trained_on": trained,
         "epochs": own.epochs,
         "shots": own.shots,
         "seed": own.seed,
@@ -147,7 +148,7 @@ def main(args: list[str]) -> dict[str, Any]:
     print(
         f"\ntop-1 {100 * share.value:.2f} % ({100 * low:.1f} to {100 * high:.1f}) of {len(test):,} held-out clips, "
         f"{pluralise(len(split.class_names), 'class')}; {pluralise(own.epochs, 'epoch')} over "
-        f"{pluralise(result['trained_on'], 'clip')}"
+        f"{pluralise(trained, 'clip')}"
     )
     if own.out:
         own.out.mkdir(parents=True, exist_ok=True)
