@@ -29,7 +29,7 @@ from fsar.terminal.failure import LIST_OPTIONS, OptionsAsked
 from fsar.terminal.processes import end_with_parent
 from fsar.terminal.sources import list_sources
 from fsar.terminal.user_code import find_user_code
-from fsar.training.joining import check_joined, check_precision
+from fsar.training.joining import check_joined, check_precision, check_sound
 from fsar.training.learner import Learner
 from fsar.training.pixels import check_framing
 
@@ -187,6 +187,7 @@ def join_parts(learner: Learner, data: EpisodicDataModule, trainer: Mapping[str,
     if trainer is not None:
         check_precision(trainer["precision"])
     check_joined(learner.method, data.frames)
+    check_sound(learner.method, data.sound_rate)
     data.follow(learner.framing)
 
 

@@ -22,9 +22,9 @@ from huggingface_hub.errors import GatedRepoError, HFValidationError, HTTPError,
 from safetensors import SafetensorError, safe_open
 
 from fsar.encoders.weights.state import refuse_nan
-from fsar.sharing.bounds import BYTES, check_bounds
 from fsar.sharing.published_config import check_classes, name_files, needed
 from fsar.terminal.aliases import rename_classes
+from fsar.terminal.bounds import BYTES, check_bounds
 from fsar.training.learner import CLASSES_KEY, FROZEN_KEY, METHOD_KEY
 from fsar.training.pixels import PIXELS_KEY
 from fsar.training.whole import check_whole
@@ -82,7 +82,7 @@ def open_run(
         line = yaml.safe_dump(config, default_flow_style=True, width=float("inf"), sort_keys=False)
         return Run(line, read_weights(folder / WEIGHTS))
     if checkpoint == "best" and was_only_tested(folder):
-        named = best_checkpoint(folder)
+        named = best_checkpoint(folder)  # read within bounds
         return Run(str(folder / CONFIG), None if named is None else read_checkpoint(Path(named)))
     weights = folder / "checkpoints" / f"{checkpoint}.ckpt"
     for path in (folder / CONFIG, weights):
@@ -91,6 +91,7 @@ def open_run(
                 f"{path} does not exist: {source} is no folder of `fsar fit --run` or `fsar test --run`, nor a "
                 f"published one ({CONFIG} and {WEIGHTS})."
             )
+    read_config(folder / CONFIG)  # within bounds, before all of it is taken for options
     return Run(str(folder / CONFIG), read_checkpoint(weights))
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from fsar.terminal.aliases import rename_words
+from fsar.terminal.bounds import check_bounds
 from fsar.terminal.shipped import find_shipped, spell_shipped, suggest_shipped
 
 
@@ -92,10 +93,11 @@ def read_yaml(path: Path, texts: bool = False) -> Any:
     """What a YAML file says; with ``texts`` every value is the text that stands there, such as ``007`` and ``yes``.
 
     Raises:
-        ValueError: when it is not YAML, or holds a key twice, of which the second would win.
+        ValueError: when it is not YAML, stands for too much, or holds a key twice, of which the second would win.
     """
     try:
         text = path.read_text(encoding="utf-8")
+        check_bounds(text, str(path))
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except (UnicodeDecodeError, yaml.reader.ReaderError):
         raise ValueError(f"{path}: expected YAML, found a binary file.") from None

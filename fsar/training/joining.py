@@ -9,6 +9,7 @@ from fsar.adapters.base import FramePositions
 from fsar.adapters.evl import EVLNetwork
 from fsar.alignment.covariance import AlphaDistance
 from fsar.alignment.per_query.cross_tuple import TupleAttention
+from fsar.encoders.audio import WithSound
 from fsar.method import Method
 from fsar.methods.vision_only.strm import FrameEnrichment
 from fsar.temporal import TemporalTransformer
@@ -63,6 +64,27 @@ def check_joined(method: Method, frames: int) -> None:
             f"{type(method.encoder).__name__} gives features of {method.encoder.channels} channels, but "
             f"{type(temporal).__name__} was made for {channels}: give --model.temporal.channels "
             f"{method.encoder.channels}, or the encoder that the configuration names."
+        )
+
+
+def check_sound(method: Method, rate: int | None) -> None:
+    """Look whether the clips' sound comes at the rate that the encoder of sound was made for: nothing in the samples
+    says at which they were taken.
+
+    Args:
+        method: as it was built.
+        rate: samples a second of the data; None where no sound is read.
+
+    Raises:
+        ValueError: naming both options.
+    """
+    encoder = method.encoder
+    wanted = getattr(encoder.sound, "rate", rate) if isinstance(encoder, WithSound) else rate
+    if "sound" in method.needs and wanted != rate:
+        found = "not given, so that no sound is read" if rate is None else str(rate)
+        raise ValueError(
+            f"data.sound_rate is {found}, but {type(method).__name__} reads sound through an encoder made for {wanted} "
+            f"samples a second: set data.sound_rate to {wanted}, or rate of that encoder to the data's."
         )
 
 

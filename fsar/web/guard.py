@@ -70,7 +70,10 @@ class Guard:
         elif scope["path"].rstrip("/") == PROGRESS and scope["method"] == "GET":
             await Response(DONE, media_type="text/event-stream")(scope, receive, with_headers)
         elif scope["method"] != "POST":
-            await self.app(self._found(scope), receive, with_headers)
+            if (found := self._found(scope)) is None:
+                await refuse("There is no such clip, or no longer.", 404)(scope, receive, with_headers)
+            else:
+                await self.app(found, receive, with_headers)
         else:
             await self._post(scope, receive, with_headers)
 
@@ -86,11 +89,14 @@ class Guard:
             return refuse("The page has no use for this.", 403)
         return None
 
-    def _found(self, scope: Scope) -> Scope:
-        """A request for a held file, as gradio knows it."""
+    def _found(self, scope: Scope) -> Scope | None:
+        """A request for a held file, as gradio knows it; None where none is: gradio would say where it looked."""
         if not scope["path"].startswith(FILE + TOKEN):
             return scope
-        path = scope["path"].replace(TOKEN, f"{self.held.folder}/", 1)
+        file = self.held.folder / scope["path"].removeprefix(FILE + TOKEN)
+        if not (file.resolve().is_relative_to(self.held.folder.resolve()) and file.is_file()):
+            return None
+        path = f"{FILE}{file}"
         return {**scope, "path": path, "raw_path": path.encode()}
 
     def _named(self, body: IO[bytes]) -> IO[bytes]:

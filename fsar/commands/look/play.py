@@ -20,8 +20,9 @@ from episodes.frames import SegmentCentre
 from episodes.video import probe, read_frames
 from fsar.alignment import CostAlignment
 from fsar.alignment.maps import Cells, alignment_maps
-from fsar.commands.look.check_alignment import build, json_text
-from fsar.commands.look.plot_alignment import features_of, trained
+from fsar.commands.look.check_alignment import build
+from fsar.commands.look.plot_alignment import features_of, take_options, trained
+from fsar.drawing import show_steps
 from fsar.playing import SUFFIXES, play, write_film
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.outputs import output_file
@@ -44,34 +45,28 @@ def best_path(metric: CostAlignment, cost: Tensor) -> tuple[str, Cells]:
 def main(args: list[str]) -> None:
     """Parse the command line and write the film."""
     parser = Options(__doc__, prog="fsar play")
-    parser.add_argument("query")
-    parser.add_argument("support")
     parser.add_argument("--out", type=output_file, help="the .gif or .mp4 to write; by default named after the clips")
-    parser.add_argument("--metric", default="fsar.alignment.OTAM", help="module.Class of a metric on frame costs")
-    parser.add_argument("--init", type=json_text, default={}, help="its arguments as JSON")
-    parser.add_argument("--frames", type=int, default=8)
-    parser.add_argument("--encoder", type=json_text, help="arguments of fsar.encoders.ImageEncoder as JSON")
-    parser.add_argument("--run", help="a run folder: its trained features and its metric")
     parser.add_argument("--slow", type=int, default=4, help="pictures from one pair of frames to the next (default: 4)")
-    own = parser.parse_args(args)
+    own = take_options(parser, args)
     pair = (own.query, own.support)
     out = own.out or Path(f"{Path(own.query).stem}_{Path(own.support).stem}.gif")
     if out.suffix.lower() not in SUFFIXES:
         parser.error(f"--out {out}: expected a name that ends in .gif or .mp4.")
     if own.slow < 1:
         parser.error(f"--slow must be at least 1, found {own.slow}.")
-    counts = [probe(path).frames for path in pair]
-    clips = [read_frames(path, np.arange(count)) for path, count in zip(pair, counts, strict=True)]
-    if own.run:
-        metric, *features = trained(own.run, pair)
-    else:
-        metric, middle = build(own.metric, own.init), SegmentCentre()
-        features = [features_of(clip[middle(len(clip), own.frames)], own.encoder) for clip in clips]
+    infos = [probe(path) for path in pair]
+    clips = [read_frames(path, np.arange(info.frames)) for path, info in zip(pair, infos, strict=True)]
+    run = trained(own.run, pair) if own.run else None
+    metric = run.metric if run else build(own.metric, own.init)
     if not isinstance(metric, CostAlignment):
         parser.error(f"{type(metric).__name__} has no frame costs, so no path to play along; take a CostAlignment.")
+    sampler, count = (run.model.data.test_sampler, run.model.data.frames) if run else (SegmentCentre(), own.frames)
+    assert sampler is not None  # since the options were made
+    seen = [sampler(info.frames, count, fps=info.fps) for info in infos]
+    features = run.features if run else [features_of(c[at], own.encoder) for c, at in zip(clips, seen, strict=True)]
     found = alignment_maps(metric, *(torch.as_tensor(one)[None] for one in features))[0][0]
     visits, path = best_path(metric, found.cost)
-    seen = [SegmentCentre()(count, steps).tolist() for count, steps in zip(counts, found.cost.shape, strict=True)]
+    steps = [show_steps(at, n).tolist() for at, n in zip(seen, found.cost.shape, strict=True)]
     words = f"{found.metric}: best path, {visits}" + ("" if found.paths else "; in any other order as cheap")
-    write_film(play(clips[0], clips[1], (seen[0], seen[1]), found.cost, path, words, own.slow), out)
+    write_film(play(clips[0], clips[1], (steps[0], steps[1]), found.cost, path, words, own.slow), out)
     print(f"{out} ({out.stat().st_size / 1000:.0f} kB)")

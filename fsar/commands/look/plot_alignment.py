@@ -14,7 +14,9 @@ direction is a thin line over it, where the order of the frames matters.
 
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -53,8 +55,17 @@ def features_of(clip: np.ndarray, encoder: dict[str, object] | None) -> Tensor:
         return network(small.round().clamp(0, 255).to(torch.uint8))
 
 
-def trained(run: str, clips: tuple[str, str]) -> tuple[Alignment, Tensor, Tensor]:
-    """Metric of a run, and the features ``(t d)`` that it compares of the query and of the support."""
+class Trained(NamedTuple):
+    """What a run makes of a query and of a support clip."""
+
+    model: fsar.Predictor
+    metric: Alignment
+    features: tuple[Tensor, Tensor]
+    """``(t d)`` of the query and of the support."""
+
+
+def trained(run: str, clips: tuple[str, str]) -> Trained:
+    """Metric of a run, and the features that it compares."""
     model = fsar.load(run)
     method = model.learner.method
     name = Path(clips[1]).absolute().parent.name.replace("_", " ")
@@ -64,35 +75,48 @@ def trained(run: str, clips: tuple[str, str]) -> tuple[Alignment, Tensor, Tensor
         query, support = (method.encode(source.clip(i)) for i in (0, 1))
         text = method.class_text((name,))
         parts = method.query_parts(query), method.support_parts(support, text[0])
-    return method.alignment, parts[0]["frames"], parts[1]["frames"]  # type: ignore[return-value]
+    return Trained(model, method.alignment, (parts[0]["frames"], parts[1]["frames"]))  # type: ignore[arg-type]
+
+
+def take_options(parser: Options, args: list[str]) -> Namespace:
+    """What both commands that show a pair of clips are asked; options that a run decides are refused beside it."""
+    parser.add_argument("query")
+    parser.add_argument("support")
+    parser.add_argument("--metric", help="module.Class of a metric on frame costs (default: fsar.alignment.OTAM)")
+    parser.add_argument("--init", type=json_text, help="its arguments as JSON")
+    parser.add_argument("--frames", type=int, help="of each clip (default: 8)")
+    parser.add_argument("--encoder", type=json_text, help="arguments of fsar.encoders.ImageEncoder as JSON")
+    parser.add_argument("--run", help="a run folder: its trained features and its metric")
+    found = parser.parse_args(args)
+    settled = [f"--{name}" for name in ("metric", "init", "frames", "encoder") if getattr(found, name) is not None]
+    if found.run and settled:
+        parser.error(
+            f"{' and '.join(settled)} and --run: a run has its own metric, features and frames; leave one out."
+        )
+    if found.frames is not None and found.frames < 1:
+        parser.error(f"--frames must be at least 1, found {found.frames}.")
+    usual = {"metric": "fsar.alignment.OTAM", "init": {}, "frames": 8}
+    return Namespace(**vars(found) | {k: v for k, v in usual.items() if getattr(found, k) is None})
 
 
 @one_message(program="fsar plot-alignment")
 def main(args: list[str]) -> None:
     """Parse the command line and write the picture."""
     parser = Options(__doc__, prog="fsar plot-alignment")
-    parser.add_argument("query")
-    parser.add_argument("support")
     parser.add_argument("--out", type=output_file, required=True, help="the PNG (or SVG, PDF) to write")
-    parser.add_argument("--metric", default="fsar.alignment.OTAM", help="module.Class of a metric on frame costs")
-    parser.add_argument("--init", type=json_text, default={}, help="its arguments as JSON")
-    parser.add_argument("--frames", type=int, default=8)
-    parser.add_argument("--encoder", type=json_text, help="arguments of fsar.encoders.ImageEncoder as JSON")
-    parser.add_argument("--run", help="a run folder: its trained features and its metric")
-    arguments = parser.parse_args(args)
-    features: list[Tensor] = []
-    if arguments.run:
-        metric, *features = trained(arguments.run, (arguments.query, arguments.support))
-    else:
-        metric = build(arguments.metric, arguments.init)
+    own = take_options(parser, args)
+    pair = (own.query, own.support)
+    run = trained(own.run, pair) if own.run else None
+    metric = run.metric if run else build(own.metric, own.init)
     if not isinstance(metric, CostAlignment):
         parser.error(f"{type(metric).__name__} has no frame costs, so no path to draw; take a CostAlignment.")
-    clips = [frames_of(path, arguments.frames) for path in (arguments.query, arguments.support)]
-    query, support = (x[None] for x in features or [features_of(clip, arguments.encoder) for clip in clips])
+    clips = [run.model.frames(path) if run else frames_of(path, own.frames) for path in pair]
+    features = run.features if run else [features_of(clip, own.encoder) for clip in clips]
+    query, support = (x[None] for x in features)
     found = alignment_maps(metric, query, support)[0][0]
     value = -float(metric(query, support))
-    names = " and ".join(f"{Path(p).parent.name[:40]}/{Path(p).stem}" for p in (arguments.query, arguments.support))
+    names = " and ".join(f"{Path(p).parent.name[:40]}/{Path(p).stem}" for p in pair)
     figure = draw(clips[0], clips[1], found.cost, found.path, f"{found.metric}, {names}: cost {value:.4g}", found.paths)
-    with write_atomically(arguments.out) as part:
-        figure.savefig(part, format=Path(arguments.out).suffix[1:] or "png")
-    print(arguments.out)
+    with write_atomically(own.out) as part:
+        figure.savefig(part, format=Path(own.out).suffix[1:] or "png")
+    print(own.out)

@@ -88,7 +88,7 @@ def choose_frame(run: str | None, clip: str, other: str | None, frames: int) -> 
     """
     if not run or not other:
         return frames // 2
-    metric, query, support = trained(run, (clip, other))
+    _, metric, (query, support) = trained(run, (clip, other))
     if not isinstance(metric, CostAlignment):
         raise ValueError(f"--against: {type(metric).__name__} of {run} has no frame costs, so no path; leave it out.")
     found = alignment_maps(metric, query[None], support[None])[0][0]

@@ -9,7 +9,11 @@ from typing import Literal
 from timm.layers import DropPath
 from torch import Tensor, nn
 
-_BLOCKS = ("transformer.resblocks", "trunk.blocks", "trunk.stages", "blocks", "stages", "encoder.layers", "features")
+_BLOCKS = (
+    "transformer.resblocks",
+    *("trunk.blocks", "trunk.stages", "trunk.layers", "blocks", "stages", "layers"),  # of timm, in a tower or alone
+    *("encoder.layers", "features"),
+)
 _RESNET = ("layer1", "layer2", "layer3", "layer4")
 
 
@@ -54,9 +58,11 @@ def record_states(blocks: nn.ModuleList | nn.Sequential) -> Iterator[list[Tensor
             handle.remove()
 
 
-def as_tokens(state: Tensor) -> Tensor:
-    """Tokens ``(b p w)`` as they are; a map ``(b w h w')`` row by row."""
-    return state.flatten(2).transpose(1, 2) if state.dim() == 4 else state
+def as_tokens(state: Tensor, channels_last: bool = False) -> Tensor:
+    """Tokens ``(b p w)`` as they are; a map ``(b w h w')`` or, with ``channels_last``, ``(b h w' w)`` row by row."""
+    if state.dim() != 4:
+        return state
+    return state.flatten(1, 2) if channels_last else state.flatten(2).transpose(1, 2)
 
 
 def set_tuning(visual: nn.Module, tune: Literal["frozen", "full"] | int) -> nn.Module:

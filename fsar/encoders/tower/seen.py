@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from math import isqrt
 from typing import Any
 
 import torch
@@ -64,14 +65,14 @@ def watched(visual: nn.Module, needs: Sequence[str]) -> Iterator[Callable[[], di
 
         def found() -> dict[str, Tensor]:
             made = {"patches": patches_of(visual, last[-1]).float()} if "patches" in needs else {}
+            tokens_of = ordered(states, visual) if layers else []
             for name in layers:
-                chosen = states if name == "layers" else [states[int(name.split()[1])]]
+                chosen = tokens_of if name == "layers" else [tokens_of[int(name.split()[1])]]
                 if len({state.shape for state in chosen}) > 1:
                     raise ValueError(
                         "layers of several shapes do not fit into one tensor: ask for 'layer 1' and so on."
                     )
-                tokens = [as_tokens(state).float() for state in chosen]
-                made[name] = torch.stack(tokens, 1) if name == "layers" else tokens[0]
+                made[name] = torch.stack(chosen, 1).float() if name == "layers" else chosen[0].float()
             return made
 
         yield found
@@ -89,9 +90,46 @@ def patches_of(visual: Any, state: Tensor) -> Tensor:
         return (state if visual.attn_pool is not None else visual.ln_post(state))[:, 1:]
     timm = _timm(visual)
     if state.dim() == 3:
-        return state[:, 1 if timm is None else timm.num_prefix_tokens :]
+        return state[:, 1 if timm is None else _prefix_of(timm, state.shape[1]) :]
     channels_last = timm is not None and state.shape[1] != timm.num_features
     return as_tokens(state.movedim(-1, 1) if channels_last else state)
+
+
+def ordered(states: Sequence[Any], visual: nn.Module) -> list[Tensor]:
+    """What blocks gave as tokens ``(b p w)``.
+
+    Frames are square, so of a map the two sides that are equal are rows and columns; where all three are, it has its
+    channels where the network's other maps have them.
+
+    Raises:
+        ValueError: blocks that are no steps of the pass, or that give something else than tokens or a map.
+    """
+    states = [state[0] if isinstance(state, tuple) and state else state for state in states]  # timm's MViT adds a size
+    count = len(blocks_of(visual)) + 1
+    if len(states) != count or not all(isinstance(s, Tensor) and s.dim() in (3, 4) for s in states):
+        raise ValueError(
+            f"what the blocks of {type(visual).__name__} give is no row of tokens or maps: ask for others."
+        )
+    sides = [state.shape[1:] for state in states if state.dim() == 4]
+    usual = any(a == b != c for a, b, c in sides)
+    return [
+        as_tokens(s, s.dim() == 4 and s.shape[1] == s.shape[2] and (usual or s.shape[2] != s.shape[3])) for s in states
+    ]
+
+
+def _prefix_of(network: Any, tokens: int) -> int:
+    """How many of so many tokens come before the patches, which are a square's.
+
+    Raises:
+        ValueError: they are none.
+    """
+    told = getattr(network, "num_prefix_tokens", None)
+    found = int(hasattr(network, "cls_token")) if told is None else int(told)
+    if tokens <= found or isqrt(tokens - found) ** 2 != tokens - found:
+        raise ValueError(
+            f"{type(network).__name__} of timm ends in {tokens} tokens, of which the patches are not known."
+        )
+    return found
 
 
 def _timm(visual: nn.Module) -> Any:

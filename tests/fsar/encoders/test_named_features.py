@@ -12,6 +12,7 @@ from torch import nn
 from episodes.clips import Contents, Features, LowerHalf, Streams
 from fsar.adapters import AIM, EVL, Ladder, STAdapter
 from fsar.encoders import Adapted, Beside, ClipEncoder, FrameEncoder, ImageEncoder
+from fsar.encoders.tower.seen import ordered
 from fsar.evaluation.bank import contents, to_store
 from fsar.method import Method, Parts
 
@@ -171,3 +172,53 @@ def test_asking_for_patches_moves_nothing_else() -> None:
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(value, before[name]) for name, value in encoder.visual.state_dict().items())
     assert encoder.training
+
+
+LAYERS = (
+    ("torchvision", "swin_t", 96, "features"),
+    ("timm", "swin_tiny_patch4_window7_224", 96, "layers"),
+    ("timm", "samvit_base_patch16_224", 768, "blocks"),
+    ("timm", "mvitv2_tiny", 96, "stages"),
+    ("timm", "test_resnet", None, "layer1"),
+)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:timm.layers.interpolate")
+@torch.no_grad()
+@pytest.mark.parametrize(("library", "model", "width", "where"), LAYERS, ids=[model for _, model, *_ in LAYERS])
+def test_what_a_block_gives_has_its_channels_last(library: Any, model: str, width: int | None, where: str) -> None:
+    """Maps with their channels first or last become tokens of channels, row by row."""
+    side = 224 if "sam" in model else 64
+    encoder, clips = ImageEncoder(model, None, library, image_size=side), pixels(side, 1)
+    kept: list[Any] = []
+    block = encoder.blocks[0]
+    handle = block.register_forward_hook(lambda module, inputs, output: kept.append(output))
+    found = encoder.features(clips, ("frames", "layer 1"))["layer 1"][0]
+    handle.remove()
+    state = kept[0][0] if isinstance(kept[0], tuple) else kept[0]
+    wanted = state[0]
+    if wanted.dim() == 3:
+        wanted = wanted.flatten(0, 1) if width else wanted.flatten(1).T
+    assert found.shape[-1] == (width or state.shape[1])
+    assert torch.equal(found, wanted)
+
+
+def test_a_map_as_high_as_it_has_channels_goes_by_the_others() -> None:
+    """Swin at 384 pixels has 96 channels on 96 x 96 places; its other maps tell which axis is which."""
+    blocks = nn.Sequential(nn.Identity(), nn.Conv2d(4, 6, 1, 2))
+    for last in (False, True):
+        maps = [torch.rand(2, 4, 4, 4), torch.rand(2, 2, 2, 6) if last else torch.rand(2, 6, 2, 2)]
+        first, second = ordered([maps[0], maps[0], maps[1]], nn.ModuleDict({"blocks": blocks}))[1:]
+        assert torch.equal(first, maps[0].flatten(1, 2) if last else maps[0].flatten(2).mT)
+        assert second.shape == (2, 4, 6)
+
+
+@pytest.mark.parametrize(("model", "names"), [("pit_ti_224", "patches"), ("twins_svt_small", "layer 1")])
+def test_what_is_not_known_of_a_network_is_one_error(model: str, names: str) -> None:
+    encoder = ImageEncoder(model, None, "timm")
+    if names != "patches":
+        with pytest.raises(ValueError, match="no row of tokens or maps"):
+            encoder.features(pixels(224, 1), [names])
+    else:
+        with pytest.raises(ValueError, match=r"PoolingVisionTransformer.* patches are not known"):
+            encoder.features(pixels(224, 1), [names])

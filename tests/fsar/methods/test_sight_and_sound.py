@@ -12,7 +12,8 @@ from episodes.clips import Features, Streams
 from episodes.episode import Episode
 from fsar.alignment import Alignment, FrameMean
 from fsar.encoders import AudioEncoder, ClipEncoder, WithSound
-from fsar.methods import SightAndSound
+from fsar.methods import Prototype, SightAndSound
+from fsar.training.joining import check_sound
 
 WAYS, SHOTS, QUERIES = 3, 2, 4
 
@@ -92,3 +93,12 @@ def test_the_key_of_the_encoder_covers_the_sound(method: SightAndSound) -> None:
         next(encoder.sound.parameters()).add_(1)  # type: ignore[union-attr]
     assert encoder.fingerprint(trained=True) != before[0]
     assert encoder.fingerprint() == before[1]
+
+
+def test_sound_at_another_rate_is_refused_when_joined(method: SightAndSound) -> None:
+    check_sound(method, 4000)
+    with pytest.raises(ValueError, match=r"data\.sound_rate is 16000, but SightAndSound .* 4000 samples a second"):
+        check_sound(method, 16000)
+    with pytest.raises(ValueError, match=r"data\.sound_rate is not given.*set data\.sound_rate to 4000"):
+        check_sound(method, None)
+    check_sound(Prototype(method.encoder, FrameMean()), None)  # reads frames alone

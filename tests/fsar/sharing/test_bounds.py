@@ -11,9 +11,10 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-from fsar.sharing.bounds import BYTES, check_bounds
 from fsar.sharing.published_config import foreign_classes
-from fsar.sharing.run import read_config, read_weights
+from fsar.sharing.run import open_run, read_config, read_weights
+from fsar.terminal.bounds import BYTES, check_bounds
+from fsar.terminal.config_files import check_files
 
 FACTS = {"fsar_method": "ClipFSAR", "frozen_weights_sha256": "ab12", "trained_classes": ["waving", "jumping"]}
 LINES = [f"x{i}: &x{i} [{', '.join([f'*x{i - 1}'] * 9)}]" for i in range(1, 30)]
@@ -36,6 +37,18 @@ def test_a_configuration_that_is_too_much_is_one_error(text: str, message: str, 
     path.write_text(text)
     with pytest.raises(ValueError, match=message):
         read_config(path)
+
+
+@pytest.mark.parametrize("text", [BOMB, "a: " + "[" * 20_000])
+def test_so_is_that_of_a_run_folder_and_a_file_of_options(text: str, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(text)
+    with pytest.raises(ValueError, match=r"config\.yaml (stands for more|is more than)"):
+        check_files(["test", "-c", str(config)])
+    (tmp_path / "checkpoints").mkdir()
+    torch.save({"state_dict": {}}, tmp_path / "checkpoints" / "best.ckpt")
+    with pytest.raises(ValueError, match=r"config\.yaml (stands for more|is more than)"):
+        open_run(tmp_path)
 
 
 @pytest.mark.parametrize("text", [BOMB, "[" * 20_000])

@@ -151,6 +151,14 @@ def test_a_whole_upload_is_held_and_counted(served: Served) -> None:
     assert served.held.size() == 150
 
 
+@pytest.mark.parametrize("file", ["held/nothing/a.mp4", "held/../../etc/passwd", "held/%2e%2e/%2e%2e/etc/hostname"])
+def test_what_is_not_held_is_no_path_of_this_machine(served: Served, file: str) -> None:
+    with socket.create_connection(("127.0.0.1", served.port), timeout=WAIT) as connection:
+        lines = f"GET /gradio_api/file={file} HTTP/1.1\r\nHost: 127.0.0.1:{served.port}\r\n\r\n"
+        connection.sendall(lines.encode())
+        assert answer(connection) == (404, b"There is no such clip, or no longer.")
+
+
 def test_files_are_counted_before_the_upload_is_answered(tmp_path: Path) -> None:
     from fsar.web.guard import Guard
 
