@@ -24,7 +24,7 @@ import fsar.methods  # noqa: F401  (so that short class names are known)
 from episodes.datamodule import EpisodicDataModule
 from fsar.sharing.run import best_checkpoint, read_checkpoint, was_only_tested
 from fsar.terminal import usage
-from fsar.terminal.config_files import spell_out
+from fsar.terminal.config_files import config_files, read_yaml, spell_out
 from fsar.terminal.failure import LIST_OPTIONS, OptionsAsked
 from fsar.terminal.processes import end_with_parent
 from fsar.terminal.sources import list_sources
@@ -241,7 +241,8 @@ def expand(args: list[str]) -> list[str]:
         return out
     folder = Path(out[out.index("--run") + 1])
     config = folder / "config.yaml"
-    if config.is_file() and not (configured and was_only_tested(folder)):  # files then say all, as for the first test
+    anew = configured and was_only_tested(folder) and names_method(out)  # files then say all, as for the first test
+    if config.is_file() and not anew:
         out[1:1] = ["--config", str(config)]
         checkpoint = best_checkpoint(folder)
         if checkpoint and "--ckpt_path" not in {a.split("=")[0] for a in out}:
@@ -252,6 +253,15 @@ def expand(args: list[str]) -> list[str]:
             "together with -c files."
         )
     return out
+
+
+def names_method(args: Sequence[str]) -> bool:
+    """Whether options or files of a command line, shorthands spelt out, say which method it is."""
+    if METHOD_OPTION in {word.split("=")[0] for word in args}:
+        return True
+    files = (read_yaml(Path(file)) for file in config_files(args) if Path(file).is_file())
+    sections = (content.get("model") for content in files if isinstance(content, dict))
+    return any(isinstance(section, dict) and "method" in section for section in sections)
 
 
 def explain_refusal(error: Exception) -> ValueError:

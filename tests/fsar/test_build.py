@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from fsar.build import build, build_data, build_with_trainer, make_parser, parse_options
+from fsar.build import build, build_data, build_with_trainer, expand, make_parser, parse_options
 from fsar.commands.data import episodes, extract
 from fsar.commands.measure import baselines, sweep
 
@@ -99,3 +99,20 @@ def test_no_command_reads_these_options_by_a_parser_of_its_own() -> None:
         source = path.read_text(encoding="utf-8")
         assert "add_lightning_class_args(" not in source or path.name == "build.py", path
         assert "add_class_arguments(" not in source or path.name == "check_alignment.py", path  # of a metric alone
+
+
+def test_other_data_are_laid_over_a_run_that_was_only_tested(tmp_path: Path) -> None:
+    """As over a trained one, so that cross-domain keeps its method; files that name a method say all."""
+    run, data, anew = tmp_path / "run", tmp_path / "data.yaml", tmp_path / "anew.yaml"
+    (run / "results" / "test").mkdir(parents=True)
+    (run / "results" / "test" / "results.json").write_text("{}")
+    options = {"encoder": "fsar.encoders.ClipEncoder", "alignment": "fsar.alignment.DTW"}
+    method = {"class_path": "fsar.methods.Prototype", "init_args": options}
+    (run / "config.yaml").write_text(yaml.safe_dump({"model": {"method": method}, "data": {"frames": 5}}))
+    data.write_text("data: {frames: 4}")
+    anew.write_text("model: {method: {class_path: fsar.methods.ClipFSAR}}")
+    beneath = ["test", "--config", str(run / "config.yaml")]
+    assert expand(["test", "--run", str(run), "-c", str(data)])[:3] == beneath
+    assert expand(["test", "--run", str(run)])[:3] == beneath
+    assert str(run / "config.yaml") not in expand(["test", "--run", str(run), "-c", str(anew), "-c", str(data)])
+    assert str(run / "config.yaml") not in expand(["test", "--run", str(run), "--model.method", "ClipFSAR"])
