@@ -56,7 +56,7 @@ def encode_whole(encoder: Encodes, texts: Sequence[str]) -> Tensor:
         return features
     split = [count for count in counts if count > 1]
     warnings.warn(
-        f"{pluralise(len(split), 'text')} of {len(texts)} longer than the text encoder reads: split into "
+        f"{len(split)} of {pluralise(len(texts), 'text')} longer than the text encoder reads: split into "
         f"{sum(split)} pieces, whose features are averaged.",
         stacklevel=2,
     )

@@ -124,7 +124,7 @@ def test_one_text_is_itself_in_an_ensemble() -> None:
 def test_long_texts_are_split_at_sentences_with_a_warning() -> None:
     letters = Letters()
     text = "A hand takes a brush. It moves through hair. Then it is put down."
-    with pytest.warns(UserWarning, match=r"1 text of 2 longer .* split into 3 pieces"):
+    with pytest.warns(UserWarning, match=r"1 of 2 texts longer .* split into 3 pieces"):
         features = encode_whole(letters, [text, "short"])
     pieces = ["A hand takes a brush.", "It moves through hair.", "Then it is put down."]
     assert letters.seen == [*pieces, "short"]
