@@ -143,8 +143,9 @@ class EpisodicDataModule(LoaderOptions, ClipOptions, TaskOptions, LightningDataM
         if self.mirrored is None:
             return queries, None
         transforms = [each for each in (self.train_transform, self.query_transform) if getattr(each, "flip", False)]
-        if transforms or self.joints is not None:
-            what = "the transform's flip would mirror once more" if transforms else "data.joints are not mirrored"
+        beside = [f"data.{name} are not mirrored" for name in ("joints", "captions") if getattr(self, name) is not None]
+        if transforms or beside:
+            what = "the transform's flip would mirror once more" if transforms else beside[0]
             raise ValueError(f"data.mirrored mirrors training clips, and {what}: leave out one of the two.")
         return queries, Mirroring(split, self.mirrored, self.seed)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from lightning.fabric.utilities.data import suggested_max_num_workers
 
-from episodes.dataset import ClipDataset, Joints, Regions, Transform
+from episodes.dataset import Captions, ClipDataset, Joints, Regions, Transform
 from episodes.frames import FrameSampler, SegmentCentre, SegmentRandom
 from episodes.framing import Framing
 from episodes.sampler import EpisodeSampler
@@ -111,6 +111,9 @@ class ClipOptions:
         joints_order: of the joints, ntu or coco.
         sound_rate: samples a second of the stream ``sound``, as fsar.encoders.WithSound reads it; none when left out.
         sound_seconds: of it, from the middle of the clip's part of the video.
+        captions: folder with sentences, <class>/<clip>.txt of every training video, a caption a line, for objectives
+            that read texts of kind caption.
+        captions_per_clip: how many of them, the first ones.
     """
 
     frames: int = 8
@@ -128,9 +131,11 @@ class ClipOptions:
     mirrored: dict[str, str] | None = None
     sound_rate: int | None = None
     sound_seconds: float = 4.0
+    captions: str | None = None
+    captions_per_clip: int = 1
 
     def __post_init__(self) -> None:
-        refuse_below_one(frames=self.frames, size=self.size)
+        refuse_below_one(frames=self.frames, size=self.size, captions_per_clip=self.captions_per_clip)
         self.train_sampler, self.test_sampler = (
             self.train_sampler or SegmentRandom(),
             self.test_sampler or SegmentCentre(),
@@ -163,7 +168,8 @@ class ClipOptions:
         regions = None if self.regions is None else Regions(self.regions, self.regions_colour)
         joints = None if self.joints is None else Joints(self.joints, self.joints_order)
         sound = None if self.sound_rate is None else Sound(self.sound_rate, self.sound_seconds)
-        return ClipDataset(split, sampler, transform, self.frames, self.reader, seed, regions, joints, sound)
+        said = Captions(self.captions, self.captions_per_clip) if self.captions is not None and training else None
+        return ClipDataset(split, sampler, transform, self.frames, self.reader, seed, regions, joints, sound, said)
 
 
 @dataclass(eq=False, repr=False)

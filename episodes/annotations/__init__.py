@@ -1,1 +1,1 @@
-"""What people or trackers wrote down about frames: joints of a body, boxes to be tinted."""
+"""What people, trackers or captioners wrote down about a video: joints of a body, boxes to be tinted, sentences."""

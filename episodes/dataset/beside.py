@@ -1,4 +1,4 @@
-"""What lies beside the videos in files of its own, one for each: boxes to be tinted, and joints.
+"""What lies beside the videos in files of its own, one for each: boxes to be tinted, joints, and captions.
 
 The file of ``<class>/<clip>.mp4`` is ``<class>/<clip>.json``, or of another kind, in a folder of its own or in that of
 the videos. It speaks of the frames of the whole video; what belongs to the frames of a clip is taken from it.
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from episodes.annotations.captions import pack_captions
 from episodes.annotations.joints import SUFFIXES, find_order, read_joints
 from episodes.annotations.regions import RegionPrompt, read_boxes
 from episodes.splits import Split
@@ -106,6 +107,27 @@ class Joints:
     def facts(self, split: Split) -> dict[str, Any]:
         """What decides the stream, as plain JSON."""
         return {"order": self.order, "sha256": hash_beside(self.root, split, SUFFIXES, "joints")}
+
+
+class Captions:
+    """Sentences about every video, a stream ``captions (m l)`` of its clips: bytes of UTF-8, filled up with zeros.
+
+    Args:
+        root: folder of the files, ``<class>/<clip>.txt``, a caption a line.
+        count: how many of them are read, ``m``.
+    """
+
+    def __init__(self, root: str, count: int = 1) -> None:
+        self.root, self.count = Path(root), count
+
+    def read(self, split: Split, video: int) -> Tensor:
+        """``(m l)`` uint8.
+
+        Raises:
+            VideoError: no file, fewer captions, or one that is too long; it names the file.
+        """
+        path = find_beside(self.root, split, video, (".txt",), "captions")
+        return naming(path, lambda: pack_captions(path.read_text(encoding="utf-8").splitlines(), self.count))
 
 
 def pick_frames(values: Tensor, chosen: np.ndarray, count: int, what: str) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch.utils.data import Dataset
 
-from episodes.clips import Clips, combined
+from episodes.clips import Clips, Streams, combined
 from episodes.dataset.mirroring import Mirroring
 from episodes.dataset.reading import ClipSource
 from episodes.episode import Episode, IndexEpisode, VideoBatch
@@ -71,7 +71,7 @@ class EpisodeDataset(Dataset[Episode]):
         found = []
         for i, (video, mirrored) in enumerate(drawn):
             clip = (self.source if i < supports else self.queries).clip(video, number, i)
-            found.append(clip.map(lambda x: x.flip(-1)) if mirrored else clip)
+            found.append(Streams({**clip, "frames": clip["frames"].flip(-1)}) if mirrored else clip)
         support, query = combined(torch.stack, found).split_at(supports, 0)
         return Episode(**{**vars(episode), "support": support, "query": query})
 

@@ -13,7 +13,7 @@ from torch import Tensor, distributed
 from torch.utils.data import Dataset
 
 from episodes.clips import Clips, Streams
-from episodes.dataset.beside import Joints, Regions
+from episodes.dataset.beside import Captions, Joints, Regions
 from episodes.frames import FrameSampler
 from episodes.sampler import hash_words
 from episodes.splits import Split
@@ -54,6 +54,7 @@ class ClipDataset(Dataset[tuple[int, Streams]]):
         regions: boxes that are tinted before the transform.
         joints: a stream ``joints (t J 3)`` beside the frames.
         sound: a stream ``sound (samples)`` beside the frames, NaN of a video without a track.
+        captions: a stream ``captions (m l)`` of sentences beside the frames.
 
     Raises:
         ValueError: joints beside a transform that mirrors the frames alone.
@@ -71,6 +72,7 @@ class ClipDataset(Dataset[tuple[int, Streams]]):
         regions: Regions | None = None,
         joints: Joints | None = None,
         sound: Sound | None = None,
+        captions: Captions | None = None,
     ) -> None:
         if joints is not None and getattr(transform, "flip", False):
             raise ValueError(
@@ -78,7 +80,7 @@ class ClipDataset(Dataset[tuple[int, Streams]]):
             )
         self.split, self.sampler, self.transform = split, sampler, transform
         self.frames, self.reader, self.seed = frames, reader, seed
-        self.regions, self.joints, self.sound = regions, joints, sound
+        self.regions, self.joints, self.sound, self.captions = regions, joints, sound, captions
 
     def __len__(self) -> int:
         return len(self.split)
@@ -110,6 +112,8 @@ class ClipDataset(Dataset[tuple[int, Streams]]):
             streams["joints"] = self.joints.read(self.split, video, *taken[-1])
         if self.sound is not None:
             streams["sound"] = torch.from_numpy(self.sound.read(self.split.path(video), *times[-1]))
+        if self.captions is not None:
+            streams["captions"] = self.captions.read(self.split, video)
         return streams
 
 

@@ -9,14 +9,35 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
+from torch.nn.functional import normalize, pad
 
+from episodes.annotations.captions import read_captions
 from episodes.clips import Features
 from fsar.text.bank import ClassTexts, Kind, TextBank
-from fsar.text.chunks import Encodes
+from fsar.text.chunks import Encodes, encode_whole
+
+ClipKind = Kind | Literal["caption"]
+"""Of what is said in training: about a class, or about one clip alone (CapFSAR's captions, ``data.captions``)."""
+
+
+class Said(NamedTuple):
+    """Texts of the classes of a step, and of its clips.
+
+    >>> Said(torch.rand(2, 3, 64), torch.ones(2, 3).bool(), torch.tensor([0, 1])).flat()[0].shape
+    torch.Size([6, 64])
+    """
+
+    features: Tensor  # (r m d) of unit length; zeros where a row has fewer than m
+    mask: Tensor  # (r m) bool, true where there is a text
+    owners: Tensor  # (r) the class that each row speaks of, its place in Step.classes
+
+    def flat(self) -> tuple[Tensor, Tensor]:
+        """``(c d)`` all texts that there are, and ``(c)`` their owners."""
+        return self.features[self.mask], self.owners[self.mask.nonzero()[:, 0]]
 
 
 @dataclass(frozen=True)
@@ -29,6 +50,7 @@ class Step:
         class_names: the ``C`` names of the split.
         text: the text tower; None where the encoder has none.
         frozen: the same features by the encoder as it was before training, where an objective needs them.
+        captions: ``(b m l)`` what is said of each clip alone, see :func:`episodes.dataset.read_captions`; None without.
 
     >>> step = Step(Features(frames=torch.rand(3, 8, 64)), torch.tensor([4, 1, 4]), tuple("abcde"))
     >>> step.names, step.rows
@@ -40,6 +62,7 @@ class Step:
     class_names: tuple[str, ...]
     text: Encodes | None = None
     frozen: Features | None = None
+    captions: Tensor | None = None
 
     @cached_property
     def classes(self) -> Tensor:
@@ -72,13 +95,51 @@ class Step:
         Raises:
             ValueError: a class without a text of these kinds; an encoder without a text tower.
         """
+        found = bank.features(self.tower, self.names, kinds)
+        device = self.labels.device
+        return ClassTexts(normalize(found.features.float(), dim=-1).to(device), found.mask.to(device))
+
+    def said(self, bank: TextBank, kinds: Sequence[ClipKind]) -> Said:
+        """As :meth:`texts`, and with the kind "caption" a row for every clip, whose texts belong to all of its class.
+
+        Raises:
+            ValueError: as there; clips without captions.
+        """
+        of_class: list[Kind] = [kind for kind in kinds if kind != "caption"]
+        rows: list[ClassTexts] = [self.texts(bank, of_class)] if of_class else []
+        owners = [torch.arange(len(self.classes), device=self.labels.device)] if of_class else []
+        if "caption" in kinds:
+            rows.append(self.of_clips())
+            owners.append(self.rows)
+        widest = max(row.mask.shape[1] for row in rows)
+        padded = [pad(row.features, (0, 0, 0, widest - row.mask.shape[1])) for row in rows]
+        masks = [pad(row.mask, (0, widest - row.mask.shape[1])) for row in rows]
+        return Said(torch.cat(padded), torch.cat(masks), torch.cat(owners))
+
+    def of_clips(self) -> ClassTexts:
+        """Unit features ``(b m d)`` of the captions of each clip."""
+        if self.captions is None:
+            raise ValueError(
+                "an objective reads texts of kind 'caption', but clips have none: give data.captions, a folder with "
+                "<class>/<clip>.txt of every training video, and leave out data.features."
+            )
+        texts = [text for clip in self.captions for text in read_captions(clip)]
+        features = encode_whole(self.tower, texts).unflatten(0, self.captions.shape[:2])
+        there = torch.ones(self.captions.shape[:2], dtype=torch.bool, device=self.labels.device)
+        return ClassTexts(normalize(features.float(), dim=-1).to(self.labels.device), there)
+
+    @property
+    def tower(self) -> Encodes:
+        """The text tower.
+
+        Raises:
+            ValueError: when the encoder has none.
+        """
         if self.text is None:
             raise ValueError(
                 "an objective reads texts, but the encoder has no text tower: use fsar.encoders.ClipEncoder."
             )
-        found = bank.features(self.text, self.names, kinds)
-        device = self.labels.device
-        return ClassTexts(normalize(found.features.float(), dim=-1).to(device), found.mask.to(device))
+        return self.text
 
 
 class Objective(nn.Module):

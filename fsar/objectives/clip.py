@@ -20,9 +20,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from fsar.objectives.base import Objective, Step
+from fsar.objectives.base import ClipKind, Objective, Step
 from fsar.objectives.multi_positive import both_directions
-from fsar.text.bank import Kind, TextBank
+from fsar.text.bank import TextBank
 
 LARGEST_SCALE = 100.0
 """CLIP's bound of the learned factor."""
@@ -80,7 +80,7 @@ class SymmetricContrast(Objective):
 
     Args:
         texts: what is said about a class; CLIP-FSAR's template when not given.
-        kinds: which of it.
+        kinds: which of it; "caption" is what data.captions says of each clip.
         scale: initial value of the learned factor; CLIP's 1/0.07.
         target_temperature: ActionCLIP's, 10 as released; null for CLIP's own targets.
         weight: of the loss.
@@ -94,7 +94,7 @@ class SymmetricContrast(Objective):
     def __init__(
         self,
         texts: TextBank | None = None,
-        kinds: Sequence[Kind] = ("template",),
+        kinds: Sequence[ClipKind] = ("template",),
         scale: float = 14.3,
         target_temperature: float | None = None,
         weight: float = 1.0,
@@ -106,8 +106,8 @@ class SymmetricContrast(Objective):
         self.target_temperature = target_temperature
 
     def forward(self, step: Step) -> dict[str, Tensor]:
-        texts, mask = step.texts(self.texts, self.kinds)
-        positive = step.rows[:, None] == torch.arange(len(texts), device=step.rows.device)
+        texts, mask, owners = step.said(self.texts, self.kinds)
+        positive = step.rows[:, None] == owners
         one = torch.ones((), device=texts.device)
         loss = symmetric_contrast(step.videos(), texts, self.scale(one), positive, mask, self.target_temperature)
         return {"loss": loss}

@@ -24,8 +24,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from fsar.objectives.base import Objective, Step
-from fsar.text.bank import Kind, TextBank
+from fsar.objectives.base import ClipKind, Objective, Step
+from fsar.text.bank import TextBank
 
 DENIED = (
     *("pretending", "failing", "trying", "almost", "nothing happens", "without"),
@@ -149,7 +149,8 @@ class MultiPositiveSigmoid(Objective):
 
     Args:
         texts: what is said about a class; CLIP-FSAR's template when not given.
-        kinds: which of it; several texts of a class are several positives.
+        kinds: which of it; several texts of a class are several positives. "caption" is what data.captions says of
+            each clip.
         rule: which texts of other classes are positives, too, by cosines of the encoder as it was before training;
             the labels alone when not given.
         scale: initial value of the learned ``s``.
@@ -165,7 +166,7 @@ class MultiPositiveSigmoid(Objective):
     def __init__(
         self,
         texts: TextBank | None = None,
-        kinds: Sequence[Kind] = ("template",),
+        kinds: Sequence[ClipKind] = ("template",),
         rule: AssignmentRule | None = None,
         scale: float = 10.0,
         bias: float = -10.0,
@@ -183,8 +184,7 @@ class MultiPositiveSigmoid(Objective):
         self.merged: Counter[tuple[str, str]] = Counter()
 
     def forward(self, step: Step) -> dict[str, Tensor]:
-        features, mask = step.texts(self.texts, self.kinds)
-        texts, owner = features[mask], mask.nonzero()[:, 0]  # (c d), (c)
+        texts, owner = step.said(self.texts, self.kinds).flat()  # (c d), (c)
         positive, counts = self.assign(step, texts, owner)
         logits = self.log_scale.exp() * step.videos() @ texts.mT + self.bias
         count = sum(value for key, value in counts.items() if key not in ("same", "denied"))

@@ -24,6 +24,7 @@ from fsar.text.packs import SHA256, find_texts
 from fsar.text.prompts import TEMPLATES, Brackets, TemplateSet, clean_name
 
 Kind = Literal["name", "template", "description", "step"]
+"""Of what is said about a class."""
 
 
 @dataclass(frozen=True)

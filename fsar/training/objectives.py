@@ -117,7 +117,8 @@ class Together(nn.ModuleList):
             found = features if encoder.frozen else self.frozen_features(encoder, episode, axis)
             frozen = Features(frames=found["frames"].detach().flatten(0, axis))
         labels = episode.clip_classes.flatten()
-        return Step(_flat(Features(given), axis), labels, episode.class_names, encoder.text, frozen)
+        said = _captions(episode, axis)
+        return Step(_flat(Features(given), axis), labels, episode.class_names, encoder.text, frozen, said)
 
     @torch.no_grad()
     def frozen_features(self, encoder: FrameEncoder, episode: Episode, axis: int) -> Features:
@@ -214,6 +215,13 @@ def _joined(seen: Sequence[Features], axis: int) -> Features:
     """Supports and queries that were encoded one after the other."""
     joined = combined(partial(torch.cat, dim=axis), list(seen))
     return Features(joined)
+
+
+def _captions(episode: Episode, axis: int) -> Tensor | None:
+    """``(b m l)`` what is said of each clip, where the data say it."""
+    if not all(isinstance(clips, Streams) and "captions" in clips for clips in (episode.support, episode.query)):
+        return None
+    return torch.cat([episode.support["captions"], episode.query["captions"]], dim=axis).flatten(0, axis)
 
 
 def _flat(features: Features, axis: int) -> Features:

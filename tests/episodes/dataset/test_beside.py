@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from episodes.annotations.captions import read_captions
 from episodes.dataset import ClipDataset, Joints, Regions
 from episodes.features import store_key
 from episodes.frames import SegmentCentre
@@ -86,3 +87,23 @@ def test_boxes_that_do_not_fit_are_named(split: Split, tmp_path: Path, content: 
         (tmp_path / "beside" / "sit" / "a.json").write_text(content)
     with pytest.raises(VideoError, match=said):
         clips(split, regions=Regions(str(tmp_path / "beside"))).clip(0)
+
+
+def test_captions_are_a_stream_of_training_clips_alone(split: Split, tmp_path: Path) -> None:
+    file = tmp_path / "beside" / "sit" / "a.txt"
+    file.write_text("a man sits down\n\n ein Mann läuft \nunread\n", encoding="utf-8")
+    square = ClipTransform(6, resize_to=6)
+    options = ClipOptions(3, 6, None, None, square, square, captions=str(tmp_path / "beside"), captions_per_clip=2)
+    found = options.read(split, True, 0).clip(0)["captions"]
+    assert found.dtype == torch.uint8
+    assert read_captions(found) == ["a man sits down", "ein Mann läuft"]
+    assert "captions" not in options.read(split, False, 0).clip(0)
+    file.write_text("one alone")
+    with pytest.raises(VideoError, match=r"a\.txt: data\.captions_per_clip asks for 2, one a line; found 1"):
+        options.read(split, True, 0).clip(0)
+    file.write_text("one\n" + "x" * 513)
+    with pytest.raises(VideoError, match=r"a\.txt: the caption 'x+'\.\.\. has 513 bytes, 512 at most"):
+        options.read(split, True, 0).clip(0)
+    file.unlink()
+    with pytest.raises(VideoError, match=r"data\.captions needs a file \(\.txt\)"):
+        options.read(split, True, 0).clip(0)

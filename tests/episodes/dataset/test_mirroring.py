@@ -102,11 +102,26 @@ def test_queries_have_a_transform_of_their_own(root: Path) -> None:
         assert not torch.equal(before.query["frames"], grey)
 
 
+def test_a_mirrored_clip_keeps_its_sound(root: Path) -> None:
+    class Ramp:
+        def read(self, path: Path, start: float, end: float) -> np.ndarray:
+            return np.arange(5, dtype=np.float32)
+
+    data = make(root, mirrored={})
+    loader = data.train_dataloader()
+    loader.dataset.source.sound = Ramp()  # type: ignore[attr-defined]
+    clips = [x for episode in loader for x in (episode.support, episode.query)]
+    assert any(bool((x["frames"][..., 0] == 0).all(-1).any()) for x in clips)
+    assert all(torch.equal(x["sound"], torch.arange(5.0).expand_as(x["sound"])) for x in clips)
+
+
 def test_what_would_mirror_twice_or_reads_no_pixels_is_refused(root: Path) -> None:
     with pytest.raises(ValueError, match="the transform's flip would mirror once more"):
         make(root, mirrored={}, query_transform=ClipTransform(8, resize_to=8, flip=True)).train_dataloader()
     with pytest.raises(ValueError, match=r"data\.mirrored works on pixels"):
         make(root, mirrored={}, features="store").train_dataloader()
+    with pytest.raises(ValueError, match=r"data\.captions are not mirrored"):
+        make(root, mirrored={}, captions="said").train_dataloader()
 
 
 def test_strong_transforms_treat_all_frames_alike_and_draw_from_their_generator() -> None:

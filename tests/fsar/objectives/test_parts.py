@@ -7,14 +7,16 @@ from itertools import combinations, pairwise
 
 import pytest
 import torch
-from torch.nn.functional import binary_cross_entropy_with_logits, normalize
+from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid, normalize
 
+from episodes.annotations.captions import pack_captions
 from episodes.clips import Features
 from fsar.objectives import (
     AssignmentRule,
     BackgroundText,
     MultiPositiveSigmoid,
     Step,
+    SymmetricContrast,
     TrimodalContrast,
     WordRegionContrast,
     anchor_distance,
@@ -25,6 +27,7 @@ from fsar.objectives import (
 )
 from fsar.objectives.dreamlip import weigh_minmax, weigh_monotone
 from fsar.objectives.glipv2 import list_words
+from fsar.text import TextBank
 
 MakeStep = Callable[..., Step]
 
@@ -56,6 +59,29 @@ def test_planted_synonyms_are_found_and_no_others() -> None:
     assert torch.equal(off.positive, same)
     with pytest.raises(ValueError, match="merges all 870 pairs"):
         AssignmentRule(p1=-1.0)(same, *cosines)
+
+
+def test_captions_of_a_clip_are_positives_of_its_whole_class(make_step: MakeStep) -> None:
+    """Against a loop over pairs; with texts of classes beside them every row keeps its owner."""
+    lines = [[f"clip {i} shows a thing", f"again {i}"] for i in range(7)]
+    step = make_step(captions=torch.stack([pack_captions(some, 2) for some in lines]))
+    assert step.text is not None
+    classes = normalize(step.text.encode([TextBank().texts(name)[0] for name in step.names]), dim=-1)
+    captions = normalize(step.text.encode([text for some in lines for text in some]), dim=-1)
+    pairs = [(text, c) for c, text in enumerate(classes)] + [
+        (captions[2 * i + j], int(step.rows[i])) for i in range(7) for j in range(2)
+    ]
+    loss = torch.tensor(0.0)
+    for video, row in zip(step.videos(), step.rows.tolist(), strict=True):
+        for text, owner in pairs:
+            loss = loss - logsigmoid((1 if owner == row else -1) * (10 * video @ text - 10)) / 7
+    found = MultiPositiveSigmoid(kinds=["template", "caption"])(step)["loss"]
+    torch.testing.assert_close(found, loss)
+    alone = step.said(TextBank(), ["caption"])
+    assert (alone.features.shape, alone.owners.tolist()) == ((7, 2, 8), step.rows.tolist())
+    assert SymmetricContrast(kinds=["caption"])(step)["loss"] > 0
+    with pytest.raises(ValueError, match=r"texts of kind 'caption'.*data\.captions"):
+        MultiPositiveSigmoid(kinds=["caption"])(make_step())
 
 
 def test_pretending_never_merges_with_the_thing_itself() -> None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from episodes.annotations.captions import pack_captions, read_captions
 from episodes.clips import Features, Streams
 from episodes.episode import Episode
 from fsar.adapters import AIM, MAClipAdapter
@@ -101,6 +102,21 @@ def test_losses_are_named_and_the_methods_own_is_first(tiny: Tiny, monkeypatch: 
     ]
     parts = [logged[f"train_{name}"] for name in ("method_loss", "seen", "contrast", "contrast_2")]
     torch.testing.assert_close(total.detach(), sum(parts))
+
+
+def test_captions_reach_the_objectives_from_the_clips(tiny: Tiny) -> None:
+    plain, seen = episode(), Seen()
+    said = torch.stack([pack_captions([f"caption {i}"], 1) for i in range(7)])
+    clips = [
+        Streams({**x, "captions": y}) for x, y in zip((plain.support, plain.query), said.split([3, 4]), strict=True)
+    ]
+    learner = Learner(Prototype(tiny(tune="full"), OTAM()), objectives=[seen]).train()
+    learner.on_fit_start()
+    learner.training_step(replace(plain, support=clips[0], query=clips[1]), 0)
+    assert seen.step.captions is not None
+    assert [read_captions(clip) for clip in seen.step.captions] == [[f"caption {i}"] for i in range(7)]
+    learner.training_step(plain, 0)
+    assert seen.step.captions is None
 
 
 def test_without_objectives_nothing_changes(tiny: Tiny) -> None:
