@@ -61,6 +61,8 @@ def run(args: list[str]) -> int | None:
     elif (command := COMMANDS.get(args[0])) and command.named and is_short(args):
         print(write_short(args[0], command.summary), end="")
     elif command:
+        if command.slow and sys.stderr.isatty() and not {"-h", "--help", "--list-options"} & set(args):
+            print(f"fsar {args[0]}: loading PyTorch and the model ...", file=sys.stderr, flush=True)
         find_user_code()
         with uncollected():
             module = import_module(f"fsar.commands.{command.module}")

@@ -25,7 +25,17 @@ class Command(NamedTuple):
     summary: str
     named: bool = False
 
+    @property
+    def slow(self) -> bool:
+        """Whether seconds go by before it can say anything: it imports a network first."""
+        return self.module in SLOW
 
+
+SLOW = {
+    *(f"train.{name}" for name in ("fit", "sweep", "protocol", "baselines", "rank", "train_supervised", "post_train")),
+    *(f"look.{name}" for name in ("predict", "report", "map", "robustness", "plot_alignment", "play", "sketch")),
+    *("train.reproduce", "data.extract", "data.cluster"),
+}
 TRAIN, DATA, LOOK, SHARE = "train and test", "data", "look", "share"
 COMMANDS = {
     "fit": Command(

@@ -7,9 +7,11 @@ import difflib
 import os
 import re
 import select
+import shutil
 import site
 import sys
 import sysconfig
+import textwrap
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -57,7 +59,15 @@ def one_message(debug: bool | None = None, program: str = "fsar") -> Iterator[No
             raise
         lines = f"{program}: {shown(phrase_error(error))}".splitlines()
         first = lines if len(lines) <= LINES else [*lines[: LINES - 1], "..."]
-        sys.exit("\n".join([*first, f"({users_own(error)}--debug shows where)"]))
+        sys.exit("\n".join([*(fold(line) for line in first), f"({users_own(error)}--debug shows where)"]))
+
+
+def fold(line: str) -> str:
+    """A line that is broken between words where a terminal would break it anywhere; as it is for a file."""
+    if not sys.stderr.isatty():
+        return line
+    width = shutil.get_terminal_size().columns
+    return "\n".join(textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False)) or line
 
 
 def nobody_listens() -> bool:

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, T
 from rich.text import Text
 
 from episodes.datamodule import EpisodicDataModule
-from episodes.dataset import index_episodes
+from episodes.dataset import IndexEpisodes, index_episodes
 from fsar.alignment.maps import alignment_maps
 from fsar.drawing import draw, draw_confusion
 from fsar.evaluation.bank import VideoBank, score_episodes
@@ -42,10 +42,18 @@ class EpisodeProgress(RichProgressBar):
         return [
             TextColumn("{task.description}"),
             BarColumn(12),
-            MofNCompleteColumn(),
+            Counted(trainer),
             TimeRemainingColumn(elapsed_when_finished=True),
             Speed(trainer),
         ]
+
+    @property
+    def validation_description(self) -> str:
+        return describe_loader(self.trainer) if self.trainer.validating else super().validation_description
+
+    @property
+    def test_description(self) -> str:
+        return describe_loader(self.trainer)
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         found, shown = trainer.callback_metrics, {}
@@ -59,6 +67,18 @@ class EpisodeProgress(RichProgressBar):
         return shown
 
 
+def describe_loader(trainer: Trainer) -> str:
+    """What is done with the batches that come now: clips are encoded once, then episodes are scored on them."""
+    return "scoring" if isinstance(loader_now(trainer), IndexEpisodes) else "encoding"
+
+
+def loader_now(trainer: Trainer) -> Any:
+    """The loader whose batches an evaluation takes now."""
+    loaders: Any = trainer.test_dataloaders if trainer.testing else trainer.val_dataloaders
+    bar: Any = trainer.progress_bar_callback
+    return loaders[bar._current_eval_dataloader_idx or 0] if isinstance(loaders, list) else loaders
+
+
 def ask_all(trainer: Trainer) -> None:
     """Let every process come by the metrics before one shows them: at the end of an epoch, asking for one that is
     logged with ``sync_dist``, as a method or callback of one's own may do, adds it up over processes."""
@@ -68,6 +88,24 @@ def ask_all(trainer: Trainer) -> None:
 def percent(mean: float, interval: float) -> str:
     """``63.2±1.9%`` of shares in 0..1, for a narrow line; a single episode has no interval."""
     return f"{100 * mean:.1f}" + ("" if math.isnan(interval) else f"±{100 * interval:.1f}") + "%"
+
+
+class Counted(MofNCompleteColumn):
+    """How many batches, and of an evaluation how many clips or episodes, are done of how many."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        super().__init__()
+        self.trainer = trainer
+
+    def render(self, task: Task) -> Text:
+        if task.description not in ("encoding", "scoring") or not task.total:
+            return super().render(task)
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        clips = task.description == "encoding"
+        size, loader = data.video_batch if clips else data.episode_batch, loader_now(self.trainer)
+        whole = len(getattr(loader, "videos", None) or loader.sampler) if clips else len(loader.numbers)
+        done = whole if task.completed >= task.total else min(int(task.completed) * size, whole)
+        return Text(f"{done:,}/{whole:,} {'clips' if clips else 'episodes'}")
 
 
 class Speed(ProgressColumn):

@@ -96,7 +96,7 @@ def start(own: argparse.Namespace, questions: ClipQuestions, held: Held) -> Any:
     from starlette.middleware import Middleware
 
     from fsar.web.guard import Guard
-    from fsar.web.page import CSS, build, theme
+    from fsar.web.page import CSS, build, script, theme
 
     here = is_loopback(own.host)
     if not here:
@@ -125,6 +125,7 @@ def start(own: argparse.Namespace, questions: ClipQuestions, held: Held) -> Any:
         app_kwargs={"middleware": [guard]},
         theme=theme(),
         css=CSS,
+        head=script(questions.limits),
     )
     return page
 

@@ -26,6 +26,8 @@ POLICY = (
 PROGRESS = "/gradio_api/upload_progress"
 DONE = f"data: {json.dumps({'msg': 'done'})}\n\n"
 """Of an upload's progress gradio knows nothing before the upload is there whole; it would look for it in vain."""
+ENGLISH = b'<script>Object.defineProperty(navigator, "language", {value: "en"})</script>'
+"""Before all else of the page: gradio's own words follow the browser's language, ours do not."""
 FORM_BYTES = 2**20
 """Of a request without files, and of a form around its files."""
 HEADERS = ((b"content-security-policy", POLICY.encode()), (b"referrer-policy", b"no-referrer"))
@@ -69,6 +71,8 @@ class Guard:
             await refusal(scope, receive, with_headers)
         elif scope["path"].rstrip("/") == PROGRESS and scope["method"] == "GET":
             await Response(DONE, media_type="text/event-stream")(scope, receive, with_headers)
+        elif scope["path"] == "/" and scope["method"] == "GET":
+            await self._page(scope, receive, with_headers)
         elif scope["method"] != "POST":
             if (found := self._found(scope)) is None:
                 await refuse("There is no such clip, or no longer.", 404)(scope, receive, with_headers)
@@ -103,6 +107,24 @@ class Guard:
         """What the page asks, with held files named as gradio knows them."""
         folder = json.dumps(f"{self.held.folder}/")[:-1]
         return BytesIO(body.read().replace(b'"path":"' + TOKEN.encode(), f'"path":{folder}'.encode()))
+
+    async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The page, in one language."""
+        start, *parts = await self._heard(scope, receive)
+        body = b"".join(part.get("body", b"") for part in parts).replace(b"<head>", b"<head>" + ENGLISH, 1)
+        others = [(name, value) for name, value in start["headers"] if name != b"content-length"]
+        await send({**start, "headers": [*others, (b"content-length", str(len(body)).encode())]})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _heard(self, scope: Scope, receive: Receive) -> list[Message]:
+        """All that gradio answers."""
+        answer: list[Message] = []
+
+        async def listen(message: Message) -> None:
+            answer.append(message)
+
+        await self.app(scope, receive, listen)
+        return answer
 
     async def _post(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hands on a request once its body is there; files that come with it are counted."""
@@ -140,14 +162,9 @@ class Guard:
     async def _store(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let gradio store the files of a form, one form at a time, and note where before it is answered: whoever has
         the answer finds the files counted."""
-        answer: list[Message] = []
-
-        async def listen(message: Message) -> None:
-            answer.append(message)
-
         async with self._one:
             try:
-                await self.app(scope, receive, listen)
+                answer = await self._heard(scope, receive)
             finally:
                 self.held.discard_parts()
         with suppress(ValueError):  # gradio refused the form in words

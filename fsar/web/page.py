@@ -2,65 +2,42 @@
 
 from __future__ import annotations
 
-import base64
-import io
-from contextlib import suppress
-from html import escape
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from PIL import Image
 
 from episodes.listing import VIDEO_SUFFIXES
+from fsar.web.example import render_example
 from fsar.web.questions import ClipQuestions, ShownAnswer
-from fsar.web.uploads import Held, Refused, check_file, collect
+from fsar.web.shown import clip_html, error_html, maps_html, no_map_html, said_html, verdict_html
+from fsar.web.uploads import Held, Limits, Refused, check_file, collect
 
 ROWS = 3  # classes that are shown at first
-CSS = """
-.gradio-container {max-width: 1180px !important}
-.clips {border-width: 1px 0 0 !important; border-color: var(--border-color-primary) !important}
-.fsar h2 {margin: 0 0 .4rem; font-size: 1.7rem; line-height: 1.25; overflow-wrap: anywhere}
-.fsar p {margin: .25rem 0 .6rem}
-.fsar .small {opacity: .78; font-size: .88rem}
-.fsar .bars {list-style: none; margin: 1rem 0; padding: 0}
-.fsar .bars li {display: grid; grid-template-columns: 1fr auto; gap: .1rem .8rem; margin: 0 0 .6rem; padding: 0}
-.fsar .bars span {overflow-wrap: anywhere}
-.fsar .bars i {grid-column: 1 / -1; height: .55rem; border-radius: .3rem; background: var(--border-color-primary)}
-.fsar .bars b {display: block; height: 100%; min-width: 2px; border-radius: .3rem; background: var(--color-accent)}
-.fsar .box {border-left: 4px solid; border-radius: .3rem; padding: .6rem .9rem; margin: 0 0 .8rem}
-.fsar .error {border-color: #dc2626; background: #dc262618}
-.fsar .unlike {border-color: #d97706; background: #d9770618}
-.fsar .maps {display: flex; flex-wrap: wrap; gap: 1rem 2rem; margin-bottom: .8rem}
-.fsar figure {flex: 1 1 300px; max-width: 520px; margin: 0}
-.fsar figure img {width: 100%; display: block}
-.fsar .asked {display: flex; align-items: center; gap: .7rem; overflow-wrap: anywhere}
-.fsar.seen {display: flex; flex-wrap: wrap; gap: .4rem; padding: .5rem .75rem; background: var(--block-background-fill)}
-.fsar.seen img {height: 3.5rem; border-radius: .3rem; margin: 0}
-.clips .file-preview-holder {max-height: none !important}
-.fsar .asked img {height: 4.5rem; border-radius: .3rem; margin: 0}
-.stale .answer, .stale .maps {opacity: .35; filter: grayscale(1)}
-.stale:has(.answer)::before {content: "The inputs changed since: name it again."; display: block; padding: .6rem .9rem;
-  border-left: 4px solid #d97706; background: #d9770618; border-radius: .3rem; margin: 0 0 .8rem}
-"""
-SIGN = """(...now) => {
-  const name = value => value?.path ?? value;
-  const signed = JSON.stringify(now.map(value => Array.isArray(value) ? value.map(name) : name(value) || null));
-  %s
-  for (const id of ['verdict', 'maps'])
-    document.getElementById(id)?.classList.toggle('stale', signed !== (window.fsarAsked ?? signed));
-}"""
-ASK, COMPARE = SIGN % "window.fsarAsked = signed;", SIGN % ""
-"""In the browser: remember what was asked about; mark the answer as old while something else stands on the page. Events
-of a box may come late, after the answer, so that what stands there is compared, not the events counted."""
+HERE = Path(__file__).parent
+CSS = (HERE / "page.css").read_text("utf-8")
+COMPARE = "(...now) => window.fsar.compare(%s, ...now)"
 START = """<div class="fsar"><p class="small">The answer appears here: how likely every class is, whether the clip is
 like any of them at all, and which frames were matched.</p></div>"""
+FOLDER = """<div class="fsar folder"><label><input type="file" id="folder" webkitdirectory multiple> <b>Drop a folder
+here</b>, or click to choose it: one folder of clips for every class. A clip beside those folders is the one to name.
+</label><p class="small" id="folder-said" role="status"></p></div>"""
+TO_NAME = "Clip to name"
 
 
 def theme() -> Any:
     """System fonts alone: nothing is fetched for the page's looks."""
     fonts = ("system-ui", "sans-serif")
     return gr.themes.Default(primary_hue="blue", neutral_hue="slate", font=fonts, font_mono=("monospace",))
+
+
+def script(limits: Limits) -> str:
+    """What the browser runs, which knows what is taken."""
+    taken = {"classes": limits.classes, "clips": limits.clips, "megabytes": limits.megabytes}
+    known = json.dumps(taken | {"kinds": sorted(VIDEO_SUFFIXES)})
+    return f"<script>window.fsarLimits = {known};\n{(HERE / 'page.js').read_text('utf-8')}</script>"
 
 
 def build(questions: ClipQuestions, held: Held, method: str, clean: tuple[int, int]) -> gr.Blocks:
@@ -72,56 +49,74 @@ def build(questions: ClipQuestions, held: Held, method: str, clean: tuple[int, i
         method: its name, as it is shown.
         clean: every how many seconds uploads are looked through, and the age in seconds at which they are deleted.
     """
-    limits, kinds = questions.limits, sorted(VIDEO_SUFFIXES)
+    limits = questions.limits
     desk = Desk(questions, held)
-    names, clips, rows, strips = [], [], [], []
     with gr.Blocks(title="fsar: name a clip by a few others", analytics_enabled=False, delete_cache=clean) as page:
         gr.Markdown(
             f"# Name a clip by a few others\nGive each class a name and one to {limits.clips} clips, then add one more "
             f"clip to name. Method: {method}. Clips of up to {limits.megabytes:g} MB are read by the machine that "
             "serves this page, and are deleted when they leave the page."
         )
-        with gr.Row():
-            with gr.Column(scale=5, min_width=320):
-                for number in range(1, limits.classes + 1):
-                    with gr.Group(visible=number <= ROWS) as row:
-                        label = f"Class {number}"
-                        names.append(gr.Textbox(label=label, placeholder="its name, such as waving", max_lines=1))
-                        looks: dict[str, Any] = {"height": 130, "elem_id": f"clips-{number}", "elem_classes": "clips"}
-                        clips.append(gr.File(file_count="multiple", file_types=kinds, show_label=False, **looks))
-                        strips.append(gr.HTML(visible=False, padding=False, elem_id=f"seen-{number}"))
-                    rows.append(row)
-                more = gr.Button("Add a class", size="sm")
-            with gr.Column(scale=6, min_width=320):
-                query = gr.File(label="Clip to name", file_types=kinds, height=150, elem_id="query")
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=5, min_width=280):
+                gr.HTML(FOLDER, padding=False)
+                example = gr.Button("Fill in an example", size="sm")
+                names, clips, strips, rows, more = show_classes(limits)
+                target, recorder = show_recorder()
+            with gr.Column(scale=6, min_width=280):
+                query = gr.File(label=TO_NAME, file_types=sorted(VIDEO_SUFFIXES), height=150, elem_id="query")
                 strips.append(gr.HTML(visible=False, padding=False, elem_id="seen-query"))
                 go = gr.Button("Name it", variant="primary")
                 verdict = gr.HTML(START, elem_id="verdict")
-        choice = gr.Radio([], label="Frames matched with those of", visible=False)
-        maps = gr.HTML(elem_id="maps")
+                choice = gr.Radio([], label="Frames matched with those of", visible=False)
+                maps = gr.HTML(elem_id="maps")
+        empty, made = gr.Button(visible="hidden", elem_id="empty"), gr.Textbox(visible=False)
         shown, found = gr.State(ROWS), gr.State(None)
         quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-        more.click(desk.one_more, shown, [shown, *rows, more], trigger_mode="multiple", **quiet)
-        by_reader: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "reader"}
+        by_reader: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "reader", **quiet}
+        more.click(desk.one_more, shown, [shown, *rows, more, target], trigger_mode="multiple", **quiet)
         for box, strip in zip([*clips, query], strips, strict=True):
             box.change(desk.keeper(str(box._id)), box, None, concurrency_limit=None, preprocess=False, **quiet)
-            box.change(desk.see, box, strip, preprocess=False, **by_reader, **quiet)
+            box.change(desk.see, box, strip, preprocess=False, **by_reader)
         given: list[Any] = [*names, *clips, query]
         for each in given:
-            each.change(None, given, js=COMPARE)
-        go.click(None, given, js=ASK)
-        one_by_one: dict[str, Any] = {**by_reader, "api_visibility": "private"}
-        go.click(
-            desk.answer,
-            given,
-            [found, verdict, choice, maps],
-            preprocess=False,  # gradio's leaves an empty temporary file behind for every clip
-            show_progress_on=verdict,
-            **one_by_one,
-        )
-        choice.input(desk.pictures, [found, choice], maps, **one_by_one)
+            each.change(None, given, js=COMPARE % "false")
+        empty.click(None, None, given[len(names) :], js=f"() => {json.dumps([None] * (len(clips) + 1))}")
+        example.click(desk.example, None, made, **quiet).then(None, made, js="said => {window.fsar.example(said)}")
+        recorder.change(None, [recorder, target, *clips, query], [recorder, *clips, query], js="window.fsar.record")
+        go.click(None, given, js=COMPARE % "true")
+        # preprocess: gradio's leaves an empty temporary file behind for every clip
+        go.click(desk.answer, given, [found, verdict, choice, maps], preprocess=False, **by_reader)
+        choice.input(desk.pictures, [found, choice], maps, **by_reader)
         page.unload(desk.close)
     return page.queue(max_size=20)
+
+
+def show_classes(limits: Limits) -> tuple[list[Any], list[Any], list[Any], list[Any], Any]:
+    """For every class a name, a box of clips and a strip of players; their rows, and the button for one more."""
+    names, clips, strips, rows = [], [], [], []
+    for number in range(1, limits.classes + 1):
+        with gr.Group(visible=number <= ROWS) as row:
+            named: dict[str, Any] = {"label": f"Class {number}", "elem_id": f"name-{number}", "max_lines": 1}
+            names.append(gr.Textbox(placeholder="its name, such as waving", **named))
+            looks: dict[str, Any] = {"height": 130, "elem_id": f"clips-{number}", "elem_classes": "clips"}
+            clips.append(gr.File(file_count="multiple", file_types=sorted(VIDEO_SUFFIXES), show_label=False, **looks))
+            strips.append(gr.HTML(visible=False, padding=False, elem_id=f"seen-{number}"))
+        rows.append(row)
+    return names, clips, strips, rows, gr.Button("Add a class", size="sm", elem_id="more")
+
+
+def show_recorder() -> tuple[Any, Any]:
+    """For which box a recording is, and the camera."""
+    with gr.Accordion("Record a clip", open=False, elem_id="record"):
+        target = gr.Radio(targets(ROWS), value=TO_NAME, label="For")
+        camera = gr.Video(sources=["webcam"], include_audio=False, label="Camera", height=280, elem_id="camera")
+    return target, camera
+
+
+def targets(shown: int) -> list[str]:
+    """The boxes that a recording may be for."""
+    return [TO_NAME, *(f"Class {number}" for number in range(1, shown + 1))]
 
 
 class Desk:
@@ -136,51 +131,60 @@ class Desk:
         self.questions, self.held = questions, held
 
     def keeper(self, box: str) -> Any:
-        """The listener that is told what stands in a box now, and says at once of a file that it is no video."""
+        """The listener that is told what stands in a box now."""
 
         def keep(files: Any, request: gr.Request) -> None:
-            listed = self.held.paths(files)
-            self.held.put(str(request.session_hash), box, listed)
-            for file in listed:
-                try:
-                    check_file(file, self.questions.limits)
-                except Refused as error:
-                    gr.Warning(str(error))
+            self.held.put(str(request.session_hash), box, self.held.paths(files))
 
         return keep
 
     def see(self, files: Any) -> Any:
-        """A small picture of every clip of a box; none of what cannot be read, which answering will say."""
-        pictures = []
+        """A player for every clip of a box, or what is wrong with it."""
+        shown = []
         for file in self.held.paths(files):
-            with suppress(Refused):
-                pictures.append(picture_html(self.questions.see(file), file))
-        return gr.update(value=f'<div class="fsar seen">{"".join(pictures)}</div>', visible=bool(pictures))
+            try:
+                check_file(file, self.questions.limits)
+                shown.append(clip_html(self.questions.see(file), file, self.held.token(file)))
+            except Refused as error:
+                shown.append(error_html(str(error)))
+        return gr.update(value=f'<div class="fsar seen">{"".join(shown)}</div>', visible=bool(shown))
+
+    def example(self) -> str:
+        """Clips to try the page with."""
+        return render_example()
 
     def one_more(self, shown: int) -> list[Any]:
         """One class more than the ``shown`` ones, while there are any."""
         most = self.questions.limits.classes
-        return [shown + 1, *(gr.update(visible=i <= shown) for i in range(most)), gr.update(visible=shown + 1 < most)]
+        rows = (gr.update(visible=i <= shown) for i in range(most))
+        return [shown + 1, *rows, gr.update(visible=shown + 1 < most), gr.update(choices=targets(shown + 1))]
 
     def close(self, request: gr.Request) -> None:
         """The page was closed: its clips go."""
         self.held.forget(str(request.session_hash))
 
-    def answer(self, *values: Any) -> tuple[Any, ...]:
-        """From the names, the clips of every class and the query: the answer with the map of its first class."""
-        rows = self.questions.limits.classes
+    def answer(self, *values: Any) -> Iterator[tuple[Any, ...]]:
+        """From the names, the clips of every class and the query: what is being done, and then the answer with the map
+        of its first class."""
+        rows, hidden = self.questions.limits.classes, gr.update(visible=False)
         try:
             clips = [self.held.paths(files) for files in values[rows:]]
-            query = next(iter(clips.pop()), None)
+            query = str(next(iter(clips.pop()), ""))
             support = collect(values[:rows], clips, query, self.questions.limits)
-            found = self.questions.answer(support, str(query))
+            for doing in self.questions.reading(support, query):
+                yield None, said_html(doing), hidden, ""
+            yield None, said_html("Comparing the clips"), hidden, ""
+            found = self.questions.answer(support, query)
         except Refused as error:
-            return None, error_html(str(error)), gr.update(visible=False), ""
+            yield None, error_html(str(error)), hidden, ""
+            return
         if not found["maps"]:
-            return found, verdict_html(found, str(query)), gr.update(visible=False), no_map_html()
+            yield found, verdict_html(found, query), hidden, no_map_html()
+            return
         names = [name for name, _ in found["ranking"]]
+        yield found, verdict_html(found, query), hidden, said_html("Drawing which frames were matched")
         choice = gr.update(choices=names, value=names[0], visible=True)
-        return found, verdict_html(found, str(query)), choice, self.pictures(found, names[0])
+        yield found, verdict_html(found, query), choice, self.pictures(found, names[0])
 
     def pictures(self, found: ShownAnswer | None, name: str) -> str:
         """How the query was matched with a class."""
@@ -191,56 +195,3 @@ class Desk:
             return maps_html(self.questions.pictures(found, name), found["matched"][name], name, summed)
         except Refused as error:
             return error_html(str(error))
-
-
-def asked_html(frame: Any, query: str) -> str:
-    """Name and picture of the clip that an answer is about."""
-    return f'<p class="asked">{picture_html(frame, query)}<span>{escape(Path(query).name)}</span></p>'
-
-
-def picture_html(frame: Any, path: str) -> str:
-    """A frame of a clip."""
-    file = io.BytesIO()
-    Image.fromarray(frame).save(file, "JPEG", quality=85)
-    picture = base64.b64encode(file.getvalue()).decode()
-    return f'<img alt="a frame of {escape(Path(path).name)}" src="data:image/jpeg;base64,{picture}">'
-
-
-def verdict_html(found: ShownAnswer, query: str) -> str:
-    """Of which clip, who won, how sure, and whether it is like any of them."""
-    asked = asked_html(found["query"][len(found["query"]) // 2], query)
-    head = f"<h2>{escape(found['ranking'][0][0])}</h2><p>{found['measure']} {found['amounts'][0]}</p>"
-    if found["note"]:
-        head += f'<p class="box unlike">{escape(found["note"])}</p>'
-    bars = "".join(
-        f'<li><span>{escape(name)}</span><span>{shown}</span><i><b style="width: {100 * p:.1f}%"></b></i></li>'
-        for (name, p), shown in zip(found["ranking"], found["amounts"], strict=True)
-    )
-    explained = f'<p class="small">{escape(found["explanation"])}</p>'
-    return f'<div class="fsar answer">{asked}{head}<ol class="bars">{bars}</ol>{explained}</div>'
-
-
-def maps_html(files: tuple[bytes, bytes], matched: str, name: str, summed: bool = False) -> str:
-    """Costs and path, side by side where there is room; the path ``summed`` of two directions is said to be."""
-    adding = " (sum of both directions, at most 2)" if summed else ""
-    titles = ("Cost of every pair of frames (dark: alike)", f"Path: how much every pair is matched{adding}")
-    figures = "".join(
-        f'<figure><img alt="{title}" src="data:image/png;base64,{base64.b64encode(file).decode()}">'
-        f'<figcaption class="small">{title}</figcaption></figure>'
-        for file, title in zip(files, titles, strict=True)
-    )
-    return (
-        f'<div class="fsar"><div class="maps">{figures}</div><p class="small">{escape(matched)}. Down the side the '
-        f"clip to name, along the top the first clip of {escape(name)}; with several clips of a class their mean is "
-        "compared.</p></div>"
-    )
-
-
-def no_map_html() -> str:
-    """For methods that match no frames one to one."""
-    return '<div class="fsar"><p class="small">This method matches no frames one to one: there is no map.</p></div>'
-
-
-def error_html(message: str) -> str:
-    """One readable message."""
-    return f'<div class="fsar"><p class="box error" role="alert">{escape(message)}</p></div>'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -39,6 +39,7 @@ class ShownAnswer(TypedDict):
     matched: dict[str, str]
     query: np.ndarray
     support: dict[str, np.ndarray]
+    record: dict[str, Any]
 
 
 def make_predictor(run: str | None, checkpoint: str, encoder: str | None, overrides: Sequence[str], device: str) -> Any:
@@ -124,9 +125,12 @@ def answer_query(predictor: Any, support: dict[str, list[str]], query: str) -> S
         "metric": next((one.metric for one in maps.values()), ""),
         "maps": {name: (one.cost.numpy(), one.path.numpy()) for name, one in maps.items()},
         "paths": {name: dict(one.paths) for name, one in maps.items()},
-        "matched": {name: f"{one.describe(name)}. {name_lines(one.paths)}" for name, one in maps.items()},
+        "matched": {
+            name: ". ".join(filter(None, (one.describe(name), name_lines(one.paths)))) for name, one in maps.items()
+        },
         "query": predictor.frames(query),
         "support": {name: predictor.frames(support[name][0]) for name in maps},
+        "record": found.record() | {"clip": Path(found.clip).name},
     }
 
 
@@ -162,18 +166,23 @@ class ClipQuestions:
     def __init__(self, worker: Worker, limits: Limits) -> None:
         self.worker, self.limits = worker, limits
 
-    def answer(self, support: dict[str, list[str]], query: str) -> ShownAnswer:
-        """What a query is taken for, every clip read beforehand under its own time limit.
+    def reading(self, support: dict[str, list[str]], query: str) -> Iterator[str]:
+        """Reads every clip under its own time limit, and says so before each.
 
         Raises:
-            Refused: with one readable message, whatever went wrong.
+            Refused: with one readable message, whatever went wrong; of :meth:`answer` too.
         """
-        for path in [*(file for files in support.values() for file in files), query]:
+        paths = [*(file for files in support.values() for file in files), query]
+        for number, path in enumerate(paths, 1):
+            yield f"Reading clip {number} of {len(paths)}: {Path(path).name}"
             reading = partial(read_clip, path=path, limits=self.limits)
             self._ask(f"Reading {Path(path).name}", reading, self.limits.seconds)
-        return self._ask(
-            "Comparing the clips", partial(answer_query, support=support, query=query), self.limits.answer_seconds
-        )
+
+    def answer(self, support: dict[str, list[str]], query: str) -> ShownAnswer:
+        """What a query is taken for, of clips that were read before."""
+        answering = partial(answer_query, support=support, query=query)
+        found: ShownAnswer = self._ask("Comparing the clips", answering, self.limits.answer_seconds)
+        return found
 
     def see(self, path: str) -> np.ndarray:
         """A frame of a clip, to be shown before anything is asked of it; Refused likewise."""

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 import fsar.__main__ as front
+from fsar.commands import SLOW
 
 LIGHT = ("look.compare", "data.check_videos", "data.check_benchmark", "data.episodes", "data.init", "data.splits")
 CODE = """
@@ -43,3 +44,22 @@ def test_garbage_is_not_looked_for_while_modules_are_imported(
     assert seen == [("fsar.commands.look.compare", False)]
     assert gc.isenabled()
     gc.unfreeze()
+
+
+@pytest.mark.parametrize(
+    ("command", "terminal", "said"), [("test", True, True), ("test", False, False), ("compare", True, False)]
+)
+def test_what_takes_long_to_import_says_so_first_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str, terminal: bool, said: bool
+) -> None:
+    heard = []
+    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
+    monkeypatch.setattr(front, "import_module", lambda name: heard.append(capsys.readouterr().err) or type(sys)(name))
+    with pytest.raises(AttributeError):  # a module without main
+        front.run([command, "--run", "x"])
+    assert heard == ([f"fsar {command}: loading PyTorch and the model ...\n"] if said else [""])
+    gc.unfreeze()
+
+
+def test_every_command_that_is_slow_is_there() -> None:
+    assert {command.module for command in front.COMMANDS.values()} >= SLOW

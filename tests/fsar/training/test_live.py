@@ -19,6 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils.data import DataLoader
 
 import fsar
+from episodes.dataset import IndexEpisodes
 from fsar.commands.train.fit import main
 from fsar.drawing import draw_confusion
 from fsar.evaluation.bank import VideoBank
@@ -79,6 +80,18 @@ def test_the_speed_counts_episodes_of_all_processes() -> None:
     validation: Any = SimpleNamespace(description="Validation", speed=2.0, finished_speed=None)
     assert live.Speed(trainer).render(training).plain == "12.0 episodes/s"
     assert live.Speed(trainer).render(validation).plain == "2.0 batches/s"
+
+
+def test_an_evaluation_counts_clips_and_then_episodes() -> None:
+    clips, episodes = SimpleNamespace(sampler=range(300)), IndexEpisodes(None, 1000, batch=256)  # type: ignore[arg-type]
+    data, bar = SimpleNamespace(video_batch=16, episode_batch=256), SimpleNamespace(_current_eval_dataloader_idx=0)
+    trainer: Any = SimpleNamespace(testing=True, test_dataloaders=[clips, episodes], datamodule=data)
+    trainer.progress_bar_callback = bar
+    for number, word, total, shown in ((0, "encoding", 19, "208/300 clips"), (1, "scoring", 4, "1,000/1,000 episodes")):
+        bar._current_eval_dataloader_idx = number
+        assert live.describe_loader(trainer) == word
+        task: Any = SimpleNamespace(description=word, total=total, completed=13 if word == "encoding" else 4)
+        assert live.Counted(trainer).render(task).plain == shown
 
 
 def test_every_validation_gives_tensorboard_two_pictures(config: Path) -> None:

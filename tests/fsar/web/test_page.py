@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import itertools
+import json
 import os
 import shutil
 import signal
@@ -98,7 +101,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def page(browser: Any, server: Server) -> Iterator[Any]:
     """The page, opened; while it is, it asks nothing of any other host."""
-    context = browser.new_context(viewport={"width": 1200, "height": 900})
+    context = browser.new_context(viewport={"width": 1200, "height": 900}, locale="de-DE")
     page = context.new_page()
     asked: list[str] = []
     wrong: list[str] = []
@@ -123,10 +126,15 @@ def drop(page: Any, box: str, *files: Path) -> None:
         page.locator(f"#{box}").get_by_text(file.stem).first.wait_for()
 
 
+def named(page: Any, number: int) -> Any:
+    """The field of a class's name."""
+    return page.locator(f"#name-{number}").get_by_role("textbox")
+
+
 def fill(page: Any, clips: Path, query: str) -> None:
     """Three classes with two clips each, and a query."""
     for number, name in enumerate(CLASSES, 1):
-        page.get_by_label(f"Class {number}", exact=True).fill(name)
+        named(page, number).fill(name)
         drop(page, f"clips-{number}", clips / f"{name}_0.mp4", clips / f"{name}_1.mp4")
     drop(page, "query", clips / query)
 
@@ -150,11 +158,11 @@ def test_from_dropped_clips_to_the_answer(page: Any, server: Server, clips: Path
     assert verdict.locator(".asked").inner_text() == "an arrow on polka dots_6.mp4"
     assert verdict.locator(".asked img").evaluate("image => image.complete && image.naturalWidth > 30")
     assert not page.locator(".stale").count()
-    page.get_by_label("Class 1", exact=True).fill("something else")
+    named(page, 1).fill("something else")
     page.locator("#verdict.stale").wait_for()
     before = "element => getComputedStyle(element, '::before').content"
     assert "inputs changed" in page.locator("#verdict.stale, #verdict .stale").first.evaluate(before)
-    page.get_by_label("Class 1", exact=True).fill(CLASSES[0])  # as it was asked
+    named(page, 1).fill(CLASSES[0])  # as it was asked
     page.locator("#verdict:not(.stale)").wait_for()
 
     link = page.locator("#query a[href*='file=held/']").first.get_attribute("href")
@@ -171,16 +179,46 @@ def test_from_dropped_clips_to_the_answer(page: Any, server: Server, clips: Path
     until(lambda: not server.files(), "that the clips of a closed page are deleted")
 
 
-def test_three_clips_show_as_three_with_a_picture_each_before_any_answer(page: Any, clips: Path) -> None:
+def test_three_clips_show_as_three_with_a_player_each_before_any_answer(page: Any, clips: Path) -> None:
     name = CLASSES[0]
     drop(page, "clips-1", *(clips / f"{name}_{number}.mp4" for number in (0, 1, 5)))
-    pictures = page.locator("#seen-1 img")
-    pictures.nth(2).wait_for()
-    assert pictures.evaluate_all("images => images.every(image => image.complete && image.naturalWidth === 64)")
+    players = page.locator("#seen-1 video")
+    players.nth(2).wait_for()
+    assert players.evaluate_all("all => all.every(one => one.poster.startsWith('data:image/jpeg'))")
+    page.locator("#seen-1 button").nth(1).click()
+    page.wait_for_function("document.querySelectorAll('#seen-1 video')[1].currentTime > 0")
     box = page.locator("#clips-1").bounding_box()
     rows = [row.bounding_box() for row in page.locator("#clips-1 tr").all()]
     assert len(rows) == 3
     assert all(box["y"] <= row["y"] and row["y"] + row["height"] <= box["y"] + box["height"] for row in rows)
+
+
+def test_on_a_phone_in_german_an_example_and_a_folder_fill_the_page(page: Any, clips: Path, tmp_path: Path) -> None:
+    fits = "document.documentElement.scrollWidth <= innerWidth"
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.locator("#query").get_by_text("Drop File Here").count()  # gradio's words, as ours in English
+    assert page.evaluate(fits)
+    page.get_by_role("button", name="Fill in an example").click()
+    for box, count in (("1", 2), ("3", 2), ("query", 1)):
+        page.locator(f"#seen-{box} video").nth(count - 1).wait_for()
+    page.get_by_role("button", name="Name it").click()
+    page.locator("#maps img").nth(1).wait_for()
+    assert page.locator("#verdict h2").inner_text() == named(page, 3).input_value() == "an arrow on polka dots"
+    assert page.evaluate(fits)
+    saved = page.locator("#verdict a[download]").get_attribute("href").partition("base64,")[2]
+    assert json.loads(base64.b64decode(saved))["ranking"][0]["class"] == "an arrow on polka dots"
+
+    for name, number in itertools.product(CLASSES[:2], (0, 1)):
+        (tmp_path / name.replace(" ", "_")).mkdir(exist_ok=True)
+        shutil.copy(clips / f"{name}_{number}.mp4", tmp_path / name.replace(" ", "_"))
+    shutil.copy(clips / f"{CLASSES[0]}_5.mp4", tmp_path / "new.mp4")
+    (tmp_path / "notes.txt").write_text("left out")
+    page.locator("#folder").set_input_files(str(tmp_path))
+    page.locator("#query").get_by_text("new").first.wait_for()
+    assert [named(page, number).input_value() for number in (1, 2, 3)] == [*CLASSES[:2], ""]
+    assert "2 classes with 4 clips; to name: new.mp4. Left out 1 file:" in page.locator("#folder-said").inner_text()
+    page.locator("#clips-2").get_by_text(f"{CLASSES[1]}_1").first.wait_for()
+    assert page.locator("#clips-3 tr").count() == 0
 
 
 def test_a_clip_of_no_class_is_said_and_the_query_can_be_changed(page: Any, server: Server, clips: Path) -> None:
@@ -204,17 +242,17 @@ def test_what_is_no_video_or_too_large_is_refused_and_the_page_goes_on(
     assert "big.mp4" not in server.files()
 
     fill(page, clips, "an arrow on polka dots_6.mp4")
-    page.get_by_label("Class 2", exact=True).fill("<b id=injected>${6 * 7} {{value}}</b>")
+    named(page, 2).fill("<b id=injected>${6 * 7} {{value}}</b>")
     for _ in range(7):
         page.get_by_role("button", name="Add a class").click()
-    page.get_by_label("Class 10", exact=True).wait_for()
-    page.get_by_label("Class 4", exact=True).fill("notes")
+    named(page, 10).wait_for()
+    named(page, 4).fill("notes")
     drop(page, "clips-4", tmp_path / "notes.mp4")
     page.get_by_text("notes.mp4: not a video").first.wait_for()  # at once
     page.get_by_role("button", name="Name it").click()
     assert "notes.mp4: not a video" in page.locator("#verdict [role=alert]").inner_text()
 
-    page.get_by_label("Class 4", exact=True).fill("")
+    named(page, 4).fill("")
     page.locator("#clips-4 button").last.click()
     page.get_by_role("button", name="Name it").click()
     page.locator("#verdict h2").wait_for()

@@ -76,13 +76,19 @@ def worker(fake: Any, tmp_path: Path) -> Iterator[Worker]:
     worker.close()
 
 
+def ask(worker: Worker, limits: Limits, support: dict[str, list[str]], query: str) -> None:
+    """All that the page asks for one answer."""
+    questions = ClipQuestions(worker, limits)
+    for number, said in enumerate(questions.reading(support, query), 1):
+        assert said.startswith(f"Reading clip {number} of {len(support) + 1}: ")
+    questions.answer(support, query)
+
+
 def test_a_slow_clip_is_given_up_and_the_next_question_is_answered(worker: Worker, fake: Any) -> None:
     worker.ready()
     before = worker._process
     with pytest.raises(Refused, match=r"Reading slow.mp4 was given up after 0\.3 seconds: give a shorter clip"):
-        ClipQuestions(worker, Limits(seconds=0.3)).answer(
-            {"a": ["/up/fine.mp4"], "b": ["/up/slow.mp4"]}, "/up/fine.mp4"
-        )
+        ask(worker, Limits(seconds=0.3), {"a": ["/up/fine.mp4"], "b": ["/up/slow.mp4"]}, "/up/fine.mp4")
     assert worker.ask(fake.echo, "hello", seconds=20) == "Fake says hello"
     assert worker._process.pid != before.pid
     assert not before.is_alive()  # the one that hung is gone
@@ -104,7 +110,7 @@ def test_a_slow_clip_is_given_up_and_the_next_question_is_answered(worker: Worke
 def test_whatever_goes_wrong_is_one_message(worker: Worker, fake: Any, clip: str, message: str) -> None:
     for shown, asked in ((clip, "fine"), ("fine", clip)):
         with pytest.raises(Refused, match=message):
-            ClipQuestions(worker, Limits()).answer({"a": [f"/up/{shown}.mp4"]}, f"/up/{asked}.mp4")
+            ask(worker, Limits(), {"a": [f"/up/{shown}.mp4"]}, f"/up/{asked}.mp4")
     assert worker.ask(fake.echo, "hello", seconds=20) == "Fake says hello"
 
 
