@@ -49,11 +49,11 @@ class EpisodeProgress(RichProgressBar):
 
     @property
     def validation_description(self) -> str:
-        return describe_loader(self.trainer) if self.trainer.validating else super().validation_description
+        return describe_loader(self.trainer, self._current_eval_dataloader_idx)
 
     @property
     def test_description(self) -> str:
-        return describe_loader(self.trainer)
+        return describe_loader(self.trainer, self._current_eval_dataloader_idx)
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         found, shown = trainer.callback_metrics, {}
@@ -67,16 +67,16 @@ class EpisodeProgress(RichProgressBar):
         return shown
 
 
-def describe_loader(trainer: Trainer) -> str:
-    """What is done with the batches that come now: clips are encoded once, then episodes are scored on them."""
-    return "scoring" if isinstance(loader_now(trainer), IndexEpisodes) else "encoding"
+def describe_loader(trainer: Trainer, number: int | None) -> str:
+    """What is done with the batches of a loader: clips are encoded once, then episodes are scored on them."""
+    found = loaders(trainer)
+    return "scoring" if found and isinstance(found[number or 0], IndexEpisodes) else "encoding"
 
 
-def loader_now(trainer: Trainer) -> Any:
-    """The loader whose batches an evaluation takes now."""
-    loaders: Any = trainer.test_dataloaders if trainer.testing else trainer.val_dataloaders
-    bar: Any = trainer.progress_bar_callback
-    return loaders[bar._current_eval_dataloader_idx or 0] if isinstance(loaders, list) else loaders
+def loaders(trainer: Trainer) -> Any:
+    """Those of the evaluation that runs."""
+    found: Any = trainer.test_dataloaders if trainer.testing else trainer.val_dataloaders
+    return found if isinstance(found, list) else [found]
 
 
 def ask_all(trainer: Trainer) -> None:
@@ -102,7 +102,10 @@ class Counted(MofNCompleteColumn):
             return super().render(task)
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         clips = task.description == "encoding"
-        size, loader = data.video_batch if clips else data.episode_batch, loader_now(self.trainer)
+        size = data.video_batch if clips else data.episode_batch
+        loader: Any = next((one for one in loaders(self.trainer) if isinstance(one, IndexEpisodes) != clips), None)
+        if loader is None:
+            return super().render(task)
         whole = len(getattr(loader, "videos", None) or loader.sampler) if clips else len(loader.numbers)
         done = whole if task.completed >= task.total else min(int(task.completed) * size, whole)
         return Text(f"{done:,}/{whole:,} {'clips' if clips else 'episodes'}")

@@ -84,12 +84,10 @@ def test_the_speed_counts_episodes_of_all_processes() -> None:
 
 def test_an_evaluation_counts_clips_and_then_episodes() -> None:
     clips, episodes = SimpleNamespace(sampler=range(300)), IndexEpisodes(None, 1000, batch=256)  # type: ignore[arg-type]
-    data, bar = SimpleNamespace(video_batch=16, episode_batch=256), SimpleNamespace(_current_eval_dataloader_idx=0)
+    data = SimpleNamespace(video_batch=16, episode_batch=256)
     trainer: Any = SimpleNamespace(testing=True, test_dataloaders=[clips, episodes], datamodule=data)
-    trainer.progress_bar_callback = bar
     for number, word, total, shown in ((0, "encoding", 19, "208/300 clips"), (1, "scoring", 4, "1,000/1,000 episodes")):
-        bar._current_eval_dataloader_idx = number
-        assert live.describe_loader(trainer) == word
+        assert live.describe_loader(trainer, number) == word
         task: Any = SimpleNamespace(description=word, total=total, completed=13 if word == "encoding" else 4)
         assert live.Counted(trainer).render(task).plain == shown
 
