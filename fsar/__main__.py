@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 
-from fsar.commands import COMMANDS, list_commands, suggest_command
+from fsar.commands import COMMANDS, SLOW, list_commands, suggest_command
 from fsar.commands.train.short_help import is_short, write_short
 from fsar.terminal.noise import hush_libraries
 from fsar.terminal.user_code import find_user_code
@@ -61,7 +61,7 @@ def run(args: list[str]) -> int | None:
     elif (command := COMMANDS.get(args[0])) and command.named and is_short(args):
         print(write_short(args[0], command.summary), end="")
     elif command:
-        if command.slow and sys.stderr.isatty() and not {"-h", "--help", "--list-options"} & set(args):
+        if args[0] in SLOW and sys.stderr.isatty() and not {"-h", "--help", "--list-options"} & set(args):
             print(f"fsar {args[0]}: loading PyTorch and the model ...", file=sys.stderr, flush=True)
         find_user_code()
         with uncollected():

@@ -25,17 +25,21 @@ class Command(NamedTuple):
     summary: str
     named: bool = False
 
-    @property
-    def slow(self) -> bool:
-        """Whether seconds go by before it can say anything: it imports a network first."""
-        return self.module in SLOW
-
 
 SLOW = {
-    *(f"train.{name}" for name in ("fit", "sweep", "protocol", "baselines", "rank", "train_supervised", "post_train")),
-    *(f"look.{name}" for name in ("predict", "report", "map", "robustness", "plot_alignment", "play", "sketch")),
-    *("train.reproduce", "data.extract", "data.cluster"),
+    "fit",
+    "validate",
+    "test",
+    "sweep",
+    "protocol",
+    "reproduce",
+    "baselines",
+    "rank",
+    "train-supervised",
+    "post-train",
 }
+SLOW |= {"extract", "cluster", "predict", "report", "map", "robustness", "plot-alignment", "play", "sketch"}
+"""Commands that import a network before they can say anything."""
 TRAIN, DATA, LOOK, SHARE = "train and test", "data", "look", "share"
 COMMANDS = {
     "fit": Command(

@@ -47,13 +47,20 @@ class EpisodeProgress(RichProgressBar):
             Speed(trainer),
         ]
 
+    number: int | None = None
+    """Of the loader whose batches an evaluation takes now."""
+
+    def has_dataloader_changed(self, dataloader_idx: int) -> bool:
+        self.number = dataloader_idx
+        return super().has_dataloader_changed(dataloader_idx)
+
     @property
     def validation_description(self) -> str:
-        return describe_loader(self.trainer, self._current_eval_dataloader_idx)
+        return describe_loader(self.trainer, self.number)
 
     @property
     def test_description(self) -> str:
-        return describe_loader(self.trainer, self._current_eval_dataloader_idx)
+        return describe_loader(self.trainer, self.number)
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         found, shown = trainer.callback_metrics, {}
