@@ -59,7 +59,7 @@ def one_message(debug: bool | None = None, program: str = "fsar") -> Iterator[No
             raise
         lines = f"{program}: {shown(phrase_error(error))}".splitlines()
         first = lines if len(lines) <= LINES else [*lines[: LINES - 1], "..."]
-        sys.exit("\n".join([*(fold(line) for line in first), f"({users_own(error)}--debug shows where)"]))
+        sys.exit("\n".join(map(fold, [*first, f"({users_own(error)}--debug shows where)"])))
 
 
 def fold(line: str) -> str:
