@@ -194,6 +194,7 @@ def settle(
     twice: Twice,
     way_out: str,
     spans: Sequence[Span | None] = (),
+    splits: Sequence[str] = (),
 ) -> tuple[dict[str, str], list[str]]:
     """What becomes of clips that lie there twice.
 
@@ -201,20 +202,23 @@ def settle(
         paths: of the clips.
         names: of the clips, as messages give them.
         classes: of the clips.
-        twice: "tell" of copies in one class, and refuse others; "drop" all but the first of a class, and all of those
-            that stand in two classes; or "keep" them all.
+        twice: "tell" of copies in one class or in another split, and refuse others; "drop" all but the first of a
+            class, and all of those that stand in two classes; or "keep" them all.
         way_out: the message's advice.
         spans: of the clips that are parts of their files; nothing when none is.
+        splits: of the clips; nothing when all are of one.
 
     Returns:
         ``{name: name of its twin}`` of those left out, or of those kept although there twice; and lines to be said.
 
     Raises:
-        ValueError: for a clip in two classes, or a video beside its own frames or another coding of it.
+        ValueError: for a clip in two classes of a split, or a video beside its own frames or another coding of it.
     """
     found = find_overlaps(paths, spans) if any(spans) else find_pairs(paths)
     pairs, told = [p for p in found if p.why != "named"], [p for p in found if p.why == "named"]
-    wrong = [pair for pair in pairs if pair.why == "alike" or classes[pair.first] != classes[pair.second]]
+    apart = [pair for pair in pairs if splits and splits[pair.first] != splits[pair.second]]
+    within = [pair for pair in pairs if pair not in apart]
+    wrong = [pair for pair in within if pair.why == "alike" or classes[pair.first] != classes[pair.second]]
     if wrong and twice == "tell":
         raise ValueError(
             f"{_several(len(wrong), 'clip is', 'clips are')} there twice: {_shown(wrong, names)}. A query that meets "
@@ -228,11 +232,14 @@ def settle(
     lines = [f"taken for different clips: {_shown(told, names)}"] if told else []
     if twins and twice == "drop":
         lines.append(f"left out: {_several(len(twins), 'clip', 'clips')} of those there twice ({_shown(pairs, names)})")
-    elif twins:
-        lines.append(
-            f"{_several(len(pairs), 'clip is', 'clips are')} there twice, so that a query may meet itself as support: "
-            f"{_shown(pairs, names)}. {way_out}"
-        )
+        return twins, lines
+    for some, so_that in (
+        (within, "so that a query may meet itself as support"),
+        (apart, "in two splits, so that what is tested is no longer new"),
+    ):
+        if some:
+            several = _several(len(some), "clip is", "clips are")
+            lines.append(f"{several} there twice, {so_that}: {_shown(some, names)}. {way_out}")
     return twins, lines
 
 

@@ -86,4 +86,4 @@ def settle_splits(splits: Sequence[Split], twice: Twice, way_out: str) -> tuple[
     classes = [split.class_names[label] for split in splits for label in split.labels]
     clips = [(split, video) for split in splits for video in range(len(split))]
     files, spans = [split.path(video) for split, video in clips], [split.span(video) for split, video in clips]
-    return settle(files, names, classes, twice, way_out, spans)
+    return settle(files, names, classes, twice, way_out, spans, [split.name for split, _ in clips])

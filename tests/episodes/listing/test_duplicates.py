@@ -103,7 +103,7 @@ def test_a_copy_in_one_class_is_told_and_recorded(root: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["copy", "link", "frames"])
-def test_a_copy_in_another_class_or_split_is_refused(root: Path, how: str) -> None:
+def test_a_copy_in_another_class_is_refused_and_in_another_split_told(root: Path, how: str) -> None:
     if how == "frames":
         shutil.copytree(extract(root / "walk" / "x", noise(99)), root / "swim" / "2")
         pair = ("walk/x", "swim/2")
@@ -111,7 +111,11 @@ def test_a_copy_in_another_class_or_split_is_refused(root: Path, how: str) -> No
         (shutil.copy if how == "copy" else os.symlink)(root / "walk" / "0.mp4", root / "swim" / "2.mp4")
         pair = ("walk/0.mp4", "swim/2.mp4")
     with pytest.raises(ValueError, match=" and ".join(pair) + " have the same content"):
-        folder(root).load()
+        Folder(root, ["walk", "swim"], ["run"], []).load()
+    told = folder(root).load()
+    assert told.facts["clips_twice"] == {pair[1]: pair[0]}
+    assert told.notes[0].startswith("1 clip is there twice, in two splits, so that what is tested is no longer new: ")
+    assert " and ".join(pair) in told.notes[0]
     with pytest.raises(ValueError, match="have the same content"):
         support_split(root)
     kept, dropped = folder(root, twice="keep").load(), folder(root, twice="drop").load()
