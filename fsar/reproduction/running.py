@@ -25,6 +25,7 @@ from episodes.files import write_atomically
 from episodes.files.locks import held_alone
 from fsar.evaluation.results import read_record, write_json
 from fsar.reproduction.recipes import Asked, Work
+from fsar.terminal.processes import PARENT
 
 Runner = Callable[[list[str], Path], int]
 """Runs the words of ``fsar``, adds what it says to a file, and gives the exit status."""
@@ -52,7 +53,10 @@ def run_process(words: list[str], log: Path) -> int:
     try:
         with log.open("a", encoding="utf-8") as file:
             command = [sys.executable, "-m", "fsar", *words]
-            children.append(subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True))
+            about = {**os.environ, PARENT: str(os.getpid())}  # killed, it takes the child along: the lock is gone, too
+            children.append(
+                subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True, env=about)
+            )
             for number in got:
                 children[0].send_signal(number)
             status = children[0].wait()

@@ -8,18 +8,25 @@ import sys
 import threading
 import time
 
+PARENT = "FSAR_PARENT"
+"""Variable with the number of the process that another one must not outlive."""
+
 SECONDS = 1.0
 """Between two looks."""
 
 
 def end_with_parent() -> None:
-    """Where this process computes for one of several devices: end it when the process that started it is gone.
+    """Where this process computes for one of several devices, or for a table: end it when the one that started it is
+    gone.
 
     That one may have been killed, by the system's memory guard or a person. The others would find out only where all
     meet next, which in an evaluation may be hours later. The converse, a child that is gone, is watched by Lightning.
     """
-    if "LOCAL_RANK" in os.environ and os.name == "posix":
-        threading.Thread(target=_watch, args=(os.getppid(),), daemon=True, name="end-with-parent").start()
+    given = os.environ.get(PARENT)
+    if os.name != "posix" or not ("LOCAL_RANK" in os.environ or given):
+        return
+    parent = os.getppid() if "LOCAL_RANK" in os.environ else int(given or 0)  # which may be gone already
+    threading.Thread(target=_watch, args=(parent,), daemon=True, name="end-with-parent").start()
 
 
 def _watch(parent: int) -> None:

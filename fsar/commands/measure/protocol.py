@@ -34,7 +34,7 @@ from episodes.words import pluralise
 from fsar.build import Built, build_with_trainer
 from fsar.evaluation.marks import marks, method_marks
 from fsar.evaluation.protocols import PROTOCOLS
-from fsar.evaluation.protocols.cross_domain import name_overlap
+from fsar.evaluation.protocols.cross_domain import name_overlap, shared_videos
 from fsar.evaluation.protocols.ground import Ground, Measure, lay_ground
 from fsar.evaluation.protocols.listed import base_test, of_shots
 from fsar.evaluation.protocols.listed import notes as tell_lists
@@ -167,20 +167,38 @@ def cross_domain(
         ValueError: a target without test classes, or one whose training and test classes are not disjoint.
     """
     run = importlib.import_module("fsar.evaluation.protocols.cross_domain").run
-    rows, notes, overlaps = [], [], {}
+    rows, notes = [], []
+    overlaps: dict[str, Any] = {}
+    videos: dict[str, Any] = {}
     sources = built.learner.trained_classes or built.data.load().train.class_names
     for target in targets:
         other = build_with_trainer([*rest, "-c", target], "fsar protocol").data
         benchmark = other.load()
         label = f"{benchmark.name} ({Path(target).stem})"
         rows += [row._replace(what=f"{label}: {row.what}") for row in run(prepare(built, other, ("test",)), **given)]
+        source = built.data.load().train
+        same = shared_videos(
+            [source.root / p for p in source.paths], [benchmark.test.root / p for p in benchmark.test.paths]
+        )
+        videos[label] = [(source.paths[a], benchmark.test.paths[b]) for a, b in same]
+        if same:
+            one = " and ".join(videos[label][0])
+            notes.append(
+                f"{label}: training videos of the source, so not new: {pluralise(len(same), 'test video')} ({one})"
+            )
         overlaps[label] = shared = name_overlap(sources, benchmark.test.class_names)
         if shared:
             pairs = ", ".join(f"{a} / {b}" for a, b in shared[:3])
             notes.append(
                 f"{label}: trained on by name, so no unseen action: {pluralise(len(shared), 'test class')} ({pairs})"
             )
-    return rows, {"options": given, "targets": list(targets), "overlap": overlaps, "notes": notes}
+    return rows, {
+        "options": given,
+        "targets": list(targets),
+        "overlap": overlaps,
+        "shared_videos": videos,
+        "notes": notes,
+    }
 
 
 def print_rows(rows: Sequence[Measure]) -> None:

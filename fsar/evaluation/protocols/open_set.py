@@ -128,7 +128,8 @@ def run(
     if have < 2 * ways:
         raise ValueError(
             f"open-set: {ways} known and {ways} unknown classes need {2 * ways} classes of {shots + queries} clips, "
-            f"but the split has {have}: lower --ways to {have // 2}."
+            f"but the split has {have}: "
+            + (f"lower --ways to {have // 2}." if have >= 4 else "lower --shots or --queries, or bring more classes.")
         )
     drawn = draw_open(mine, ways, shots, queries, seed, episodes, names_of(ground, "test"))
     tasks = in_split(ground, "test", drawn)

@@ -151,6 +151,7 @@ def test_a_process_is_waited_for_and_its_end_told(tmp_path: Path, monkeypatch: p
 
     assert end("echo $3") == 0
     assert log.read_text() == "fit\n"
+    assert end('test "$FSAR_PARENT" = "$PPID"') == 0  # which it must not outlive
     assert end("kill -9 $$") == -signal.SIGKILL
     assert last_words(log, -9).endswith("(ended by signal 9)")
     with pytest.raises(KeyboardInterrupt):  # handed on, and waited for

@@ -192,6 +192,7 @@ def test_clips_are_drawn_without_repetition_and_more_shots_keep_the_queries() ->
 
 
 def test_names_that_mean_the_same_class() -> None:
+    assert bare_name("Pulling [it] from left to right") != bare_name("Pulling [it] from right to left")
     assert bare_name("air_drumming") == bare_name("air drumming") == bare_name("AirDrumming")
     found = name_overlap(["Playing guitar", "ride horse"], ["guitar_playing", "Riding Horse", "HorseRace"])
     assert found == [("Playing guitar", "guitar_playing")]
@@ -225,7 +226,10 @@ def test_targets_of_cross_domain_are_other_data(files: Path, capsys: pytest.Capt
     main(["protocol", "cross-domain", "-c", str(files), "--targets", "other.yaml", "--out", "out", "--episodes", "4"])
     record = json.loads(Path("out/protocols/cross-domain/results.json").read_text())
     assert record["rows"][0]["what"].endswith("(other): 2-way 1-shot")
-    assert "result" in capsys.readouterr().out
+    shared = record["shared_videos"][f"{record['rows'][0]['what'].split(':')[0]}"]
+    assert len(shared) == len(list((Path(folder["root"]) / "class_0").iterdir()))  # class_0 is trained on
+    assert all(a == b and a.startswith("class_0/") for a, b in shared)
+    assert "training videos of the source, so not new: " in capsys.readouterr().out
     with pytest.raises(SystemExit):
         main(["protocol", "cross-domain", "-c", str(files), "--out", "out"])
     with pytest.raises(SystemExit):
