@@ -38,7 +38,7 @@ Threshold = float | Literal["1/P"]
 def weigh_minmax(similarity: Tensor, threshold: Threshold = 0.0) -> Tensor:
     """Weights ``(... m P)`` that add up to 1 over the tokens; even ones where all tokens are alike."""
     least = 1 / similarity.shape[-1] if threshold == "1/P" else float(threshold)
-    low, high = similarity.aminmax(dim=-1, keepdim=True)
+    low, high = similarity.amin(-1, keepdim=True), similarity.amax(-1, keepdim=True)  # aminmax has no gradient in 2.8
     span = high - low
     flat = span <= torch.finfo(similarity.dtype).tiny
     share = torch.where(flat, torch.ones_like(similarity), (similarity - low) / span.masked_fill(flat, 1))

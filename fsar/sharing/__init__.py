@@ -1,7 +1,7 @@
 """Runs as others see them: a run folder, a published folder, a Hugging Face repository; what of them is trusted.
 
 >>> Path("mine/checkpoints").mkdir(parents=True)  # what fsar fit writes, in small
->>> _ = Path("mine/config.yaml").write_text("seed_everything: 0")
+>>> _ = Path("mine/config.yaml").write_text("{model: {method: {}}, data: {}}")
 >>> torch.save({"state_dict": {"scale": torch.ones(1)}}, "mine/checkpoints/best.ckpt")
 >>> run = open_run("mine")
 >>> run.config, run.checkpoint["state_dict"]
