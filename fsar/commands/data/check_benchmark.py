@@ -17,8 +17,9 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from episodes.benchmarks import SPLITS, Lists, definition, definitions, overlap, read_lists, shared_sources
+from episodes.benchmarks import SPLITS, Listed, Lists, definition, definitions, overlap, read_lists, shared_sources
 from episodes.benchmarks.coverage import ClassCoverage, Coverage, examine, kinds_of
+from episodes.benchmarks.further import further_lists
 from episodes.benchmarks.leaks import clips_per_source
 from episodes.files import write_atomically
 from episodes.words import pluralise
@@ -31,7 +32,12 @@ from fsar.terminal.shown import shown
 def main(args: list[str]) -> int:
     """Checks what ``args`` say; see the exit status above."""
     parser = Options(__doc__, prog="fsar check-benchmark")
-    parser.add_argument("--benchmark", required=True, metavar="NAME", help=", ".join(definitions()))
+    parser.add_argument(
+        "--benchmark",
+        required=True,
+        metavar="NAME",
+        help=f"{', '.join(definitions())}, or lists of docs/benchmarks.md, of which nothing is read",
+    )
     parser.add_argument("--root", required=True, type=Path, help="folder of the data set")
     parser.add_argument("--lists", type=Path, default=Path("data/lists"), help="what get_splits.py wrote")
     parser.add_argument(
@@ -46,6 +52,8 @@ def main(args: list[str]) -> int:
     parser.add_argument("--allow-changed", action="store_true", help="accept lists that are not the published ones")
     options = parser.parse_args(args)
     try:
+        if options.benchmark in further_lists():
+            return check_listed(options.benchmark, options.root, options.lists, options.allow_changed)
         lists = read_lists(options.lists, definition(options.benchmark), options.allow_changed)
         trained = options.trained_on and read_lists(options.lists, definition(options.trained_on))
         with Progress(transient=True, disable=not sys.stderr.isatty()) as bar:
@@ -68,6 +76,21 @@ def main(args: list[str]) -> int:
     if options.csv:
         write_csv(options.csv, coverage)
     return 0 if all(entry.whole for entry in coverage.classes) else 1
+
+
+def check_listed(name: str, root: Path, lists: Path, allow_changed: bool) -> int:
+    """Which videos of further lists are there, and what is wrong with the lists; no video is opened."""
+    benchmark = Listed(name, root, lists, allow_missing=True, allow_changed=allow_changed).load()
+    whole = True
+    for split, count in benchmark.facts["coverage"].items():
+        if count["listed"]:
+            classes = len(benchmark.split(split).class_names)
+            print(f"{split}: {count['found']:,} of {count['listed']:,} videos are there, {pluralise(classes, 'class')}")
+            whole &= count["found"] == count["listed"]
+    print("no class and no video stands in two splits.")
+    for note in [*benchmark.facts["list_changes"], *benchmark.notes]:
+        print(shown(f"* {note}"))
+    return 0 if whole else 1
 
 
 def print_coverage(coverage: Coverage, shots: int, queries: int) -> None:
