@@ -13,7 +13,6 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 from torch.nn.functional import embedding_bag, normalize
 
@@ -21,7 +20,7 @@ from episodes.clips import Clips, Contents, Features, LowerHalf, Streams
 from episodes.episode import IndexEpisode, VideoBatch
 from fsar.encoders.tower.seen import layers_among
 from fsar.encoders.weights.state import hash_tensors
-from fsar.evaluation.shelf import Shelf
+from fsar.evaluation.shelf import Shelf, gather, roomy_device
 from fsar.method import Method, Parts, Scores
 
 Keep = Callable[[Tensor, Features], None]
@@ -40,18 +39,25 @@ class VideoBank:
         keep: gets numbers ``(b)`` and features of videos that were encoded from pixels, as for a cache.
         floor: also compare the videos with their classes' names, for :meth:`zero_shot`. Without it names are read by
             methods that need them alone, and may be of any length for the others.
+        means: also keep the unit means of the videos' frames as the encoder gives them, for :meth:`mean_frames`.
     """
 
     def __init__(
-        self, method: Method, keep_on: torch.device | None = None, floor: bool = True, keep: Keep | None = None
+        self,
+        method: Method,
+        keep_on: torch.device | None = None,
+        floor: bool = True,
+        keep: Keep | None = None,
+        means: bool = False,
     ) -> None:
-        self.method, self.floor, self.keep, self.keep_on = method, floor, keep, keep_on
+        self.method, self.floor, self.keep, self.keep_on, self.keep_means = method, floor, keep, keep_on, means
         self.beside: VideoBank | None = None  # gets the same features, of a method whose encoder gives the same
         self.averages_shots: bool = getattr(method, "averages_shots", False)
         self._roles = ("query",) if getattr(method, "same_in_both_roles", False) else ("query", "support")
         self.forwards = 0  # clips encoded, by all processes once the bank is closed
         self._shelf, self._names = Shelf(), dict[str, list[str]]()  # names of the parts by role
         self.cosines: Tensor | None = None  # (v C) of each video's mean frame with the text of each class
+        self._means: Tensor | None = None  # (v d)
         self._row = torch.empty(0, dtype=torch.int64)
         self._bank: dict[str, Parts] = {}
         self.text = torch.empty(0, 0)  # (C d), see Method.class_text
@@ -68,13 +74,15 @@ class VideoBank:
             self.beside.add(replace(batch, clips=features))
         support_features = self.method.features_of(clips, text) if both else features
         self.forwards += 0 if isinstance(clips, Features) else len(batch.videos) * (1 + both)
-        place = self.keep_on or _roomy_device(features["frames"])
+        place = self.keep_on or roomy_device(features["frames"])
         if self.keep is not None and isinstance(clips, Streams):
             self.keep(batch.videos, features)
         self._shelf.add("videos", batch.videos.to(place))
         cosines = text_cosines(self.method, features, batch.class_names) if self.floor else None
         if cosines is not None:
             self._shelf.add("cosines", cosines.to(place))
+        if self.keep_means:
+            self._shelf.add("means", normalize(features["frames"].mean(-2).float(), dim=-1).to(place))
         made = {"query": self.method.query_parts(features)}
         if "support" in self._roles:
             made["support"] = self.method.support_parts(support_features, text)
@@ -88,15 +96,16 @@ class VideoBank:
         if not self._names:
             raise RuntimeError("no video was encoded on this process; evaluate with fewer processes than videos.")
         shelf, self._shelf = self._shelf, Shelf()
-        videos = _gather(shelf.take("videos"))
+        videos = gather(shelf.take("videos"))
         for role, names in self._names.items():
-            self._bank[role] = {name: _gather(shelf.take(f"{role} {name}")) for name in names}
+            self._bank[role] = {name: gather(shelf.take(f"{role} {name}")) for name in names}
         self._bank.setdefault("support", self._bank["query"])
-        self.cosines = _gather(shelf.take("cosines")) if "cosines" in shelf.rows else None
+        self.cosines = gather(shelf.take("cosines")) if "cosines" in shelf.rows else None
+        self._means = gather(shelf.take("means")) if self.keep_means else None
         self._row = torch.full((int(videos.max()) + 1,), -1, dtype=torch.int64, device=videos.device)
         self._row[videos] = torch.arange(len(videos), device=videos.device)
         self._names = {}
-        self.forwards = int(_gather(torch.tensor([self.forwards])).sum())
+        self.forwards = int(gather(torch.tensor([self.forwards])).sum())
 
     @property
     def closed(self) -> bool:
@@ -118,6 +127,11 @@ class VideoBank:
         # index_select copies whole videos at once: several times faster than indexing with a tensor
         found = {n: x.index_select(0, rows.flatten()).unflatten(0, rows.shape) for n, x in self._bank[role].items()}
         return {name: value.to(device, non_blocking=True) for name, value in found.items()}
+
+    def mean_frames(self, videos: Tensor, device: torch.device) -> Tensor:
+        """Unit means ``(... d)`` of the frames of videos ``(...)``, where they are kept."""
+        assert self._means is not None
+        return self._means[self._rows(videos)].to(device)
 
     def _rows(self, videos: Tensor) -> Tensor:
         videos, last = videos.to(self._row.device), len(self._row) - 1
@@ -273,28 +287,3 @@ def cache_key(method: Method, device: torch.device, precision: str = "32-true") 
         return None
     needs = {} if tuple(method.needs) == Method.needs else {"needs": " ".join(method.needs)}
     return {**feature_key(method), "precision": precision, "device": device.type, "torch": torch.__version__, **needs}
-
-
-def _roomy_device(features: Tensor) -> torch.device:
-    """The features' own device while a quarter of its memory is free, else the host."""
-    if features.device.type != "cuda":
-        return features.device
-    free, total = torch.cuda.mem_get_info(features.device)
-    return features.device if free > total / 4 else torch.device("cpu")
-
-
-def _gather(x: Tensor) -> Tensor:
-    """``x (v *)`` of every rank, one after the other: ``(sum of v *)``. Shares may differ in length."""
-    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
-        return x
-    device = x.device
-    if dist.get_backend() == "nccl":
-        x = x.cuda()
-    lengths = [torch.zeros(1, dtype=torch.int64, device=x.device) for _ in range(dist.get_world_size())]
-    dist.all_gather(lengths, torch.tensor([len(x)], device=x.device))
-    longest = int(max(lengths))
-    padded = torch.zeros((longest, *x.shape[1:]), dtype=x.dtype, device=x.device)
-    padded[: len(x)] = x
-    shares = [torch.empty_like(padded) for _ in lengths]
-    dist.all_gather(shares, padded)
-    return torch.cat([share[: int(length)] for share, length in zip(shares, lengths, strict=True)]).to(device)

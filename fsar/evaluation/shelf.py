@@ -16,6 +16,7 @@ from typing import IO
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
@@ -114,3 +115,28 @@ def available_memory() -> int:
     with suppress(OSError, ValueError):  # "max" is no number: there is no limit
         found.append(int((GROUP / "memory.max").read_text()) - int((GROUP / "memory.current").read_text()))
     return max(0, min(found))
+
+
+def roomy_device(features: Tensor) -> torch.device:
+    """The features' own device while a quarter of its memory is free, else the host."""
+    if features.device.type != "cuda":
+        return features.device
+    free, total = torch.cuda.mem_get_info(features.device)
+    return features.device if free > total / 4 else torch.device("cpu")
+
+
+def gather(x: Tensor) -> Tensor:
+    """``x (v *)`` of every rank, one after the other: ``(sum of v *)``. Shares may differ in length."""
+    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        return x
+    device = x.device
+    if dist.get_backend() == "nccl":
+        x = x.cuda()
+    lengths = [torch.zeros(1, dtype=torch.int64, device=x.device) for _ in range(dist.get_world_size())]
+    dist.all_gather(lengths, torch.tensor([len(x)], device=x.device))
+    longest = int(max(lengths))
+    padded = torch.zeros((longest, *x.shape[1:]), dtype=x.dtype, device=x.device)
+    padded[: len(x)] = x
+    shares = [torch.empty_like(padded) for _ in lengths]
+    dist.all_gather(shares, padded)
+    return torch.cat([share[: int(length)] for share, length in zip(shares, lengths, strict=True)]).to(device)

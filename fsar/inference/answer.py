@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,8 @@ class Answer:
     Args:
         clip: its path.
         ranking: (class name, probability), the likeliest first; see ``calibration``.
-        similarities: to every class, as few-shot logits.
+        similarities: to every class, as few-shot logits; by a learned background text, the log-odds
+            of any class against it, for all.
         threshold: below which similarities a clip is unlike all classes.
         alignments: by class name; empty for a method that matches no frames.
         calibration: what makes the ranking's numbers probabilities; without it they are shares of a softmax that
@@ -72,10 +74,16 @@ class Answer:
         if not self.unlike_all:
             return ""
         check = self.threshold
+        share = f"than {check.promised:.0%} of the classes' own clips"
+        claimed = 1 / (1 + math.exp(min(self.similarity, 700)))
+        why = (
+            f"The background text that this run learned claims it ({claimed:.0%}) more {share}"
+            if check.learned
+            else f"Less similar to every class {share} are"
+        )
         return (
-            f"Less similar to every class than {check.promised:.0%} of the classes' own clips are: it may show none of "
-            f"them. Of the {check.foreign} support clips the check tells {check.refused} from the other classes"
-            + ("." if check.telling else ": do not rely on it.")
+            f"{why}: it may show none of them. Of the {check.foreign} support clips the check tells {check.refused} "
+            "from the other classes" + ("." if check.telling else ": do not rely on it.")
         )
 
     def record(self) -> dict[str, Any]:

@@ -32,9 +32,11 @@ from fsar.evaluation.bank import VideoBank, cache_key, feature_key
 from fsar.evaluation.calibration import Calibration
 from fsar.inference.answer import Answer, Answers, rank_classes
 from fsar.inference.asked import PathLike, as_list, find_itself, label_clips
+from fsar.inference.background import ask, learned_background
 from fsar.inference.support_set import SupportSet
 from fsar.inference.threshold import KEEP
 from fsar.methods import Prototype
+from fsar.objectives import BackgroundText
 from fsar.sharing.run import open_run
 from fsar.training.learner import Learner
 
@@ -55,6 +57,8 @@ class Predictor:
         """To read one clip; None for no limit. A clip that takes longer is a VideoError."""
         self.keep = KEEP
         """Share of new clips of the classes that must not be called unlike all; smaller is stricter."""
+        self.background: BackgroundText | None = None
+        """Of a run that learned one (ViLD): it says what is unlike all, in the place of the similarities."""
         self.calibration: Calibration | None = None
         """Of a trained run, as its validation episodes gave it; None finds it from the support clips."""
 
@@ -103,10 +107,16 @@ class Predictor:
         numbers = torch.tensor([number[os.path.abspath(query)] for query in asked])
         shown = torch.tensor(list(labels.values()))
         clips = SupportSet(bank, torch.arange(len(shown)), shown, names, device=self.learner.device)
-        scores, threshold = clips.ask(numbers), clips.threshold(self.keep)
+        scores = clips.ask(numbers)
         calibration = self.calibration or clips.calibrate()
         logits = scores.logits / (calibration.temperature if calibration else 1.0)
-        alike = [dict(zip(names, row, strict=True)) for row in scores.few_shot[0].tolist()]
+        if self.background is None:
+            threshold, rows = clips.threshold(self.keep), scores.few_shot[0].tolist()
+        else:
+            videos = bank.mean_frames(torch.cat([torch.arange(len(shown)), numbers]), self.learner.device)
+            known, threshold = ask(self.background, self.learner.method.encoder.text, videos, shown, names, self.keep)
+            rows = known[len(shown) :, None].expand(-1, len(names)).tolist()
+        alike = [dict(zip(names, row, strict=True)) for row in rows]
         found = zip(asked, logits[0].softmax(-1), alike, self._maps(bank, clips.episode(numbers)), strict=True)
         itself = find_itself(labels, files, names)
         answers = [
@@ -114,6 +124,15 @@ class Predictor:
             for q, p, s, m in found
         ]
         return Answers(answers, unreadable)
+
+    def take_weights(self, checkpoint: Mapping[str, Any]) -> None:
+        """The trained weights of a checkpoint, and the background text among them.
+
+        Raises:
+            ValueError: when they do not belong to this method.
+        """
+        load_weights(self.learner, self.data, checkpoint)
+        self.background = learned_background(self.learner, checkpoint["state_dict"])
 
     def frames(self, clip: PathLike) -> np.ndarray:
         """The frames that the method sees of a clip, uint8 ``(t h w c)``."""
@@ -130,7 +149,9 @@ class Predictor:
         source, classes, device = self._source(split), torch.tensor(split.labels), self.learner.device
         cache = open_cache(self.data, split, cache_key(self.learner.method, device), self.learner.contents().names)
         known = {} if cache is None else cache.find_all(range(len(classes)))
-        bank, causes = VideoBank(self.learner.method, floor=False, keep=None if cache is None else cache.keep), {}
+        keep = None if cache is None else cache.keep
+        bank = VideoBank(self.learner.method, floor=False, keep=keep, means=self.background is not None)
+        causes: dict[str, VideoError] = {}
         if known:
             bank.add(collate_videos(split, list(known.items())).to(device))
         rest = [video for video in range(len(classes)) if video not in known]
@@ -199,7 +220,7 @@ def load(
     run = open_run(source, checkpoint, overrides, trust_classes)
     predictor = configure(["--config", run.config, *overrides, "--ckpt_path", "null"], device)
     if run.checkpoint is not None:
-        load_weights(predictor.learner, predictor.data, run.checkpoint)
+        predictor.take_weights(run.checkpoint)
         if not overrides:  # else these are not the logits that it was fitted to
             predictor.calibration = predictor.learner.calibration
     return predictor

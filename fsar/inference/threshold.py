@@ -30,6 +30,7 @@ class Threshold:
         left_out: how many support clips the bounds stand on.
         refused: how many of ``foreign`` support clips the bounds of the other classes keep out.
         foreign: the number of support clips.
+        learned: the similarities are log-odds of any class against a background text that the run learned.
     """
 
     bounds: Mapping[str, float | None]
@@ -37,6 +38,7 @@ class Threshold:
     left_out: int
     refused: int
     foreign: int
+    learned: bool = False
 
     @property
     def checked(self) -> bool:
@@ -67,14 +69,21 @@ class Threshold:
         if not self.checked:
             need = math.ceil(self.keep / (1 - self.keep) - 1e-9)
             return (
-                f"Whether a clip is unlike all was not checked: that takes {need} support clips in classes of two or "
-                f"more, to keep {self.keep:.0%} of new clips of these classes; such clips here: {self.left_out}."
+                f"Whether a clip is unlike all was not checked: that takes {need} support clips"
+                + ("" if self.learned else " in classes of two or more")
+                + f", to keep {self.keep:.0%} of new clips of these classes; such clips here: {self.left_out}."
                 + (f" --keep {loosest(self.left_out):g} can be had with these." if self.left_out else "")
             )
         doubt = "" if self.telling else " The two hardly differ: do not rely on it."
+        told = (
+            f"Called unlike all is what the background text of this run claims more than it claims {self.left_out} "
+            "support clips"
+            if self.learned
+            else f"Called unlike all is what is less similar to every class than {self.left_out} support clips are to "
+            "their own without them"
+        )
         return (
-            f"Called unlike all is what is less similar to every class than {self.left_out} support clips are to their "
-            f"own without them, but for so many that {self.promised:.0%} or more of new clips of these classes are "
+            f"{told}, but for so many that {self.promised:.0%} or more of new clips of these classes are "
             f"kept. Of the {self.foreign} support clips {self.refused} are told from the other classes so: expect "
             f"{self.passing:.0%} of clips of other classes to pass as one of these.{doubt} A smaller --keep is "
             "stricter."

@@ -21,6 +21,7 @@ from torch.nn.functional import cross_entropy, normalize
 from fsar.objectives.base import Objective, Step
 from fsar.objectives.clip import Scale
 from fsar.text.bank import Kind, TextBank
+from fsar.text.chunks import Encodes
 
 
 def anchor_distance(trained: Tensor, frozen: Tensor) -> Tensor:
@@ -106,6 +107,17 @@ class BackgroundText(Objective):
         return {"loss": (known + unknown) / 2, "unknown": unknown.detach()}
 
     @torch.no_grad()
+    def said(self, tower: Encodes, names: Sequence[str]) -> Tensor:
+        """``(n d)`` what it is compared beside: the mean of each class's unit texts."""
+        return self.texts.features(tower, list(names), self.kinds).mean().float()
+
+    @torch.no_grad()
     def unlike_all(self, videos: Tensor, texts: Tensor) -> Tensor:
         """Probability ``(...)`` of the background for unit videos ``(... d)`` among unit texts ``(n d)``."""
-        return self.scale(with_background(videos, texts, self.background, 1.0)).softmax(-1)[..., 0]
+        return self.log_odds(videos, texts).neg().sigmoid()
+
+    @torch.no_grad()
+    def log_odds(self, videos: Tensor, texts: Tensor) -> Tensor:
+        """``log P(any of the texts) - log P(background)``, which tells clips apart where either is all but certain."""
+        logits = self.scale(with_background(videos, texts, self.background, 1.0))
+        return logits[..., 1:].logsumexp(-1) - logits[..., 0]

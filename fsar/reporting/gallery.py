@@ -14,7 +14,6 @@ from PIL import Image
 
 from episodes.datamodule import EpisodicDataModule
 from episodes.sampler import EpisodeSampler
-from fsar.build import load_weights
 from fsar.encoders.weights.state import hash_tensors
 from fsar.evaluation.calibration import Calibration
 from fsar.evaluation.comparing.comparison import Result
@@ -68,7 +67,7 @@ def load_checkpoint(predictor: Predictor, run: ReportedRun, named: Path) -> None
     if file is None:
         raise Unavailable(f"The checkpoint {named} is not there any more. Put it back, or test again.")
     try:
-        load_weights(predictor.learner, predictor.data, read_checkpoint(file))
+        predictor.take_weights(read_checkpoint(file))
     except ValueError as error:
         raise Unavailable(f"The checkpoint {file} does not serve: {error}") from error
 

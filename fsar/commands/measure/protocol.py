@@ -40,6 +40,7 @@ from fsar.evaluation.protocols.listed import base_test, of_shots
 from fsar.evaluation.protocols.listed import notes as tell_lists
 from fsar.evaluation.provenance import commit, versions
 from fsar.evaluation.results import write_json
+from fsar.inference.background import learned_background
 from fsar.objectives import BackgroundText
 from fsar.sharing.run import read_checkpoint
 from fsar.terminal.failure import Options, one_message
@@ -138,11 +139,8 @@ def read_lists(built: Built, protocol: str, name: str, folder: str) -> dict[str,
 
 def find_background(built: Built) -> BackgroundText | None:
     """The background text that the run's weights hold, if it was trained with one."""
-    held = built.config.get("ckpt_path") and read_checkpoint(Path(built.config["ckpt_path"]))["state_dict"]
-    for number, each in enumerate(built.learner.objectives):
-        if isinstance(each, BackgroundText) and held and f"objectives.{number}.background" in held:
-            return each
-    return None
+    path = built.config.get("ckpt_path")
+    return learned_background(built.learner, read_checkpoint(Path(path))["state_dict"]) if path else None
 
 
 def prepare(built: Built, data: EpisodicDataModule, splits: Sequence[str], means: bool = False) -> Ground:

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from episodes.dataset import ClipLoader, collate_videos
 from episodes.episode import IndexEpisode, VideoBatch
@@ -147,26 +146,21 @@ def lay_ground(learner: Any, data: Any, splits: Sequence[str] = ("test",), means
         if name in STAGES:
             data.setup(STAGES[name])
     names = tuple(each for name in splits for each in data.splits[name].class_names)
-    bank, labels, parts, first = VideoBank(learner.method, floor=False), [], {}, 0
-    count, kept = 0, []
+    bank, labels, parts, first = VideoBank(learner.method, floor=False, means=means), [], {}, 0
+    count = 0
     for name in splits:
         split = data.splits[name]
         for batch in read_videos(data, name):
             moved = replace(batch, videos=batch.videos + count, classes=batch.classes + first, class_names=names)
-            moved = moved.to(learner.device)
-            if means:
-                features = learner.method.features_of(moved.clips)
-                kept.append((moved.videos, normalize(features["frames"].mean(-2).float(), dim=-1)))
-                moved = moved if learner.method.text_conditioned else replace(moved, clips=features)
-            bank.add(moved)
+            bank.add(moved.to(learner.device))
         labels.append(np.asarray(split.labels, dtype=np.int64) + first)
         parts[name] = (first, len(split.class_names))
         first, count = first + len(split.class_names), count + len(split)
     bank.close()
     score = partial(score_tasks, bank, names, learner.device)
     compare = partial(compare_tasks, bank, names, learner.device)
-    ordered = torch.cat([x for _, x in kept])[torch.cat([x for x, _ in kept]).argsort()] if kept else None
-    return Ground(np.concatenate(labels), names, parts, score, learner.method, compare, ordered)
+    frames = bank.mean_frames(torch.arange(count), learner.device) if means else None
+    return Ground(np.concatenate(labels), names, parts, score, learner.method, compare, frames)
 
 
 def read_videos(data: Any, name: str) -> Iterator[VideoBatch]:

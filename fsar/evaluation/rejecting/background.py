@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch.nn.functional import normalize
 
 from fsar.evaluation.protocols.ground import Ground, Tasks, Values
 from fsar.objectives import BackgroundText
@@ -26,8 +25,7 @@ def judge(ground: Ground, objective: BackgroundText, tasks: Tasks) -> Values:
     if ground.means is None or tower is None:
         raise ValueError("the background text is compared with the frames of an encoder that has a text tower.")
     device = ground.means.device
-    said = objective.texts.features(tower, list(ground.class_names), objective.kinds)
-    texts = said._replace(features=normalize(said.features.float(), dim=-1)).mean().to(device)
+    texts = objective.said(tower, ground.class_names).to(device)
     found = []
     for classes, query in zip(tasks.classes, tasks.query, strict=True):
         videos = ground.means[torch.from_numpy(query).to(device)]
