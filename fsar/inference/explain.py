@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from episodes.clips import Streams
 from episodes.episode import VideoBatch
@@ -22,8 +24,31 @@ from fsar.inference.answer import rank_classes
 from fsar.inference.asked import PathLike, label_clips
 from fsar.inference.predictor import Predictor
 from fsar.inference.support_set import SupportSet
+from fsar.objectives import SubCaptionGrouping
+from fsar.objectives.dreamlip import monotone_path
 
 SHUFFLES = 3
+
+
+class Stretch(NamedTuple):
+    """Frames that show a step, counted from 0, the last one included.
+
+    >>> str(Stretch("the door stands open", 4, 7))
+    '5-8 the door stands open'
+    """
+
+    step: str
+    first: int
+    last: int
+
+    @property
+    def width(self) -> int:
+        """Number of its frames."""
+        return self.last - self.first + 1
+
+    def __str__(self) -> str:
+        frames = f"{self.first + 1}-{self.last + 1}" if self.width > 1 else f"{self.first + 1}"
+        return f"{frames} {self.step}"
 
 
 @dataclass(frozen=True)
@@ -60,6 +85,7 @@ class Explanation:
         words: ``(n t)`` by class, the share of each frame that the class names alone give it; None without a text tower
             that the frames can be compared with.
         names: of the classes, the rows of ``words``.
+        steps: of the class, over the frames; nothing for a run that was not trained with steps.
     """
 
     name: str
@@ -68,6 +94,7 @@ class Explanation:
     frames: tuple[float, ...]
     words: Tensor | None
     names: tuple[str, ...]
+    steps: tuple[Stretch, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """What JSON can hold."""
@@ -78,6 +105,7 @@ class Explanation:
             "class_names_by_frame": None
             if self.words is None
             else dict(zip(self.names, self.words.double().numpy().round(4).tolist(), strict=True)),
+            "steps": [one._asdict() for one in self.steps],
         }
 
 
@@ -139,7 +167,8 @@ def explain(predictor: Predictor, support: Mapping[str, PathLike | Sequence[Path
     said = [Variant(what, rank_classes(names, mean)) for what, mean in zip(made, means, strict=True)]
     lost = (lead[0] - lead[-len(frames) :]).tolist()
     words = name_frames(learner.method, frames, names)
-    return Explanation(names[best], float(lead[0]), tuple(said[: -len(frames)]), tuple(lost), words, names)
+    steps = follow_steps(learner, frames, names[best])
+    return Explanation(names[best], float(lead[0]), tuple(said[: -len(frames)]), tuple(lost), words, names, steps)
 
 
 def name_frames(method: Any, frames: Tensor, names: Sequence[str]) -> Tensor | None:
@@ -153,6 +182,36 @@ def name_frames(method: Any, frames: Tensor, names: Sequence[str]) -> Tensor | N
     seen, text = found.get("tower", found["frames"]), encoder.text(names)
     if text.shape[-1] != seen.shape[-1]:
         return None
-    cosines = torch.nn.functional.normalize(text, dim=-1) @ torch.nn.functional.normalize(seen, dim=-1).mT
+    cosines = normalize(text, dim=-1) @ normalize(seen, dim=-1).mT
     shares: Tensor = (100 * cosines.float()).softmax(0)
     return shares.cpu()
+
+
+@torch.no_grad()
+def follow_steps(learner: Any, frames: Tensor, name: str) -> tuple[Stretch, ...]:
+    """The steps of a class over frames ``(t c h w)`` as the learner's encoder sees them, in order; nothing where no
+    objective of it reads steps, nothing is said of the class, or it has more steps than there are frames."""
+    for each in learner.objectives:
+        if not isinstance(each, SubCaptionGrouping) or each.kinds != ("step",):
+            continue
+        steps = [said.text for said in each.texts.said_of(name) if said.kind == "step"]
+        if not 0 < len(steps) <= len(frames):
+            return ()
+        encoder = learner.method.encoder
+        seen = encoder.features(Streams(frames=frames.to(learner.device)))["frames"]
+        texts = each.texts.features(encoder.text, [name], each.kinds).features[0].to(seen.device)
+        return cut_path(normalize(texts.float(), dim=-1) @ normalize(seen.float(), dim=-1).mT, steps)
+    return ()
+
+
+def cut_path(similarity: Tensor, steps: list[str]) -> tuple[Stretch, ...]:
+    """The best path through the similarities ``(m t)`` of steps and frames, cut where the step changes.
+
+    >>> [str(x) for x in cut_path(torch.tensor([[0.9, 0.8, 0.1], [0.1, 0.2, 0.7]]), ["it is shut", "it stands open"])]
+    ['1-2 it is shut', '3 it stands open']
+    """
+    found = []
+    for step, places in groupby(enumerate(monotone_path(similarity).tolist()), key=lambda pair: pair[1]):
+        numbers = [place for place, _ in places]
+        found.append(Stretch(steps[step], numbers[0], numbers[-1]))
+    return tuple(found)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import track
+from torch import Tensor
 
 from episodes.clips import Clips, combined
 from episodes.datamodule import EpisodicDataModule
@@ -34,7 +35,7 @@ from fsar.inference.answer import Answer, Answers, rank_classes
 from fsar.inference.asked import PathLike, as_list, find_itself, label_clips
 from fsar.inference.background import ask, learned_background
 from fsar.inference.support_set import SupportSet
-from fsar.inference.threshold import KEEP
+from fsar.inference.threshold import KEEP, Threshold
 from fsar.methods import Prototype
 from fsar.objectives import BackgroundText
 from fsar.sharing.run import open_run
@@ -108,14 +109,9 @@ class Predictor:
         shown = torch.tensor(list(labels.values()))
         clips = SupportSet(bank, torch.arange(len(shown)), shown, names, device=self.learner.device)
         scores = clips.ask(numbers)
+        rows, threshold = self._unlike_all(clips, numbers, scores.few_shot[0])
         calibration = self.calibration or clips.calibrate()
         logits = scores.logits / (calibration.temperature if calibration else 1.0)
-        if self.background is None:
-            threshold, rows = clips.threshold(self.keep), scores.few_shot[0].tolist()
-        else:
-            videos = bank.mean_frames(torch.cat([torch.arange(len(shown)), numbers]), self.learner.device)
-            known, threshold = ask(self.background, self.learner.method.encoder.text, videos, shown, names, self.keep)
-            rows = known[len(shown) :, None].expand(-1, len(names)).tolist()
         alike = [dict(zip(names, row, strict=True)) for row in rows]
         found = zip(asked, logits[0].softmax(-1), alike, self._maps(bank, clips.episode(numbers)), strict=True)
         itself = find_itself(labels, files, names)
@@ -124,6 +120,15 @@ class Predictor:
             for q, p, s, m in found
         ]
         return Answers(answers, unreadable)
+
+    def _unlike_all(self, clips: SupportSet, numbers: Tensor, few_shot: Tensor) -> tuple[list[list[float]], Threshold]:
+        """By what queries, numbers ``(q)`` in the bank, are told from clips of no class: ``[q][n]``, and its bound."""
+        if self.background is None:
+            return few_shot.tolist(), clips.threshold(self.keep)
+        videos = clips.bank.mean_frames(torch.cat([clips.clips, numbers]), self.learner.device)
+        tower, labels = self.learner.method.encoder.text, clips.labels
+        known, threshold = ask(self.background, tower, videos, labels, clips.names, self.keep)
+        return known[len(labels) :, None].expand(-1, clips.ways).tolist(), threshold
 
     def take_weights(self, checkpoint: Mapping[str, Any]) -> None:
         """The trained weights of a checkpoint, and the background text among them.

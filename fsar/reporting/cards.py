@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fsar.alignment.maps import Cells, digits
 from fsar.inference.answer import Answer
+from fsar.inference.explain import Stretch
 from fsar.reporting.classes import Rows
 from fsar.reporting.insight import Insight
 
@@ -38,6 +39,7 @@ class Match:
         cost: ``[t][u]``, None for a method that matches no frames; and ``path`` likewise.
         lines: the best path of each direction, by what it visits; empty where there is no path to speak of.
         concentration: see :class:`fsar.alignment.maps.FrameMap`.
+        steps: of the class, over the frames of the query; nothing for a run that was not trained with steps.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Match:
     path: list[list[float]] | None
     lines: Mapping[str, Cells] = field(default_factory=dict)
     concentration: float | None = None
+    steps: Sequence[Stretch] = ()
 
     @property
     def most(self) -> float:

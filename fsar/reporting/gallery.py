@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from episodes.datamodule import EpisodicDataModule
@@ -17,6 +18,7 @@ from episodes.sampler import EpisodeSampler
 from fsar.encoders.weights.state import hash_tensors
 from fsar.evaluation.calibration import Calibration
 from fsar.evaluation.comparing.comparison import Result
+from fsar.inference.explain import follow_steps
 from fsar.inference.predictor import Predictor, configure
 from fsar.reporting.cards import Card, Chosen, Match
 from fsar.reporting.classes import Rows
@@ -136,15 +138,17 @@ def make_card(
     shown = (
         {guess: "true class, chosen", second: "runner-up"} if guess == truth else {guess: "chosen", truth: "true class"}
     )
-    matches = []
+    matches, seen = [], predictor.frames(query)
+    pixels = torch.from_numpy(seen).movedim(-1, -3)
     for name, role in shown.items():
         found = answer.alignments.get(name)
         shots = [jpegs(predictor.frames(clip)) for clip in support[name][:SHOTS_SHOWN]]
         cost, path = (found.cost.tolist(), found.path.tolist()) if found else (None, None)
         lines, sure = (found.paths, found.concentration) if found else ({}, None)
-        matches.append(Match(name, role, shots, cost, path, lines, sure))
+        steps = follow_steps(predictor.learner, pixels, name)
+        matches.append(Match(name, role, shots, cost, path, lines, sure, steps))
     metric = next(iter(answer.alignments.values())).metric if answer.alignments else ""
-    frames = jpegs(predictor.frames(query))
+    frames = jpegs(seen)
     more = look_closer(predictor, support, query, answer, asked)
     heat = jpegs(more.heat[1]) if more and more.heat else []
     return Card(chosen.kind, number, truth, rows.video[chosen.row], answer, frames, matches, metric, more, heat)

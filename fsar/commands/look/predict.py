@@ -234,6 +234,8 @@ def describe_explanation(why: Explanation) -> str:
         called = " ".join(str(int(i) + 1) for i in why.words.argmax(0))
         listed = ", ".join(f"{i} {name}" for i, name in enumerate(why.names, 1))
         lines.append(f"  by the class names alone its frames are {called} ({listed})")
+    if why.steps:
+        lines.append(f"  its frames over the steps of {why.name}, in order: {'; '.join(map(str, why.steps))}")
     return "\n".join(lines)
 
 

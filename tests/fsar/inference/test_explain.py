@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,11 @@ from episodes.shapes import motion
 from episodes.shapes.source import write_video
 from fsar.commands.look import predict
 from fsar.inference import Predictor, bare
-from fsar.inference.explain import explain, make_variants, name_frames, without_frame
+from fsar.inference.explain import cut_path, explain, follow_steps, make_variants, name_frames, without_frame
+from fsar.objectives import SubCaptionGrouping
+from fsar.text import TextBank
+from fsar.training.learner import Learner
+from fsar.training.objectives import Together
 
 
 def test_variants() -> None:
@@ -88,3 +93,24 @@ def test_frames_without_text_have_no_names() -> None:
             text = None
 
     assert name_frames(Blind, torch.zeros(2, 3, 4, 4), ("a", "b")) is None
+
+
+def test_frames_are_told_over_the_steps_that_a_run_was_trained_with(
+    opposite: Path, asked: tuple[Predictor, dict[str, list[Path]]]
+) -> None:
+    predictor, _ = asked
+    first, *_ = motion.CLASSES["test"]
+    frames = torch.from_numpy(predictor.frames(opposite / "query.mp4")).movedim(-1, -3)
+    assert follow_steps(predictor.learner, frames, first) == ()
+    steps = SubCaptionGrouping(mode="monotone", texts=TextBank(descriptions="shapes"))
+    trained = Learner(predictor.learner.method)
+    trained.objectives = Together([], trained.method)
+    trained.objectives.append(steps)
+    found = follow_steps(trained, frames, first)
+    assert [one.step for one in found] == steps.texts.texts(first, ["step"])
+    assert (found[0].first, found[-1].last) == (0, 7)
+    assert all(after.first == before.last + 1 for before, after in pairwise(found))
+    assert follow_steps(trained, frames, "nobody speaks of it") == ()
+    assert follow_steps(trained, frames[: len(found) - 1], first) == ()
+    told = [str(one) for one in cut_path(torch.tensor([[0.9, 0.1, 0.1], [0.1, 0.8, 0.7]]), ["shut", "open"])]
+    assert told == ["1 shut", "2-3 open"]
