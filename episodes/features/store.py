@@ -125,7 +125,7 @@ class FeatureStore:
             ValueError: when bytes have changed or a feature is not finite; it names the videos.
         """
         if faults := list(self.faults().values()):
-            more = f"; the same of {len(faults) - 1} more videos" if len(faults) > 1 else ""
+            more = f"; the same of {pluralise(len(faults) - 1, 'more video')}" if len(faults) > 1 else ""
             raise damaged(faults[0][0], faults[0][1] + more)
 
     def __getstate__(self) -> dict[str, Any]:

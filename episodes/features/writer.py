@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from episodes.features.key import Key, folder_name, store_key
 from episodes.features.precision import Precision, rounded, to_numpy
 from episodes.features.store import CHUNK, FRAMES, FeatureStore
 from episodes.files import write_atomically
+from episodes.files.locks import HOLDER, LOCK
 from episodes.splits import Split
 from episodes.words import pluralise
 
@@ -150,6 +151,15 @@ class FeatureWriter:
         except FileNotFoundError:  # another writer has joined the parts meanwhile and cleared them away
             if not self.complete:
                 raise
+
+    def leave(self) -> None:
+        """Take back a store that holds no chunk, as of an extraction that was broken off before its first."""
+        with suppress(OSError):  # a chunk is there, or it was joined
+            self.parts.rmdir()
+            if not self.complete:
+                for name in (META, HOLDER, LOCK):
+                    (self.folder / name).unlink(missing_ok=True)
+                self.folder.rmdir()
 
     def rounded(self, clips: Clips) -> Clips:
         """Clips in the store's precision on the CPU, for those who make a chunk bit by bit."""

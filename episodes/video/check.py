@@ -22,10 +22,11 @@ from typing import Any
 
 import numpy as np
 
-from episodes.video.images.names import LEFT_OUT
+from episodes.video.images.names import LEFT_OUT, UNNUMBERED
 from episodes.video.info import VideoError, VideoInfo, mark_told, tell_once
 from episodes.video.likeness import draw, pack, spread
 from episodes.video.reading import probe, read_frames, verify
+from episodes.words import pluralise
 
 _SERVE = "import sys; sys.path[:] = {path!r}; from episodes.video.check import _serve; _serve()"
 
@@ -124,17 +125,20 @@ def find_unreadable(
     """``{path: cause}`` of the videos that cannot be read, in the order of ``paths``; see :func:`check_videos`.
 
     One warning says from how many folders of frames images are left out, and shows the first; ``images`` gets
-    ``{path: which}`` of all of them.
+    ``{path: which}`` of all of them. Another one says how many have no numbers to be ordered by.
     """
     given = list(map(str, paths))
     checks = {check.path: check for check in check_videos(given, workers, quick, seconds)}
-    notes = {path: info.note for path in given if (info := checks[path].info) and LEFT_OUT in info.note}
-    if images is not None:
-        images |= notes
-    if notes:
-        first, *others = notes
-        tell_once(first, notes[first] + (f" (and from {len(others)} more folders of frames)" if others else ""))
-        mark_told(others)
+    said = {path: info.note for path in given if (info := checks[path].info)}
+    for kind in (LEFT_OUT, UNNUMBERED):
+        notes = {path: note for path, note in said.items() if kind in note}
+        if images is not None and kind == LEFT_OUT:
+            images |= notes
+        if notes:
+            first, *others = notes
+            more = f" (and {pluralise(len(others), 'more folder')} of frames)" if others else ""
+            tell_once(first, notes[first] + more)
+            mark_told(others)
     return {path: checks[path].cause for path in given if checks[path].cause}
 
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from episodes.video.images import archive
 from episodes.video.images.names import order_images
 from episodes.video.info import Choose, Pixels, VideoError, VideoInfo, checked_indices, tell_once
-from episodes.video.limits import check_pixels, check_time
+from episodes.video.limits import TooManyPixels, check_pixels, check_time
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 
@@ -54,8 +54,11 @@ def _image(folder: Path, file: Path) -> Pixels:
             return np.array(upright.convert("RGB"))
     except VideoError:
         raise
-    except Image.DecompressionBombError as error:  # Pillow's own bound, 2**28 / 3 * 2
-        raise VideoError(folder, f"{file.name}: {error}; scale it down") from error
+    except Image.DecompressionBombError as error:
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)  # Pillow warns at the half of it
+        raise TooManyPixels(
+            folder, f"{file.name} claims more than {most:,} pixels, and Pillow reads no more: scale it down"
+        ) from error
     except (OSError, ValueError, SyntaxError) as error:
         raise VideoError(folder, f"{file.name} cannot be read ({error}): extract it again") from error
 

@@ -22,6 +22,7 @@ _NUMBER = re.compile(r"((?<![^\W_])-)?(\d+(?:[.,]\d+)*)")
 _SHARE = 2 / 3
 LISTED = 3
 LEFT_OUT = "images left out"
+UNNUMBERED = "images has a number in its name"
 
 
 class Number(NamedTuple):
@@ -35,7 +36,7 @@ class Number(NamedTuple):
 def order_images(folder: Path, files: Sequence[Path]) -> tuple[list[Path], str]:
     """The images of one sequence, in its order, and what is to be said of those that are left out.
 
-    When no name has a number, names order them.
+    When no name has a number, names order them, and that is said.
 
     Args:
         folder: holds them; for messages.
@@ -50,7 +51,9 @@ def order_images(folder: Path, files: Sequence[Path]) -> tuple[list[Path], str]:
         found[text].append((file, numbers))
     sequences = [text for text in found if len(text) > 1]
     if not sequences:
-        return sorted(files), ""
+        plain = sorted(files)
+        taken = f"they are taken in the order of their names, from {plain[0].name} to {plain[-1].name}"
+        return plain, f"none of its {len(plain)} {UNNUMBERED}: {taken}" if len(plain) > 1 else ""
     pattern = max(sequences, key=lambda text: len(found[text]))
     inside = found[pattern]
     if len(inside) < _SHARE * len(files):

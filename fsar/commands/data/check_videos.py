@@ -29,6 +29,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from episodes.listing import find_equal, have_one_name, survey
 from episodes.video import ClipCheck, check_videos, limits
+from episodes.video.info import mark_told
 from episodes.video.likeness import find_alike
 from episodes.words import pluralise
 from fsar.terminal.failure import Options, one_message
@@ -89,6 +90,7 @@ def read_all(checks: Iterable[ClipCheck], clips: int, args: argparse.Namespace, 
                     console.print(f"[red]unreadable[/] {plain(check.path)}: {plain(check.cause)}", soft_wrap=True)
                 elif check.info and check.info.note:
                     console.print(f"[yellow]note[/] {plain(check.path)}: {plain(check.info.note)}", soft_wrap=True)
+                    mark_told([check.path])
                 progress.update(task, advance=1)
         except KeyboardInterrupt:
             console.print("stopped")

@@ -25,7 +25,7 @@ import re
 import time
 from argparse import ArgumentTypeError
 from collections.abc import Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 
 import torch
@@ -191,6 +191,16 @@ class Extractor(LightningModule):
         self.held.close()
         self.trainer.strategy.barrier()
 
+    def leave(self, new: bool) -> None:
+        """After a failure: take back stores that hold nothing, and their folder where it was made for them."""
+        if self.writers and (self.shard != (0, 1) or not self.trainer.is_global_zero):
+            return  # others may be about to write
+        for writer in self.writers:
+            writer.leave()
+        if new:
+            with suppress(OSError):  # something is there, or nothing was made
+                self.root.rmdir()
+
     def stores(self) -> list[FeatureStore]:
         """The complete stores."""
         return [FeatureStore(writer.folder) for writer in self.writers if writer.complete]
@@ -218,9 +228,13 @@ def main(args: list[str]) -> None:
             rest += [f"--trainer.{name}", value]
     learner, data, trainer, _ = build_with_trainer(rest, "fsar extract")
     extractor = Extractor(learner, data, own.store, own.splits, own.views, own.dtype, own.verify, own.shard)
-    start = time.perf_counter()
+    start, new = time.perf_counter(), not own.store.exists()
     with extractor.held:
-        trainer.predict(extractor, return_predictions=False)
+        try:
+            trainer.predict(extractor, return_predictions=False)
+        except BaseException:
+            extractor.leave(new)
+            raise
     if not trainer.is_global_zero:
         return
     for store in extractor.stores():

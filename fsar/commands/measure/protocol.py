@@ -159,7 +159,8 @@ def prepare(built: Built, data: EpisodicDataModule, splits: Sequence[str], means
 def cross_domain(
     built: Built, rest: Sequence[str], targets: Sequence[str], given: dict[str, int]
 ) -> tuple[list[Measure], dict[str, Any]]:
-    """A row for each target: accuracy on its test classes; and which of them were trained on under a name alike.
+    """A row for each target: accuracy on its test classes; and which of them have names like classes that were
+    trained on, or of a run without training, that its data would train on.
 
     Raises:
         ValueError: a target without test classes, or one whose training and test classes are not disjoint.
@@ -168,7 +169,9 @@ def cross_domain(
     rows, notes = [], []
     overlaps: dict[str, Any] = {}
     videos: dict[str, Any] = {}
-    sources = built.learner.trained_classes or built.data.load().train.class_names
+    trained = built.learner.trained_classes
+    sources = trained or built.data.load().train.class_names
+    meaning = "trained on by name, so no unseen action" if trained else "also named among the source's training classes"
     for target in targets:
         other = build_with_trainer([*rest, "-c", target], "fsar protocol").data
         benchmark = other.load()
@@ -181,15 +184,12 @@ def cross_domain(
         videos[label] = [(source.paths[a], benchmark.test.paths[b]) for a, b in same]
         if same:
             one = " and ".join(videos[label][0])
-            notes.append(
-                f"{label}: training videos of the source, so not new: {pluralise(len(same), 'test video')} ({one})"
-            )
+            new = ", so not new" if trained else ""
+            notes.append(f"{label}: training videos of the source{new}: {pluralise(len(same), 'test video')} ({one})")
         overlaps[label] = shared = name_overlap(sources, benchmark.test.class_names)
         if shared:
             pairs = ", ".join(f"{a} / {b}" for a, b in shared[:3])
-            notes.append(
-                f"{label}: trained on by name, so no unseen action: {pluralise(len(shared), 'test class')} ({pairs})"
-            )
+            notes.append(f"{label}: {meaning}: {pluralise(len(shared), 'test class')} ({pairs})")
     return rows, {
         "options": given,
         "targets": list(targets),

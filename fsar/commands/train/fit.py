@@ -124,7 +124,7 @@ class CLI(LightningCLI):
             with ExitStack() as self.held:
                 super().__init__(*args, **kwargs)
         except BaseException:
-            remove_empty(self.made)
+            remove_empty(self.made, getattr(self, "trainer", None))
             raise
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:

@@ -63,8 +63,12 @@ def claim(folder: Path) -> list[Path]:
     return new
 
 
-def remove_empty(made: list[Path]) -> None:
-    """Take back folders that this process made and filled with nothing but what loggers and locks leave at once."""
+def remove_empty(made: list[Path], trainer: Trainer | None = None) -> None:
+    """Take back folders that this process made and filled with nothing but what loggers and locks leave at once; and,
+    where a run stays, the table of a fit that had nothing to write into it."""
+    for logger in trainer.loggers if trainer is not None and trainer.is_global_zero else []:
+        if isinstance(logger, CSVLogger):
+            _remove_table(Path(logger.log_dir))
     if not made or not made[-1].is_dir() or any(made[-1].glob("config.yaml")):
         return
     files = [path for path in made[-1].rglob("*") if path.is_file()]
@@ -74,6 +78,14 @@ def remove_empty(made: list[Path]) -> None:
         for path in [*sorted(made[-1].rglob("*"), reverse=True), *reversed(made)]:
             with suppress(OSError):  # somebody else put something there
                 path.rmdir()
+
+
+def _remove_table(folder: Path) -> None:
+    if {path.name for path in folder.glob("*")} <= NOTHING:
+        with suppress(OSError):  # something else lies beside it
+            (folder / "hparams.yaml").unlink(missing_ok=True)
+            folder.rmdir()
+            folder.parent.rmdir()
 
 
 def loggers(configured: Any, folder: str) -> list[Logger] | bool:

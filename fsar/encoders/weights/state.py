@@ -20,6 +20,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from episodes.words import pluralise
+
 OPENAI_NUMBERS = ("input_resolution", "context_length", "vocab_size")
 
 
@@ -76,8 +78,9 @@ def refuse_nan(state: Mapping[str, Tensor], source: str) -> None:
                 bad.append(name)
     if bad:
         raise ValueError(
-            f"{source} holds NaN or infinity in {len(bad)} tensors: {list_names(bad)}. A training that diverged leaves "
-            "such weights, and so does a file that was damaged or cast to too narrow a type: take another one."
+            f"{source} holds NaN or infinity in {pluralise(len(bad), 'tensor')}: {list_names(bad)}. A training that "
+            "diverged leaves such weights, and so does a file that was damaged or cast to too narrow a type: take "
+            "another one."
         )
 
 

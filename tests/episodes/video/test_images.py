@@ -47,6 +47,7 @@ def _values(folder: Path) -> list[int]:
     return read_frames(folder, range(probe(folder).frames))[:, 0, 0, 0].tolist()
 
 
+@pytest.mark.filterwarnings("ignore:.*none of its 3 images has a number")
 @pytest.mark.parametrize("names", ORDERED.values(), ids=ORDERED)
 def test_order(tmp_path: Path, names: list[str]) -> None:
     assert _values(_fill(tmp_path, names)) == [10 * number + 10 for number in range(len(names))]
@@ -76,12 +77,25 @@ def test_one_warning_for_a_data_set(tmp_path: Path) -> None:
     for folder in folders:
         folder.mkdir()
         _fill(folder, ["1", "2", "3"] if folder.name == "a" else ["1", "2", "3", "cover"])
-    with pytest.warns(UserWarning, match="1 more folders of frames") as caught:
+    with pytest.warns(UserWarning, match="1 more folder of frames") as caught:
         assert find_unreadable(folders) == {}
     assert len(caught) == 1
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         read_frames(folders[2], [0])
+
+
+def test_an_order_of_names_without_numbers_is_said(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in "ab"]
+    for folder in folders:
+        folder.mkdir()
+        _fill(folder, ["begin", "end", "middle"])
+    said = "none of its 3 images has a number in its name.* order of their names, from begin.png to middle.png"
+    with pytest.warns(UserWarning, match=f"{said} .and 1 more folder of frames") as caught:
+        assert find_unreadable(folders) == {}
+    assert len(caught) == 1
+    _fill(tmp_path, ["alone"])
+    assert not probe(tmp_path).note
 
 
 @pytest.mark.parametrize("names", [["rgb_1", "rgb_2", "depth_1", "depth_2"], ["1", "cover"], ["a1", "b2", "c3"]])

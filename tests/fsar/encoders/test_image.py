@@ -92,7 +92,7 @@ def test_weights_are_strict_but_for_the_classifier(tmp_path: Path) -> None:
         ImageEncoder("resnet18.mine", None, library="timm")
     with torch.no_grad():
         network.features[0].weight[0, 0, 0, 0] = torch.nan
-    with pytest.raises(ValueError, match=r"nan.pt holds NaN or infinity in 1 tensors: features.0.weight"):
+    with pytest.raises(ValueError, match=r"nan.pt holds NaN or infinity in 1 tensor: features.0.weight"):
         ImageEncoder("squeezenet1_0", saved(network, tmp_path / "nan.pt"), image_size=64)
 
 

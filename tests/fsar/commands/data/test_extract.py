@@ -154,6 +154,25 @@ def test_several_processes_refuse_a_store_that_is_being_written(
         tool.main(["--store", str(tmp_path), "-c", str(config), *options])
 
 
+@pytest.mark.parametrize("chunks", [0, 1])
+def test_a_broken_off_extraction_leaves_nothing_empty(
+    chunks: int, config: Path, tmp_path: Path, tool: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, root = FeatureWriter.write, tmp_path / "new"
+
+    def break_off(self: FeatureWriter, chunk: int, clips: Any) -> None:
+        if len(list(root.glob("*/parts/0*.npy"))) == chunks:
+            raise KeyboardInterrupt
+        write(self, chunk, clips)
+
+    monkeypatch.setattr(FeatureWriter, "write", break_off)
+    with pytest.raises(SystemExit) as ended:
+        tool.main(["--store", str(root), "-c", str(config)])
+    assert ended.value.code == 130
+    assert len(list(root.glob("*/parts/0*.npy"))) == len(list(root.glob("*"))) == chunks
+    assert root.exists() == bool(chunks)
+
+
 def test_only_damaged_features_are_encoded_again(config: Path, store: Path, tmp_path: Path, tool: ModuleType) -> None:
     root = shutil.copytree(store, tmp_path / "copy")
     file = next(root.glob("test-*/frames.npy"))

@@ -13,6 +13,7 @@ import yaml
 import fsar
 from episodes.files.locks import held_alone
 from fsar.commands.train.fit import main
+from fsar.training.learner import Learner
 
 FRAME_MEAN = ["--model.method", "Prototype", "--model.alignment", "FrameMean"]
 
@@ -86,6 +87,22 @@ def test_what_fails_leaves_no_folder(config: Path, command: str) -> None:
     with pytest.raises(ValueError, match="ways"):
         main([command, "--debug", "--run", "new/run", "-c", str(config), "--data.ways", "99"])
     assert not Path("new").exists()
+
+
+def test_a_fit_broken_off_in_its_first_epoch_leaves_no_empty_table(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def press(self: Learner, batch: Any, number: int) -> None:
+        if number == 1:
+            raise KeyboardInterrupt
+
+    step = Learner.training_step
+    monkeypatch.setattr(Learner, "training_step", lambda self, *args: (press(self, *args), step(self, *args))[1])
+    with pytest.raises(SystemExit):
+        main(["fit", "--run", "run", "-c", str(config)])
+    assert Path("run/checkpoints/interrupted.ckpt").is_file()
+    assert not Path("run/csv").exists()
+    assert not [path for path in Path("run").rglob("*") if path.is_dir() and not any(path.iterdir())]
 
 
 def test_what_fails_leaves_a_folder_that_was_there(config: Path) -> None:

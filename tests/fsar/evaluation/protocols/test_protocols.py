@@ -220,16 +220,20 @@ def test_the_command_prints_and_keeps_a_table(files: Path, capsys: pytest.Captur
 def test_targets_of_cross_domain_are_other_data(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     content = yaml.safe_load(files.read_text())
     folder = content["data"]["benchmark"]["init_args"]
-    other = {**folder, "train": [], "val": [], "test": ["class_0", "class_7"], "class_names": {"class_0": "waving"}}
+    other = {**folder, "train": [], "val": [], "test": ["class_0", "class_7"]}
+    other["class_names"] = {"class_0": "waving", "class_7": "class 1"}
     benchmark = {"class_path": "episodes.splits.Folder", "init_args": other}
     Path("other.yaml").write_text(yaml.safe_dump({"data": {"benchmark": benchmark}}))
     main(["protocol", "cross-domain", "-c", str(files), "--targets", "other.yaml", "--out", "out", "--episodes", "4"])
     record = json.loads(Path("out/protocols/cross-domain/results.json").read_text())
     assert record["rows"][0]["what"].endswith("(other): 2-way 1-shot")
+    shown = capsys.readouterr().out
     shared = record["shared_videos"][f"{record['rows'][0]['what'].split(':')[0]}"]
     assert len(shared) == len(list((Path(folder["root"]) / "class_0").iterdir()))  # class_0 is trained on
     assert all(a == b and a.startswith("class_0/") for a, b in shared)
-    assert "training videos of the source, so not new: " in capsys.readouterr().out
+    assert "training videos of the source: 5 test videos (" in shown
+    assert "also named among the source's training classes: 1 test class (" in shown  # and not trained on
+    assert "trained on by name" not in shown
     with pytest.raises(SystemExit):
         main(["protocol", "cross-domain", "-c", str(files), "--out", "out"])
     with pytest.raises(SystemExit):
