@@ -82,9 +82,10 @@ class Threshold:
             else f"Called unlike all is what is less similar to every class than {self.left_out} support clips are to "
             "their own without them"
         )
+        verb = "is" if self.refused == 1 else "are"
         return (
             f"{told}, but for so many that {self.promised:.0%} or more of new clips of these classes are "
-            f"kept. Of the {self.foreign} support clips {self.refused} are told from the other classes so: expect "
+            f"kept. Of the {self.foreign} support clips {self.refused} {verb} told from the other classes so: expect "
             f"{self.passing:.0%} of clips of other classes to pass as one of these.{doubt} A smaller --keep is "
             "stricter."
         )
