@@ -84,7 +84,7 @@ class TextBank:
             "names" the bare name (Something-Something V2), "kinetics" CLIP's 28, "ucf101" CLIP's 48, "imagenet" CLIP's
             7, "action_clip" ActionCLIP's 16.
         descriptions: a YAML or JSON file of further texts, or a pack of them that ships: "ssv2", "kinetics100",
-            "ucf101", "hmdb51", "shapes" (fsar.text.packs).
+            "ucf101", "hmdb51", "diving48", "shapes" (fsar.text.packs).
         kinds: which texts speak for a class when a method does not ask for others.
         brackets: keep or strip the brackets of "[something]" in a class name.
         placeholders: what to say instead of a bracket, ``{something: an object}``.

@@ -11,6 +11,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 SHA256 = {
+    "diving48": "a683c81112a7e8fa3d8ee67a266d2ebe0e1b4d65b41986d88c5ba1af7fdc9dec",
     "hmdb51": "016bb0f965ccd108367717bb2061a6f3c2aa1e97a6e14e708cef5b260311c347",
     "kinetics100": "13b0dfe4e8a1b82e513d5dca3500e8caff03e854f061e1330d6d5233fb01e49b",
     "shapes": "f3025e20f99d4c73efe51543a95b7cd1b91cf318f1207035732688aafcd0df8d",
