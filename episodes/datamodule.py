@@ -93,7 +93,7 @@ class EpisodicDataModule(LoaderOptions, ClipOptions, TaskOptions, LightningDataM
         for name, split in new.items():
             if self.check_videos and (self.features is None or self.skip_unreadable):
                 split, self.left_out[name], self.images_left_out[name] = leave_out_broken(
-                    split, self.worker_count, *self._share, self.skip_unreadable
+                    split, self.worker_count, *self._share, self.skip_unreadable, self.joints_order
                 )
             self.splits[name] = split
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from lightning.fabric.utilities.data import suggested_max_num_workers
 
-from episodes.dataset import Captions, ClipDataset, Joints, Regions, Transform
+from episodes.dataset import Captions, ClipDataset, Joints, Regions, Transform, are_joints
 from episodes.frames import FrameSampler, SegmentCentre, SegmentRandom
 from episodes.framing import Framing
 from episodes.sampler import EpisodeSampler
@@ -108,7 +108,7 @@ class ClipOptions:
         regions: folder with boxes, <class>/<clip>.json of every video, which are tinted before frames are resized.
         regions_colour: red, green or blue.
         joints: folder with joints, <class>/<clip>.npz (.npy, .csv, .json) of every video, for SkeletonViews.
-        joints_order: of the joints, ntu or coco.
+        joints_order: of the joints, ntu or coco; of clips that are files of joints, too.
         sound_rate: samples a second of the stream ``sound``, as fsar.encoders.WithSound reads it; none when left out.
         sound_seconds: of it, from the middle of the clip's part of the video.
         captions: folder with sentences, <class>/<clip>.txt of every training video, a caption a line, for objectives
@@ -166,7 +166,8 @@ class ClipOptions:
         assert transform is not None
         self.framing.check(f"data.{'train' if training else 'test'}_transform.size", getattr(transform, "size", None))
         regions = None if self.regions is None else Regions(self.regions, self.regions_colour)
-        joints = None if self.joints is None else Joints(self.joints, self.joints_order)
+        given = self.joints is not None or are_joints(split)
+        joints = Joints(self.joints, self.joints_order) if given else None
         sound = None if self.sound_rate is None else Sound(self.sound_rate, self.sound_seconds)
         said = Captions(self.captions, self.captions_per_clip) if self.captions is not None and training else None
         return ClipDataset(split, sampler, transform, self.frames, self.reader, seed, regions, joints, sound, said)

@@ -1,6 +1,6 @@
 """From numbers to clips: what a data loader reads, for training episodes and for videos that are encoded once."""
 
-from episodes.dataset.beside import Captions, Joints, Regions
+from episodes.dataset.beside import Captions, Joints, Regions, are_joints
 from episodes.dataset.episodes import EpisodeDataset, IndexEpisodes, collate_videos, index_episodes, needed_videos
 from episodes.dataset.loaders import ClipLoader, EpisodeLoader
 from episodes.dataset.mirroring import Mirroring
@@ -18,6 +18,7 @@ __all__ = [
     "Mirroring",
     "Regions",
     "Transform",
+    "are_joints",
     "collate_videos",
     "index_episodes",
     "leave_out_broken",

@@ -7,7 +7,7 @@ the videos. It speaks of the frames of the whole video; what belongs to the fram
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +42,31 @@ def find_beside(root: Path, split: Split, video: int, suffixes: Sequence[str], w
 
 def hash_beside(root: Path, split: Split, suffixes: Sequence[str], what: str) -> str:
     """sha256 over the contents of the files of all videos of a split."""
+    return hash_files(find_beside(root, split, video, suffixes, what) for video in range(len(split)))
+
+
+def hash_files(paths: Iterable[Path]) -> str:
+    """sha256 over the contents of files."""
     digest = hashlib.sha256()
-    for video in range(len(split)):
-        digest.update(hashlib.sha256(find_beside(root, split, video, suffixes, what).read_bytes()).digest())
+    for path in paths:
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
+
+
+def are_joints(split: Split) -> bool:
+    """Whether the clips of a split are files of joints and no videos."""
+    return any(path.endswith(SUFFIXES) for path in split.paths)
+
+
+def find_no_joints(paths: Iterable[str], order: str) -> dict[str, str]:
+    """``{path: cause}`` of files that hold no joints of this order."""
+    broken: dict[str, str] = {}
+    for path in paths:
+        try:
+            read_joints(Path(path), order)
+        except ValueError as error:
+            broken[path] = str(error).removeprefix(f"{path}: ")
+    return broken
 
 
 class Regions:
@@ -87,12 +108,13 @@ class Joints:
     """Joints of every video, a stream ``joints (t J 3)`` of its clips.
 
     Args:
-        root: folder of the files, see :func:`episodes.annotations.joints.read_joints`.
+        root: folder of the files, see :func:`episodes.annotations.joints.read_joints`; None where these are the clips
+            themselves, and there is no video.
         order: of the joints.
     """
 
-    def __init__(self, root: str, order: str = "ntu") -> None:
-        self.root, self.order = Path(root), order
+    def __init__(self, root: str | None, order: str = "ntu") -> None:
+        self.root, self.order = None if root is None else Path(root), order
         find_order(order)
 
     def read(self, split: Split, video: int, chosen: np.ndarray, count: int) -> Tensor:
@@ -101,11 +123,25 @@ class Joints:
         Raises:
             VideoError: no file, or joints that do not fit; it names the file.
         """
+        assert self.root is not None  # else they are read by :meth:`read_clip`
         path = find_beside(self.root, split, video, SUFFIXES, "joints")
         return naming(path, lambda: pick_frames(read_joints(path, self.order), chosen, count, "joints"))
 
+    def read_clip(self, split: Split, video: int, choose: Callable[[int, float], np.ndarray]) -> Tensor:
+        """``(t J 3)`` of a clip that is a file of joints, at what ``choose`` says to its number of frames; it is told a
+        rate of 0, which nothing in the file says.
+
+        Raises:
+            VideoError: a file that holds no joints of this order; it names it.
+        """
+        path = split.path(video)
+        joints = naming(path, lambda: read_joints(path, self.order))
+        return joints[torch.from_numpy(np.asarray(choose(len(joints), 0.0), dtype=np.int64))]
+
     def facts(self, split: Split) -> dict[str, Any]:
         """What decides the stream, as plain JSON."""
+        if self.root is None:
+            return {"order": self.order, "sha256": hash_files(split.path(video) for video in range(len(split)))}
         return {"order": self.order, "sha256": hash_beside(self.root, split, SUFFIXES, "joints")}
 
 

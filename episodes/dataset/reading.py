@@ -13,7 +13,7 @@ from torch import Tensor, distributed
 from torch.utils.data import Dataset
 
 from episodes.clips import Clips, Streams
-from episodes.dataset.beside import Captions, Joints, Regions
+from episodes.dataset.beside import Captions, Joints, Regions, are_joints, find_no_joints
 from episodes.frames import FrameSampler
 from episodes.sampler import hash_words
 from episodes.splits import Split
@@ -52,7 +52,7 @@ class ClipDataset(Dataset[tuple[int, Streams]]):
         reader: how videos are decoded, see :func:`episodes.video.read_clip`.
         seed: of the random views.
         regions: boxes that are tinted before the transform.
-        joints: a stream ``joints (t J 3)`` beside the frames.
+        joints: a stream ``joints (t J 3)`` beside the frames; or alone, where the clips are files of joints.
         sound: a stream ``sound (samples)`` beside the frames, NaN of a video without a track.
         captions: a stream ``captions (m l)`` of sentences beside the frames.
 
@@ -77,6 +77,12 @@ class ClipDataset(Dataset[tuple[int, Streams]]):
         if joints is not None and getattr(transform, "flip", False):
             raise ValueError(
                 "data.joints: the transform mirrors frames (flip) and not their joints: set flip to false."
+            )
+        beside = {"regions": regions, "sound_rate": sound, "joints": joints and joints.root}
+        wrong = [f"data.{name}" for name, given in beside.items() if given is not None]
+        if are_joints(split) and wrong:
+            raise ValueError(
+                f"{wrong[0]}: clips of split {split.name} are files of joints and no videos: leave it out."
             )
         self.split, self.sampler, self.transform = split, sampler, transform
         self.frames, self.reader, self.seed = frames, reader, seed
@@ -103,6 +109,8 @@ class ClipDataset(Dataset[tuple[int, Streams]]):
             taken.append((part.start + self.sampler(len(part), self.frames, generator, fps), frames))
             return taken[-1][0]
 
+        if self.joints is not None and self.joints.root is None:
+            return self._with_captions(Streams(joints=self.joints.read_clip(self.split, video, choose)), video)
         read = torch.from_numpy(read_clip(self.split.path(video), choose, self.reader))
         pixels, dice = rearrange(read, "t h w c -> t c h w"), torch.Generator().manual_seed(pixel_seed)
         if self.regions is not None:
@@ -112,13 +120,16 @@ class ClipDataset(Dataset[tuple[int, Streams]]):
             streams["joints"] = self.joints.read(self.split, video, *taken[-1])
         if self.sound is not None:
             streams["sound"] = torch.from_numpy(self.sound.read(self.split.path(video), *times[-1]))
+        return self._with_captions(streams, video)
+
+    def _with_captions(self, streams: Streams, video: int) -> Streams:
         if self.captions is not None:
             streams["captions"] = self.captions.read(self.split, video)
         return streams
 
 
 def leave_out_broken(
-    split: Split, workers: int = 1, rank: int = 0, world: int = 1, skip: bool = False
+    split: Split, workers: int = 1, rank: int = 0, world: int = 1, skip: bool = False, order: str = "ntu"
 ) -> tuple[Split, dict[str, str], dict[str, str]]:
     """Looks at every video of a split; each process takes its share, and all know the result.
 
@@ -128,6 +139,7 @@ def leave_out_broken(
         rank: of this process.
         world: number of processes.
         skip: leave out the broken videos, with a warning.
+        order: of clips that are files of joints.
 
     Returns:
         The split, less the broken videos; ``{path: cause}`` of those; and ``{path: which}`` of folders of frames that
@@ -140,7 +152,8 @@ def leave_out_broken(
     for video, relative in enumerate(split.paths):
         paths.setdefault(str(split.path(video)), []).append(relative)
     images: dict[str, str] = {}
-    broken = find_unreadable(list(paths)[rank::world], max(workers, 1), images=images)
+    own = list(paths)[rank::world]
+    broken = find_no_joints(own, order) if are_joints(split) else find_unreadable(own, max(workers, 1), images=images)
     if world > 1:
         shares: list[tuple[dict[str, str], dict[str, str]]] = [({}, {})] * world
         distributed.all_gather_object(shares, (broken, images))

@@ -43,31 +43,40 @@ def class_folders(root: Path) -> list[str]:
     return folders
 
 
-def list_clips(folder: Path) -> Listing:
-    """The clips in a folder and what else is in it; hidden files and those of the system are neither."""
+def list_clips(folder: Path, suffixes: Sequence[str] = ()) -> Listing:
+    """The clips in a folder and what else is in it; hidden files and those of the system are neither. With suffixes the
+    clips are files that end in one of them, such as those of joints."""
     clips: list[str] = []
     others: list[str] = []
     for entry in _entries(folder):
-        is_clip = is_frame_folder(entry.path) if _is_folder(entry) else is_video(entry.path)
+        if suffixes:
+            is_clip = entry.name.endswith(tuple(suffixes)) and not _is_folder(entry)
+        else:
+            is_clip = is_frame_folder(entry.path) if _is_folder(entry) else is_video(entry.path)
         (clips if is_clip else others).append(entry.name)
     return Listing(sorted(clips, key=normal), sorted(others, key=normal))
 
 
-def find_clips(folder: Path, listed: Sequence[Name] | None, left_out: dict[str, list[str]]) -> list[str]:
+def find_clips(
+    folder: Path, listed: Sequence[Name] | None, left_out: dict[str, list[str]], suffixes: Sequence[str] = ()
+) -> list[str]:
     """Names of the videos and frame folders in ``folder``, sorted; or those ``listed``, when they are there.
 
     Args:
         folder: of one class.
         listed: the wanted clips; None for all.
         left_out: gets the names of what is no clip, under the folder's name.
+        suffixes: of the clips, where they are no videos.
 
     Raises:
         ValueError: when there is no clip in it.
         FileNotFoundError: when a listed clip is not there.
     """
-    clips, others = list_clips(folder)
+    clips, others = list_clips(folder, suffixes)
     if others:
         left_out[folder.name] = others
+    if not clips and suffixes:
+        raise ValueError(f"the folder {folder} has no clips: expected files that end in {', '.join(suffixes)}.")
     if not clips:
         raise ValueError(f"the folder {folder} has no clips: {explain_no_clips(folder, others)}")
     if listed is None:

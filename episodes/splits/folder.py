@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
+from episodes.annotations.joints import SUFFIXES
 from episodes.listing import (
     Name,
     Twice,
@@ -28,9 +30,10 @@ Folders = list[str] | dict[str, list[Name]]  # the same by the names on disk
 class Folder:
     """Your own clips: ``root/<class>/<clip>`` is a dataset.
 
-    A clip is a video file or a folder of frames (images). Classes go to the splits by three explicit lists, or by a
-    seeded random division of all of them. Files that are no clips are left out, said in one line and recorded in
-    results; hidden files (``.name``) and those of the system (``Thumbs.db``, ``__MACOSX``) are not looked at.
+    A clip is a video file or a folder of frames (images); or, with ``clips="joints"``, a file of joints. Classes go to
+    the splits by three explicit lists, or by a seeded random division of all of them. Files that are no clips are left
+    out, said in one line and recorded in results; hidden files (``.name``) and those of the system (``Thumbs.db``,
+    ``__MACOSX``) are not looked at.
 
     Args:
         root: the folder that holds one folder per class.
@@ -44,6 +47,7 @@ class Folder:
         twice: what becomes of clips that lie there twice. "tell": copies in one class are told and taken; a copy in
             another class, and a video beside its own frames, are refused. "drop": one of a class is taken, and none of
             those in two classes. "keep": all are taken. Results list them.
+        clips: "videos"; or "joints" for files of joints alone (.npz, .npy, .csv, .json), which SkeletonViews reads.
 
     Raises:
         ValueError: when lists and seed contradict each other, classes are listed twice or have no clips, or clips are
@@ -62,7 +66,10 @@ class Folder:
         fractions: tuple[float, float, float] = (0.6, 0.2, 0.2),
         name: str | None = None,
         twice: Twice = "tell",
+        clips: Literal["videos", "joints"] = "videos",
     ) -> None:
+        if clips not in ("videos", "joints"):
+            raise ValueError(f"Folder: clips is videos or joints, found {clips!r}.")
         lists = {"train": train, "val": val, "test": test}
         missing = [key for key, value in lists.items() if value is None]
         if seed is None and missing:
@@ -76,6 +83,7 @@ class Folder:
         self.root, self.class_names, self.seed, self.fractions = Path(root), class_names or {}, seed, fractions
         self.lists: dict[str, Classes] = {key: value for key, value in lists.items() if value is not None}
         self.name, self.twice = name or self.root.resolve().name, twice
+        self.suffixes = SUFFIXES if clips == "joints" else ()
 
     def load(self) -> Benchmark:
         """Reads the folders; the order of classes is that of the lists, or alphabetical, and clips are sorted."""
@@ -84,7 +92,8 @@ class Folder:
         lists = self._listed(folders) if self.lists else self._divided(folders)
         refuse_links(self.root, list(dict.fromkeys(folder for classes in lists.values() for folder in classes)))
         left_out: dict[str, list[str]] = {}
-        splits = [read_split(key, self.root, lists[key], names, left_out) for key in ("train", "val", "test")]
+        keys = ("train", "val", "test")
+        splits = [read_split(key, self.root, lists[key], names, left_out, self.suffixes) for key in keys]
         refuse_shared(self.name, splits)  # before what is listed twice is told as a copy
         twins, notes = settle_splits(splits, self.twice, WAY_OUT)
         train, val, test = [split.without(twins) if self.twice == "drop" else split for split in splits]
@@ -115,12 +124,13 @@ def read_split(
     classes: Folders,
     class_names: Mapping[str, str] | None = None,
     left_out: dict[str, list[str]] | None = None,
+    suffixes: Sequence[str] = (),
 ) -> Split:
     """The clips of some class folders as a split; see :class:`Folder` for the arguments."""
     left_out = {} if left_out is None else left_out
     names = {folder: normal(folder).replace("_", " ") for folder in classes} | dict(class_names or {})
     found = {
-        folder: find_clips(root / folder, classes[folder] if isinstance(classes, dict) else None, left_out)
+        folder: find_clips(root / folder, classes[folder] if isinstance(classes, dict) else None, left_out, suffixes)
         for folder in classes
     }
     return Split(

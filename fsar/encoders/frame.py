@@ -296,5 +296,10 @@ class FrameEncoder(nn.Module):
 
     def _checked(self, streams: Streams) -> Tensor:
         """The frames ``(... t c h w)``, once they are such as the encoder takes."""
+        if "frames" not in streams:
+            raise ValueError(
+                f"{self.identity} reads frames, but the clips are {' and '.join(streams)} alone: take an encoder that "
+                "reads these (fsar.encoders.SkeletonViews for joints), or clips that are videos."
+            )
         check_pixels(streams["frames"], self.image_size, self.identity)
         return streams["frames"]
