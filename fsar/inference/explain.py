@@ -207,8 +207,10 @@ def follow_steps(learner: Any, frames: Tensor, name: str) -> tuple[Stretch, ...]
 def cut_path(similarity: Tensor, steps: list[str]) -> tuple[Stretch, ...]:
     """The best path through the similarities ``(m t)`` of steps and frames, cut where the step changes.
 
-    >>> [str(x) for x in cut_path(torch.tensor([[0.9, 0.8, 0.1], [0.1, 0.2, 0.7]]), ["it is shut", "it stands open"])]
-    ['1-2 it is shut', '3 it stands open']
+    Examples:
+        >>> similarity = torch.tensor([[0.9, 0.8, 0.1], [0.1, 0.2, 0.7]])
+        >>> [str(found) for found in cut_path(similarity, ["it is shut", "it stands open"])]
+        ['1-2 it is shut', '3 it stands open']
     """
     found = []
     for step, places in groupby(enumerate(monotone_path(similarity).tolist()), key=lambda pair: pair[1]):
