@@ -284,4 +284,11 @@ def _sentences(place: str, entry: Any) -> tuple[Sentence, ...]:
     for kind, texts in by_kind.items():
         if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
             raise ValueError(f"{place}: {kind} must be a list of texts, found {texts!r}.")
+    numbered = (re.match(r"\s*(?:step\s*)?(\d+)\s*[.:)]", text, re.IGNORECASE) for text in by_kind.get("step", ()))
+    numbers = [int(found[1]) for found in numbered if found]
+    if numbers != sorted(numbers):
+        raise ValueError(
+            f"{place}: its steps are numbered {', '.join(map(str, numbers))}: write them in the order in which they "
+            "happen, without numbers."
+        )
     return tuple(Sentence(text.strip(), kind) for kind, texts in by_kind.items() for text in texts)

@@ -47,7 +47,7 @@ def test_the_end_of_a_long_text_is_read(encoder: LongText) -> None:
     assert not torch.allclose(one, other)
     with pytest.raises(ValueError, match="has 175 tokens, but fsar-tiny-text-100 reads 100"):
         text.encode([2 * LONG + SHORT])
-    with pytest.warns(UserWarning, match="were split"):
+    with pytest.warns(UserWarning, match="split into 2 pieces"):
         encode_whole(text, [2 * LONG + SHORT])
     features = TextBank(["{} " + LONG]).features(text, ["waving"])  # no warning: it is read whole
     assert features.features.shape == (1, 1, 64)

@@ -85,6 +85,7 @@ def test_a_class_without_such_a_text_is_named(bank: TextBank) -> None:
         ("- a list", "must map class names to texts, found list"),
         ("pour: {verb: [x]}", "class 'pour'.*expected a list of descriptions"),
         ("pour: {step: x}", "step must be a list of texts, found 'x'"),
+        ("pour: {step: ['2. full', 'Step 1: lifted']}", "its steps are numbered 2, 1: write them in the order"),
         ("pour: []", "description must be a list of texts"),
         ("pour: [1]", "description must be a list of texts"),
         ("a: [b", "neither YAML nor JSON"),
