@@ -91,6 +91,8 @@ class AudioEncoder(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        if rate < 1 or int(rate) != rate:
+            raise ValueError(f"AudioEncoder: rate is whole samples a second, at least 1, found {rate}.")
         if width % (2 * heads):
             raise ValueError(f"AudioEncoder: width={width} must be a multiple of 2 · heads={heads}.")
         self.channels, self.rate, self.window, self.hop, self.patch = channels, rate, window, hop, patch

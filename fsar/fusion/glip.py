@@ -195,6 +195,12 @@ class AlignmentMap(nn.Module):
 
     def forward(self, frames: Tensor, words: Tensor) -> Tensor:
         """``(... p c)`` and ``(... w d)`` to logits ``(... p w)``."""
+        weight = self.projection_text.weight  # (c d)
+        if frames.shape[-1] != weight.shape[0] or words.shape[-1] != weight.shape[1]:
+            raise ValueError(
+                f"AlignmentMap was made for frames of {weight.shape[0]} channels and words of {weight.shape[1]}, found "
+                f"{frames.shape[-1]} and {words.shape[-1]}."
+            )
         said = normalize(words, dim=-1)
         tokens = self.projection_text(said / 2)
         bias = said @ self.bias_lang + self.bias0  # (... w)

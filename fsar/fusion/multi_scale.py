@@ -37,8 +37,9 @@ def pool_grid(patches: Tensor, cells: int, rows: int | None = None) -> Tensor:
         ValueError: patches that are no grid of so many rows, or fewer rows than cells.
     """
     count = patches.shape[-2]
+    square = rows is None
     rows = math.isqrt(count) if rows is None else rows
-    if count % rows or (count // rows) * rows != count or min(rows, count // rows) < cells:
+    if rows < 1 or count % rows or (square and rows * rows != count) or min(rows, count // rows) < cells:
         raise ValueError(
             f"MultiScale: {count} patches in {rows} rows cannot be averaged into {cells} x {cells} cells; give "
             "rows, or smaller grids."

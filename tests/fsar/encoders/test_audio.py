@@ -60,6 +60,8 @@ def test_what_cannot_be_heard_is_refused() -> None:
         encoder(torch.zeros(1, 100))
     with pytest.raises(ValueError, match="200 mel bands are more"):
         AudioEncoder(6, mels=200)
+    with pytest.raises(ValueError, match="rate is whole samples a second, at least 1, found 0"):
+        AudioEncoder(6, rate=0)
 
 
 def test_modalities_are_averaged_where_both_clips_have_them() -> None:

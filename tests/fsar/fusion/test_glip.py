@@ -80,3 +80,5 @@ def test_wrong_options() -> None:
         GatedCrossAttention(16, 12)(torch.rand(1, 8, 12), torch.rand(1, 5, 12))
     with pytest.raises(ValueError, match="prior must lie between 0 and 1"):
         AlignmentMap(16, prior=1.0)
+    with pytest.raises(ValueError, match="frames of 16 channels and words of 12, found 16 and 16"):
+        AlignmentMap(16, 12)(torch.rand(1, 8, 16), torch.rand(1, 5, 16))

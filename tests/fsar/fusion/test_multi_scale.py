@@ -171,5 +171,8 @@ def test_wrong_options(options: dict[str, object], said: str) -> None:
         MultiScale(**options)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="12 patches in 3 rows cannot be averaged into 4 x 4"):
         pool_grid(torch.rand(2, 12, 5), 4)
+    with pytest.raises(ValueError, match="15 patches in 3 rows cannot be averaged into 2 x 2"):
+        pool_grid(torch.rand(2, 15, 5), 2)  # 3 x 5 would have been taken for a square
+    assert pool_grid(torch.rand(2, 15, 5), 2, rows=3).shape == (2, 4, 5)
     with pytest.raises(ValueError, match="8 frames do not fall into views=3"):
         InterView(D, views=3).fuse(Features(frames=torch.rand(2, 8, D)))
