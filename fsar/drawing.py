@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from fsar.alignment.maps import Cells, digits
+from fsar.alignment.maps import Cells, digits, frames_of_a_step, name_steps
 
 INK, PATH, COSTS, LINE = "#222222", "Blues", "Greys_r", "#c2410c"
 LINES: Mapping[str, Any] = {"solid": "-", "dashed": (0, (4, 2))}
@@ -31,9 +31,12 @@ def font_fallback() -> Iterator[None]:
         yield
 
 
-def strip(figure: Figure, matrix: Axes, clip: np.ndarray, vertical: bool) -> None:
-    """The frames of a clip along the left or the top edge of a matrix, each beside its row or column."""
+def strip(figure: Figure, matrix: Axes, clip: np.ndarray, count: int, vertical: bool) -> None:
+    """The frames ``(t h w c)`` of a clip along the left or the top edge of a matrix, each beside its row or column; of
+    those that one of ``count`` steps stands for the middle one, with the numbers of all."""
     box = matrix.get_position()
+    names = name_steps(len(clip), count) if len(clip) != count else []
+    clip = show_steps(clip, count)
     count = len(clip)
     step = (box.height if vertical else box.width) / count
     width, height = figure.get_size_inches()
@@ -51,12 +54,15 @@ def strip(figure: Figure, matrix: Axes, clip: np.ndarray, vertical: bool) -> Non
         top, left = (frame.shape[0] - side) // 2, (frame.shape[1] - side) // 2
         axes.imshow(frame[top : top + side, left : left + side])
         axes.set_axis_off()
+        if len(names) == count:
+            style = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.8}
+            axes.text(0.04, 0.06, names[i], transform=axes.transAxes, fontsize=6, color=INK, bbox=style)
 
 
 def show_steps(clip: np.ndarray, steps: int) -> np.ndarray:
     """Of the frames ``(t h w c)`` that each of so many steps stands for, the middle one; else all."""
-    share = len(clip) // steps
-    return clip[share // 2 :: share] if share > 1 and len(clip) == share * steps else clip
+    share = frames_of_a_step(len(clip), steps)
+    return clip[share // 2 :: share] if share > 1 else clip
 
 
 def panel(
@@ -113,8 +119,7 @@ def draw(
         paths: of an :class:`fsar.alignment.maps.FrameMap`: drawn as lines. Without any the dots stand alone.
     """
     t, u = cost.shape
-    share = len(query) // t
-    query, support = show_steps(query, t), show_steps(support, u)
+    share = frames_of_a_step(len(query), t)
     width = 12.0
     figure = Figure(figsize=(width, width * (0.36 * t / u + 0.36 / u) + 1.5), dpi=110, facecolor="white")
     height = figure.get_size_inches()[1]
@@ -126,8 +131,8 @@ def draw(
         panels[1].set_xlabel(f"{panels[1].get_xlabel()}\n{name_lines(paths)}", fontsize=9)
         trace(panels[1], paths)
     for axes in panels:
-        strip(figure, axes, query, vertical=True)
-        strip(figure, axes, support, vertical=False)
+        strip(figure, axes, query, t, vertical=True)
+        strip(figure, axes, support, u, vertical=False)
     figure.text(0.5, 1 - 0.25 / height, title, ha="center", va="top", fontsize=12, color=INK)
     sides = "rows: query    columns: support" + (f"    a step stands for {share} frames" if share > 1 else "")
     figure.text(0.5, 1 - 0.52 / height, sides, ha="center", va="top", fontsize=9, color="#777777")
@@ -145,13 +150,12 @@ def draw_matrix(
     """One matrix ``(t u)`` with the frames of the clips ``(t h w c)`` along its sides and nothing around it, on a
     transparent ground: for pages that are narrow, or dark. The ``paths``, if any, are lines over it."""
     t, u = values.shape
-    query, support = show_steps(query, t), show_steps(support, u)
     inch, margin = 0.54, 0.06  # side of a cell, and of the gap around it in cells
     across, up = u + 1 + 2 * margin, t + 1 + 2 * margin
     figure = Figure(figsize=(inch * across, inch * up), dpi=150, facecolor="none")
     axes = panel(figure, (1 + margin) / across, values, colours, "", u / across, margin / up)
-    strip(figure, axes, query, vertical=True)
-    strip(figure, axes, support, vertical=False)
+    strip(figure, axes, query, t, vertical=True)
+    strip(figure, axes, support, u, vertical=False)
     trace(axes, paths or {})
     return figure
 

@@ -36,6 +36,7 @@ class FrameMap:
         concentration: how far the metric's own (soft) path is concentrated on the best one: 1 when it is that path, 0
             when it is as spread out as if all pairs of frames were equally alike. None for a metric without order.
         members: of a weighted sum, the maps of all its parts that match frames.
+        share: frames that a row or a column stands for, more than one over an encoder that makes a step of several.
     """
 
     metric: str
@@ -44,12 +45,19 @@ class FrameMap:
     paths: Mapping[str, Cells] = field(default_factory=dict)
     concentration: float | None = None
     members: tuple[FrameMap, ...] = ()
+    share: int = 1
+
+    def with_share(self, share: int) -> FrameMap:
+        """The same of steps that stand for so many frames."""
+        return replace(self, share=share, members=tuple(one.with_share(share) for one in self.members))
 
     def describe(self, name: str) -> str:
         """Which frames of the clip were matched with which of the class ``name``, both counted from 1."""
         if not self.paths:
             return f"{self.metric} matches frames with those of {name} in no clear order"
-        pairs = " ".join(f"{i + 1}-{j + 1}" for i, j in list(self.paths.values())[-1])
+        rows, columns = (name_steps(self.share * count, count) for count in self.cost.shape)
+        between, next_one = ("-", " ") if self.share == 1 else (" with ", ", ")
+        pairs = next_one.join(f"{rows[i]}{between}{columns[j]}" for i, j in list(self.paths.values())[-1])
         return f"{self.metric} matches frames {pairs} of {name} in order (concentration {self.concentration:.2f})"
 
     def record(self) -> dict[str, Any]:
@@ -60,8 +68,24 @@ class FrameMap:
             **rounded,
             "concentration": None if self.concentration is None else round(self.concentration, 4),
             "paths": {visits: [list(cell) for cell in cells] for visits, cells in self.paths.items()},
+            "frames_of_a_step": self.share,
         }
         return found | ({"members": [member.record() for member in self.members]} if self.members else {})
+
+
+def frames_of_a_step(frames: int, steps: int) -> int:
+    """How many frames each of so many steps stands for; 1 where a step is not a number of whole frames."""
+    return frames // steps if frames % steps == 0 else 1
+
+
+def name_steps(frames: int, steps: int) -> list[str]:
+    """The frames that each step of a clip stands for, counted from 1.
+
+    >>> name_steps(8, 4), name_steps(3, 3)
+    (['1–2', '3–4', '5–6', '7–8'], ['1', '2', '3'])
+    """
+    share = frames_of_a_step(frames, steps)
+    return [f"{i * share + 1}–{(i + 1) * share}" if share > 1 else f"{i + 1}" for i in range(steps)]
 
 
 def alignment_maps(metric: Alignment, query: Tensor, prototypes: Tensor) -> list[list[FrameMap]]:

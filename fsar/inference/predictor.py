@@ -26,7 +26,7 @@ from episodes.imported import is_imported
 from episodes.splits import Split
 from episodes.video import VideoError, time_limit
 from fsar.alignment import OTAM
-from fsar.alignment.maps import FrameMap, alignment_maps
+from fsar.alignment.maps import FrameMap, alignment_maps, frames_of_a_step
 from fsar.build import build, device_of, load_weights
 from fsar.encoders.weights.by_name import USUAL, encoder_by_name, split_name
 from fsar.evaluation.bank import VideoBank, cache_key, feature_key
@@ -196,7 +196,10 @@ class Predictor:
             return [{} for _ in range(episode.query.shape[-1])]
         metric: Any = self.learner.method.alignment
         found = alignment_maps(metric, compared[0][0], compared[1][0])
-        return [dict(zip(episode.class_names, row, strict=False)) for row in found]
+        frames, steps = self.data.frames, self.learner.method.encoder.steps(self.data.frames)
+        share = frames_of_a_step(frames, steps) if compared[0].shape[-2] == steps else 1
+        shown = [[one.with_share(share) for one in row] for row in found]
+        return [dict(zip(episode.class_names, row, strict=False)) for row in shown]
 
 
 def load(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import Tensor
 
-from fsar.alignment.maps import Cells, digits
+from fsar.alignment.maps import Cells, digits, name_steps
 from fsar.inference.answer import Answer
 from fsar.inference.explain import Stretch
 from fsar.reporting.classes import Rows
@@ -40,6 +40,7 @@ class Match:
         lines: the best path of each direction, by what it visits; empty where there is no path to speak of.
         concentration: see :class:`fsar.alignment.maps.FrameMap`.
         steps: of the class, over the frames of the query; nothing for a run that was not trained with steps.
+        share: likewise.
     """
 
     name: str
@@ -50,6 +51,15 @@ class Match:
     lines: Mapping[str, Cells] = field(default_factory=dict)
     concentration: float | None = None
     steps: Sequence[Stretch] = ()
+    share: int = 1
+
+    def names(self, count: int) -> list[str]:
+        """The frames that each of so many rows or columns stands for."""
+        return name_steps(self.share * count, count)
+
+    def middle(self, frames: list[str]) -> list[str]:
+        """Of the frames of every step the middle one."""
+        return frames[self.share // 2 :: self.share]
 
     @property
     def most(self) -> float:

@@ -144,9 +144,9 @@ def make_card(
         found = answer.alignments.get(name)
         shots = [jpegs(predictor.frames(clip)) for clip in support[name][:SHOTS_SHOWN]]
         cost, path = (found.cost.tolist(), found.path.tolist()) if found else (None, None)
-        lines, sure = (found.paths, found.concentration) if found else ({}, None)
+        lines, sure, share = (found.paths, found.concentration, found.share) if found else ({}, None, 1)
         steps = follow_steps(predictor.learner, pixels, name)
-        matches.append(Match(name, role, shots, cost, path, lines, sure, steps))
+        matches.append(Match(name, role, shots, cost, path, lines, sure, steps, share))
     metric = next(iter(answer.alignments.values())).metric if answer.alignments else ""
     frames = jpegs(seen)
     more = look_closer(predictor, support, query, answer, asked)

@@ -50,7 +50,7 @@ def check_joined(method: Method, frames: int) -> None:
         if isinstance(part, TupleAttention) and steps < part.cardinality:
             raise ValueError(
                 f"{told}, but TRX compares tuples of {pluralise(part.cardinality, 'frame')}: set data.frames to "
-                f"{part.cardinality} or more, or cardinalities of TRX to no more than {steps}."
+                f"{part.cardinality * (frames // steps)} or more, or cardinalities of TRX to no more than {steps}."
             )
         if isinstance(part, TemporalTransformer) and part.positions is not None and len(part.positions) < steps:
             raise ValueError(
