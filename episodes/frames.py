@@ -1,7 +1,5 @@
-"""Which frames of a video are looked at: pure index arithmetic, no file is opened.
-
-Every sampler is called as ``sampler(frames, t, generator, fps)`` and gives ``(t)`` int64 indices in ``0..frames-1``.
-Randomness comes from the numpy generator handed in; two draws from different generators are two views of one video.
+"""Which frames of a video are looked at: index arithmetic. ``sampler(frames, t, generator, fps)`` gives ``(t)`` int64
+indices in ``0..frames-1``; two draws from different numpy generators are two views of one video.
 """
 
 from __future__ import annotations

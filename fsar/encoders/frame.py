@@ -28,10 +28,9 @@ class FrameEncoder(nn.Module):
     """Clips -> named features through a network that sees one frame at a time: ``frames (... t d)`` always, and what is
     asked for of :attr:`gives`.
 
-    Frozen or trained is read off the weights, so an adapter put into :attr:`blocks` makes the tower build a graph
-    with nothing to be told. Modules without a trained weight stay in evaluation mode (BatchNorm keeps its
-    statistics). On a CPU autocast is switched off inside the tower: under ``inference_mode`` it converts every weight
-    on every call, which is 15 times slower than not; hold bfloat16 weights instead (``precision``).
+    Frozen or trained is read off the weights, so an adapter put into :attr:`blocks` makes the tower build a graph.
+    Modules without a trained weight stay in evaluation mode (BatchNorm keeps its statistics). On a CPU autocast is off
+    inside the tower: it would convert every weight on every call; hold bfloat16 weights instead (``precision``).
 
     Args:
         visual: ``(b c h w)`` normalised frames -> ``(b d)``.
@@ -42,9 +41,8 @@ class FrameEncoder(nn.Module):
         text: the text tower that shares the space of the features, if there is one.
         tune: "frozen"; the number of last blocks that are trained with all that follows them; or "full".
         precision: of the weights of a frozen tower. The features are float32 whatever it is.
-        frames_per_chunk: frames that pass the tower together when no graph is needed; by default as
-            :func:`fsar.encoders.tower.chunks.usual_chunk` says: 8 of 224 pixels on a CPU, where large activations cost
-            page faults, and 256 elsewhere.
+        frames_per_chunk: frames that pass the tower together when no graph is needed; by default
+            :func:`fsar.encoders.tower.chunks.usual_chunk`: 8 of 224 pixels on a CPU, and 256 elsewhere.
         identity: whatever else decides the features, for :meth:`fingerprint`.
         framing: how the frames are resized before they come here; by default as in published few-shot code.
 
@@ -81,13 +79,10 @@ class FrameEncoder(nn.Module):
         self.visual = set_tuning(visual, tune)
         if precision == "bf16":
             hold_in_bf16(self.visual, tune)
-        self.text = text
-        self.channels = channels
-        self.image_size = image_size
+        self.text, self.channels, self.image_size = text, channels, image_size
         self.mean, self.std = tuple(map(float, mean)), tuple(map(float, std))
-        self.frames_per_chunk = frames_per_chunk
         self.identity = self.lower_identity = identity
-        self.framing = framing or Framing.usual(image_size, identity)
+        self.framing, self.frames_per_chunk = framing or Framing.usual(image_size, identity), frames_per_chunk
         self.register_buffer("_mean", torch.tensor(self.mean).reshape(-1, 1, 1), persistent=False)
         self.register_buffer("_std", torch.tensor(self.std).reshape(-1, 1, 1), persistent=False)
         self.train()
