@@ -72,7 +72,7 @@ class Threshold:
                 f"Whether a clip is unlike all was not checked: that takes {need} support clips"
                 + ("" if self.learned else " in classes of two or more")
                 + f", to keep {self.keep:.0%} of new clips of these classes; such clips here: {self.left_out}."
-                + (f" --keep {loosest(self.left_out):g} can be had with these." if self.left_out else "")
+                + (f" With these, keep {loosest(self.left_out):g} is possible." if self.left_out else "")
             )
         doubt = "" if self.telling else " The two hardly differ: do not rely on it."
         told = (
