@@ -26,6 +26,7 @@ from fsar.sharing.run import best_checkpoint, read_checkpoint, was_only_tested
 from fsar.terminal import usage
 from fsar.terminal.config_files import config_files, read_yaml, spell_out
 from fsar.terminal.failure import LIST_OPTIONS, OptionsAsked
+from fsar.terminal.layers import set_back
 from fsar.terminal.processes import end_with_parent
 from fsar.terminal.sources import list_sources
 from fsar.terminal.user_code import find_user_code
@@ -238,7 +239,7 @@ def expand(args: list[str]) -> list[str]:
             print(list_sources())
             sys.exit(0)
     if "--run" not in out[:-1] or out[0] == "fit":
-        return out
+        return [*out, *set_back(out)]
     folder = Path(out[out.index("--run") + 1])
     config = folder / "config.yaml"
     anew = configured and was_only_tested(folder) and names_method(out)  # files then say all, as for the first test
@@ -252,7 +253,7 @@ def expand(args: list[str]) -> list[str]:
             f"{config} does not exist: --run must name the folder of a `fsar fit` or `fsar test`, or a new one "
             "together with -c files."
         )
-    return out
+    return [*out, *set_back(out)]
 
 
 def names_method(args: Sequence[str]) -> bool:
