@@ -40,7 +40,7 @@ class Match:
         lines: the best path of each direction, by what it visits; empty where there is no path to speak of.
         concentration: see :class:`fsar.alignment.maps.FrameMap`.
         steps: of the class, over the frames of the query; nothing for a run that was not trained with steps.
-        share: likewise.
+        share: frames of the clip that a row or column stands for; more than one over an encoder of whole clips.
     """
 
     name: str
