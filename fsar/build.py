@@ -24,11 +24,11 @@ import fsar.methods  # noqa: F401  (so that short class names are known)
 from episodes.datamodule import EpisodicDataModule
 from fsar.sharing.run import best_checkpoint, read_checkpoint, was_only_tested
 from fsar.terminal import usage
-from fsar.terminal.config_files import config_files, read_yaml, spell_out
 from fsar.terminal.failure import LIST_OPTIONS, OptionsAsked
-from fsar.terminal.layers import set_back
+from fsar.terminal.files.config_files import config_files, read_yaml, spell_out
+from fsar.terminal.files.layers import set_back
+from fsar.terminal.files.sources import list_sources
 from fsar.terminal.processes import end_with_parent
-from fsar.terminal.sources import list_sources
 from fsar.terminal.user_code import find_user_code
 from fsar.training.joining import check_joined, check_precision, check_sound
 from fsar.training.learner import Learner

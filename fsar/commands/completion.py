@@ -17,7 +17,7 @@ from fsar.commands import COMMANDS, Command
 from fsar.encoders import FrameEncoder
 from fsar.method import Method
 from fsar.terminal.failure import LIST_OPTIONS, OptionsAsked
-from fsar.terminal.shipped import list_shipped
+from fsar.terminal.files.shipped import list_shipped
 
 SCRIPT = """\
 _fsar() {{

@@ -17,7 +17,7 @@ import yaml
 from fsar.evaluation.comparing.comparison import Result, find
 from fsar.evaluation.marks import marks
 from fsar.sharing.run import was_only_tested
-from fsar.terminal.aliases import rename_classes
+from fsar.terminal.files.aliases import rename_classes
 
 SIGNS = ("config.yaml", "results/*/results.json", "csv/version_*/metrics.csv")
 INCIDENTAL = ("run", "ckpt_path", "verbose", "weights_only", "config")

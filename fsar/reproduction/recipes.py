@@ -17,7 +17,7 @@ import yaml
 
 from fsar.reproduction.facts import SAME_NUMBERS, Facts, facts_of
 from fsar.reproduction.short import SHORT, shorten
-from fsar.terminal.shipped import find_shipped, list_shipped, suggest_shipped
+from fsar.terminal.files.shipped import find_shipped, list_shipped, suggest_shipped
 
 Budget = Literal["published", "short"]
 STEMS = {"kinetics100": ("kinetics100", "kinetics")}

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from fsar.encoders.weights.architecture import FOLDER
-from fsar.terminal.bounds import check_bounds
+from fsar.terminal.files.bounds import check_bounds
 
 FILE = "file:"  # stands before the name of a file that a published configuration needs and does not bring
 TRUSTED = (

@@ -23,8 +23,8 @@ from safetensors import SafetensorError, safe_open
 
 from fsar.encoders.weights.state import refuse_nan
 from fsar.sharing.published_config import check_classes, name_files, needed
-from fsar.terminal.aliases import rename_classes
-from fsar.terminal.bounds import BYTES, check_bounds
+from fsar.terminal.files.aliases import rename_classes
+from fsar.terminal.files.bounds import BYTES, check_bounds
 from fsar.training.learner import CLASSES_KEY, FROZEN_KEY, METHOD_KEY
 from fsar.training.pixels import PIXELS_KEY
 from fsar.training.whole import check_whole

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from fsar.terminal.config_files import refuse_twice
+from fsar.terminal.files.config_files import refuse_twice
 from fsar.terminal.noise import hush_libraries
 from fsar.terminal.shown import show_warnings, shown
 

@@ -19,8 +19,8 @@ from typing import Any, ClassVar, NoReturn
 import jsonargparse
 import yaml
 
-from fsar.terminal.aliases import rename_classes
-from fsar.terminal.config_files import find_origin
+from fsar.terminal.files.aliases import rename_classes
+from fsar.terminal.files.config_files import find_origin
 from fsar.terminal.shown import shown
 
 WORDS = {

@@ -11,8 +11,8 @@ import fsar.commands.look.predict
 import fsar.web.app
 from fsar.commands.train.fit import expand
 from fsar.inference.predictor import configure
-from fsar.terminal.config_files import refuse_twice
 from fsar.terminal.failure import Options
+from fsar.terminal.files.config_files import refuse_twice
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -23,8 +23,8 @@ from fsar.inference.known import draw_known
 from fsar.inference.predictor import load_named
 from fsar.inference.threshold import KEEP
 from fsar.reporting.classes import Share
-from fsar.terminal.config_files import read_yaml
 from fsar.terminal.failure import Options, one_message
+from fsar.terminal.files.config_files import read_yaml
 from fsar.terminal.outputs import output_file
 from fsar.terminal.shown import shown
 from fsar.terminal.user_code import find_user_code

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from fsar.encoders.weights.by_name import RECOMMENDED, options_by_name, split_name
-from fsar.terminal.aliases import rename_classes
-from fsar.terminal.config_files import read_yaml
-from fsar.terminal.shipped import find_shipped
+from fsar.terminal.files.aliases import rename_classes
+from fsar.terminal.files.config_files import read_yaml
+from fsar.terminal.files.shipped import find_shipped
 
 
 def options_with(args: Sequence[str], word: str) -> list[str]:

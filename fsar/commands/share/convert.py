@@ -28,8 +28,8 @@ from fsar.build import build_with_trainer
 from fsar.encoders.weights.state import list_names, refuse_nan
 from fsar.sharing.run import CONFIG
 from fsar.terminal.failure import Options, one_message
+from fsar.terminal.files.shipped import list_shipped, suggest_shipped
 from fsar.terminal.outputs import output_folder
-from fsar.terminal.shipped import list_shipped, suggest_shipped
 from fsar.training.learner import Learner
 from fsar.training.whole import WholeCheckpoints
 

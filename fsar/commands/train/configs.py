@@ -13,7 +13,7 @@ import textwrap
 from pathlib import Path
 
 from fsar.terminal.failure import Options, one_message
-from fsar.terminal.shipped import list_shipped, suggest_shipped
+from fsar.terminal.files.shipped import list_shipped, suggest_shipped
 
 WIDTH = 120
 

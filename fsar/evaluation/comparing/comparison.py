@@ -17,7 +17,7 @@ from episodes.words import pluralise
 from fsar.evaluation.accuracy import Z_95, half_interval
 from fsar.evaluation.comparing.significance import Bootstrap, bootstrap, bootstrap_clips, correct_holm, needed_units
 from fsar.evaluation.marks import marks
-from fsar.terminal.aliases import rename_classes
+from fsar.terminal.files.aliases import rename_classes
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from fsar.terminal.aliases import rename_classes
+from fsar.terminal.files.aliases import rename_classes
 
 PARTS = ("encode", "null_text", "kept")
 

@@ -9,7 +9,7 @@ import pytest
 
 from episodes.benchmarks import definitions
 from fsar.reproduction.facts import QUOTED, SAME_NUMBERS, facts_of, read_facts
-from fsar.terminal.shipped import find_shipped
+from fsar.terminal.files.shipped import find_shipped
 
 ROOT = Path(__file__).resolve().parents[3]
 COLUMNS = ("ssv2_full", "ssv2_small", "kinetics100", "ucf101", "hmdb51")

@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 
 from fsar.sharing.published_config import foreign_classes
 from fsar.sharing.run import open_run, read_config, read_weights
-from fsar.terminal.bounds import BYTES, check_bounds
-from fsar.terminal.config_files import check_files
+from fsar.terminal.files.bounds import BYTES, check_bounds
+from fsar.terminal.files.config_files import check_files
 
 FACTS = {"fsar_method": "ClipFSAR", "frozen_weights_sha256": "ab12", "trained_classes": ["waving", "jumping"]}
 LINES = [f"x{i}: &x{i} [{', '.join([f'*x{i - 1}'] * 9)}]" for i in range(1, 30)]

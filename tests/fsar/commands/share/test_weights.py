@@ -14,7 +14,7 @@ from fsar.commands.share import weights
 from fsar.encoders.weights import available
 from fsar.encoders.weights.available import CLIP_LICENCES, fetch, find_offer, list_offers
 from fsar.encoders.weights.by_name import RECOMMENDED, split_name
-from fsar.terminal.shipped import find_shipped, spell_shipped
+from fsar.terminal.files.shipped import find_shipped, spell_shipped
 
 
 def test_the_recommended_are_real_and_have_configurations(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,10 +8,10 @@ import pytest
 
 from fsar.commands.train import configs
 from fsar.inference.predictor import configure
-from fsar.terminal import shipped
-from fsar.terminal.config_files import config_files, spell_out
+from fsar.terminal.files import shipped
+from fsar.terminal.files.config_files import config_files, spell_out
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 
 
 @pytest.fixture(autouse=True)

@@ -11,9 +11,9 @@ from typing import Any
 
 import yaml
 
-from fsar.terminal.aliases import rename_words
-from fsar.terminal.bounds import check_bounds
-from fsar.terminal.shipped import find_shipped, spell_shipped, suggest_shipped
+from fsar.terminal.files.aliases import rename_words
+from fsar.terminal.files.bounds import check_bounds
+from fsar.terminal.files.shipped import find_shipped, spell_shipped, suggest_shipped
 
 
 def spell_out(args: Sequence[str], repeatable: Collection[str] = ()) -> list[str]:

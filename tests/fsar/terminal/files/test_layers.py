@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from fsar.build import expand, make_parser, parse_options
-from fsar.terminal.layers import set_back
+from fsar.terminal.files.layers import set_back
 
 LISTS = {"root": "clips", "train": ["a"], "val": [], "test": ["b"]}
 

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parents[1]
+PACKAGE = Path(__file__).resolve().parents[2]
 FOLDER = next(
     (each for each in (PACKAGE / "configs", PACKAGE.parent / "configs") if each.is_dir()), PACKAGE / "configs"
 )

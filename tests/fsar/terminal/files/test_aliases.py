@@ -17,10 +17,10 @@ from fsar.methods import ClipFSAR
 from fsar.reporting.runs import read_run
 from fsar.sharing.published_config import is_trusted
 from fsar.sharing.run import read_config
-from fsar.terminal.aliases import ALIASES, rename_classes, rename_words
+from fsar.terminal.files.aliases import ALIASES, rename_classes, rename_words
 from fsar.training import Pictures
 
-OLD = Path(__file__).resolve().parents[2] / "data" / "demo_before_the_move.yaml"
+OLD = Path(__file__).resolve().parents[3] / "data" / "demo_before_the_move.yaml"
 OTHERS = ("fsar.training.", "fsar.evaluation.", "episodes.")  # what a stranger's configuration may not name
 
 

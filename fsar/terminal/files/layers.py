@@ -10,8 +10,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from fsar.terminal.config_files import config_files, read_yaml
-from fsar.terminal.sources import SOURCES
+from fsar.terminal.files.config_files import config_files, read_yaml
+from fsar.terminal.files.sources import SOURCES
 
 KEY = "data.benchmark"
 
