@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from episodes.annotations import JOINT_SUFFIXES
+
 
 class JointOrder(NamedTuple):
     """Names of the joints in their order, the bones between them, and whether y points up."""
@@ -57,8 +59,6 @@ ORDERS = {
 }
 """By name: ``ntu`` and ``coco``."""
 
-SUFFIXES = (".npz", ".npy", ".csv", ".json")
-
 
 def find_order(name: str) -> JointOrder:
     """The order of that name.
@@ -88,7 +88,7 @@ def read_joints(path: Path, order: str) -> Tensor:
     try:
         found, told = _READERS[path.suffix](path, wanted)
     except KeyError as error:
-        what = f"it lacks {error}" if path.suffix in _READERS else f"it must end in {', '.join(SUFFIXES)}"
+        what = f"it lacks {error}" if path.suffix in _READERS else f"it must end in {', '.join(JOINT_SUFFIXES)}"
         raise ValueError(f"{path}: no joints can be read from it: {what}.") from error
     except (OSError, ValueError, TypeError, EOFError) as error:
         raise ValueError(f"{path}: no joints can be read from it ({error}).") from error

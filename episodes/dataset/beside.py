@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from episodes.annotations import JOINT_SUFFIXES
 from episodes.annotations.captions import pack_captions
-from episodes.annotations.joints import SUFFIXES, find_order, read_joints
+from episodes.annotations.joints import find_order, read_joints
 from episodes.annotations.regions import RegionPrompt, read_boxes
 from episodes.splits import Split
 from episodes.video import VideoError
@@ -55,7 +56,7 @@ def hash_files(paths: Iterable[Path]) -> str:
 
 def are_joints(split: Split) -> bool:
     """Whether the clips of a split are files of joints and no videos."""
-    return any(path.endswith(SUFFIXES) for path in split.paths)
+    return any(path.endswith(JOINT_SUFFIXES) for path in split.paths)
 
 
 def find_no_joints(paths: Iterable[str], order: str) -> dict[str, str]:
@@ -124,7 +125,7 @@ class Joints:
             VideoError: no file, or joints that do not fit; it names the file.
         """
         assert self.root is not None  # else they are read by :meth:`read_clip`
-        path = find_beside(self.root, split, video, SUFFIXES, "joints")
+        path = find_beside(self.root, split, video, JOINT_SUFFIXES, "joints")
         return naming(path, lambda: pick_frames(read_joints(path, self.order), chosen, count, "joints"))
 
     def read_clip(self, split: Split, video: int, choose: Callable[[int, float], np.ndarray]) -> Tensor:
@@ -142,7 +143,7 @@ class Joints:
         """What decides the stream, as plain JSON."""
         if self.root is None:
             return {"order": self.order, "sha256": hash_files(split.path(video) for video in range(len(split)))}
-        return {"order": self.order, "sha256": hash_beside(self.root, split, SUFFIXES, "joints")}
+        return {"order": self.order, "sha256": hash_beside(self.root, split, JOINT_SUFFIXES, "joints")}
 
 
 class Captions:

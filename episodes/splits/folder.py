@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from episodes.annotations.joints import SUFFIXES
+from episodes.annotations import JOINT_SUFFIXES
 from episodes.listing import (
     Name,
     Twice,
@@ -83,7 +83,7 @@ class Folder:
         self.root, self.class_names, self.seed, self.fractions = Path(root), class_names or {}, seed, fractions
         self.lists: dict[str, Classes] = {key: value for key, value in lists.items() if value is not None}
         self.name, self.twice = name or self.root.resolve().name, twice
-        self.suffixes = SUFFIXES if clips == "joints" else ()
+        self.suffixes = JOINT_SUFFIXES if clips == "joints" else ()
 
     def load(self) -> Benchmark:
         """Reads the folders; the order of classes is that of the lists, or alphabetical, and clips are sorted."""
