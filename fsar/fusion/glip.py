@@ -32,27 +32,6 @@ FURTHEST = 50000.0
 """Scores are kept within this, as released, so that half precision does not overflow."""
 
 
-def focal_loss(logits: Tensor, target: Tensor, mask: Tensor | None = None, alpha: float = 0.25) -> Tensor:
-    """``Σ α_y (1 - p_y)² CE(logit, y)`` of a map, γ = 2; divide it by the number of positives.
-
-    Args:
-        logits: ``(... p w)``.
-        target: ``(... p w)`` of 0 and 1.
-        mask: ``(... w)`` true on real words; the others count nothing.
-        alpha: weight of the positives, ``1 - alpha`` that of the negatives; negative for none.
-    """
-    if mask is not None:
-        logits = logits.movedim(-1, -2)[mask > 0]
-        target = target.movedim(-1, -2)[mask > 0]
-    target = target.to(logits.dtype)
-    entropy = nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    p = logits.sigmoid()
-    loss = entropy * (1 - (p * target + (1 - p) * (1 - target))) ** 2
-    if alpha >= 0:
-        loss = (alpha * target + (1 - alpha) * (1 - target)) * loss
-    return loss.sum()
-
-
 class BiAttention(nn.Module):
     """Both directions of attention from one score matrix; names of weights as in the released code."""
 

@@ -8,7 +8,7 @@ method answers, and no account of how.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ from fsar.inference.answer import rank_classes
 from fsar.inference.asked import PathLike, label_clips
 from fsar.inference.predictor import Predictor
 from fsar.inference.support_set import SupportSet
-from fsar.objectives import SubCaptionGrouping
+from fsar.objectives import SubCaptionGrouping, WordMap
 from fsar.objectives.dreamlip import monotone_path
 
 SHUFFLES = 3
@@ -86,6 +86,7 @@ class Explanation:
             that the frames can be compared with.
         names: of the classes, the rows of ``words``.
         steps: of the class, over the frames; nothing for a run that was not trained with steps.
+        shown: ``(t)`` by word of the classes, how likely each frame shows it, by the run's WordMap if it has one.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Explanation:
     words: Tensor | None
     names: tuple[str, ...]
     steps: tuple[Stretch, ...] = ()
+    shown: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def record(self) -> dict[str, Any]:
         """What JSON can hold."""
@@ -106,6 +108,7 @@ class Explanation:
             if self.words is None
             else dict(zip(self.names, self.words.double().numpy().round(4).tolist(), strict=True)),
             "steps": [one._asdict() for one in self.steps],
+            "words_by_frame": {word: [round(x, 4) for x in row] for word, row in self.shown.items()},
         }
 
 
@@ -168,7 +171,8 @@ def explain(predictor: Predictor, support: Mapping[str, PathLike | Sequence[Path
     lost = (lead[0] - lead[-len(frames) :]).tolist()
     words = name_frames(learner.method, frames, names)
     steps = follow_steps(learner, frames, names[best])
-    return Explanation(names[best], float(lead[0]), tuple(said[: -len(frames)]), tuple(lost), words, names, steps)
+    told, by_word = tuple(said[: -len(frames)]), map_words(learner, frames, names)
+    return Explanation(names[best], float(lead[0]), told, tuple(lost), words, names, steps, by_word)
 
 
 def name_frames(method: Any, frames: Tensor, names: Sequence[str]) -> Tensor | None:
@@ -202,6 +206,33 @@ def follow_steps(learner: Any, frames: Tensor, name: str) -> tuple[Stretch, ...]
         texts = each.texts.features(encoder.text, [name], each.kinds).features[0].to(seen.device)
         return cut_path(normalize(texts.float(), dim=-1) @ normalize(seen.float(), dim=-1).mT, steps)
     return ()
+
+
+@torch.no_grad()
+def map_words(learner: Any, frames: Tensor, names: Sequence[str]) -> dict[str, tuple[float, ...]]:
+    """``(t)`` by word of the classes: how likely each of the frames ``(t c h w)`` shows it, by the learner's WordMap;
+    nothing where it was trained with none."""
+    for each in learner.objectives:
+        if not isinstance(each, WordMap):
+            continue
+        words = list(dict.fromkeys(word for name in names for word in each.list_words(name)))
+        encoder = learner.method.encoder
+        seen = normalize(encoder.features(Streams(frames=frames.to(learner.device)))["frames"].float(), dim=-1)
+        texts = normalize(encoder.text.encode(words).float(), dim=-1).to(seen.device)
+        rows = each.map(seen, texts).sigmoid().mT.cpu().tolist()
+        return {word: tuple(row) for word, row in zip(words, rows, strict=True)}
+    return {}
+
+
+def draw_words(shown: Mapping[str, tuple[float, ...]]) -> list[str]:
+    """A line for each word, a digit for each frame: tenths of the likeliest of all.
+
+    >>> draw_words({"sit": (0.1, 0.2), "wave": (0.0, 0.05)})
+    ['sit   59', 'wave  02']
+    """
+    width = max(map(len, shown), default=0)
+    most = max((max(row) for row in shown.values()), default=1.0) or 1.0
+    return [f"{word:{width}}  {''.join(str(min(9, int(10 * x / most))) for x in row)}" for word, row in shown.items()]
 
 
 def cut_path(similarity: Tensor, steps: list[str]) -> tuple[Stretch, ...]:

@@ -16,6 +16,7 @@ from fsar.objectives.base import Objective, Step
 from fsar.objectives.clip import SymmetricContrast, symmetric_contrast
 from fsar.objectives.dreamlip import SubCaptionGrouping, grouping_loss, monotone_path
 from fsar.objectives.fff import Assignment, AssignmentRule, MultiPositiveSigmoid, multi_positive_sigmoid
+from fsar.objectives.glip import WordMap
 from fsar.objectives.glipv2 import WordRegionContrast, word_region_contrast
 from fsar.objectives.multi_positive import both_directions, multi_positive_kl
 from fsar.objectives.vild import Anchor, BackgroundText, anchor_distance
@@ -31,6 +32,7 @@ __all__ = [
     "SubCaptionGrouping",
     "SymmetricContrast",
     "TrimodalContrast",
+    "WordMap",
     "WordRegionContrast",
     "anchor_distance",
     "both_directions",

@@ -17,7 +17,7 @@ from episodes.video import limits
 from episodes.words import pluralise
 from fsar.evaluation.calibration import explain
 from fsar.inference.answer import Answer, Answers, write_csv
-from fsar.inference.explain import Explanation
+from fsar.inference.explain import Explanation, draw_words
 from fsar.inference.explain import explain as explain_answer
 from fsar.inference.known import draw_known
 from fsar.inference.predictor import load_named
@@ -236,6 +236,7 @@ def describe_explanation(why: Explanation) -> str:
         lines.append(f"  by the class names alone its frames are {called} ({listed})")
     if why.steps:
         lines.append(f"  its frames over the steps of {why.name}, in order: {'; '.join(map(str, why.steps))}")
+    lines += [f"  frames that show {row}" for row in draw_words(why.shown)]
     return "\n".join(lines)
 
 

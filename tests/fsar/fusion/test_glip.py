@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from fsar.fusion.glip import AlignmentMap, GatedCrossAttention, focal_loss
+from fsar.functional import focal_loss
+from fsar.fusion.glip import AlignmentMap, GatedCrossAttention
 
 Reference = Callable[..., dict[str, Tensor]]
 

@@ -12,9 +12,19 @@ import torch
 from episodes.shapes import motion
 from episodes.shapes.source import write_video
 from fsar.commands.look import predict
+from fsar.fusion import AlignmentMap
 from fsar.inference import Predictor, bare
-from fsar.inference.explain import cut_path, explain, follow_steps, make_variants, name_frames, without_frame
-from fsar.objectives import SubCaptionGrouping
+from fsar.inference.explain import (
+    cut_path,
+    draw_words,
+    explain,
+    follow_steps,
+    make_variants,
+    map_words,
+    name_frames,
+    without_frame,
+)
+from fsar.objectives import SubCaptionGrouping, WordMap
 from fsar.text import TextBank
 from fsar.training.learner import Learner
 from fsar.training.objectives import Together
@@ -114,3 +124,19 @@ def test_frames_are_told_over_the_steps_that_a_run_was_trained_with(
     assert follow_steps(trained, frames[: len(found) - 1], first) == ()
     told = [str(one) for one in cut_path(torch.tensor([[0.9, 0.1, 0.1], [0.1, 0.8, 0.7]]), ["shut", "open"])]
     assert told == ["1 shut", "2-3 open"]
+
+
+def test_words_over_frames_are_those_of_the_map(opposite: Path, asked: tuple[Predictor, dict[str, list[Path]]]) -> None:
+    predictor, _ = asked
+    frames = torch.from_numpy(predictor.frames(opposite / "query.mp4")).movedim(-1, -3)
+    assert map_words(predictor.learner, frames, ["red circle"]) == {}
+    trained = Learner(predictor.learner.method)
+    trained.objectives = Together([], trained.method)
+    trained.objectives.append(WordMap(AlignmentMap(64)))
+    found = map_words(trained, frames, ["red circle", "a red square"])
+    assert list(found) == ["red", "circle", "square"]
+    seen = trained.method.encoder(frames)
+    text = trained.method.encoder.text.encode(["circle"])
+    alone = trained.objectives[0].map(torch.nn.functional.normalize(seen, dim=-1), text).sigmoid()[:, 0]
+    torch.testing.assert_close(torch.tensor(found["circle"]), alone)
+    assert draw_words({"sit": (0.1, 0.2), "wave": (0.0, 0.05)}) == ["sit   59", "wave  02"]

@@ -11,6 +11,7 @@ import torch
 
 import fsar.objectives
 from episodes.clips import Features
+from fsar.fusion import AlignmentMap
 from fsar.objectives import (
     Anchor,
     AssignmentRule,
@@ -21,6 +22,7 @@ from fsar.objectives import (
     SubCaptionGrouping,
     SymmetricContrast,
     TrimodalContrast,
+    WordMap,
     WordRegionContrast,
 )
 from fsar.text import TextBank
@@ -54,6 +56,7 @@ MEMBERS: dict[str, Callable[[TextBank], Objective]] = {
     "grouping, within": lambda bank: SubCaptionGrouping("monotone", negatives="within", texts=bank),
     "words": lambda bank: WordRegionContrast(),
     "words, steps": lambda bank: WordRegionContrast("frames", "texts", bank, ["step"]),
+    "word map": lambda bank: WordMap(AlignmentMap(8)),
     "trimodal": lambda bank: TrimodalContrast(),
 }
 

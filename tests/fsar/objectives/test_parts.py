@@ -11,6 +11,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid, no
 
 from episodes.annotations.captions import pack_captions
 from episodes.clips import Features
+from fsar.encoders import ClipEncoder
+from fsar.functional import focal_loss
+from fsar.fusion import AlignmentMap
 from fsar.objectives import (
     AssignmentRule,
     BackgroundText,
@@ -18,6 +21,7 @@ from fsar.objectives import (
     Step,
     SymmetricContrast,
     TrimodalContrast,
+    WordMap,
     WordRegionContrast,
     anchor_distance,
     grouping_loss,
@@ -214,3 +218,13 @@ def trimodal_of_images(objective: TrimodalContrast, step: Step) -> torch.Tensor:
     texts = step.texts(objective.texts, objective.kinds).mean()
     logits = objective.scales["it"](step.videos() @ texts.mT)
     return both_directions(logits, step.rows[:, None] == torch.arange(len(texts)))
+
+
+def test_the_word_map_has_the_focal_loss_of_its_map() -> None:
+    features = Features(frames=torch.rand(2, 3, 64))
+    step = Step(features, torch.tensor([1, 0]), ("sit", "jump"), ClipEncoder("fsar-tiny", "shapes").text)
+    objective = WordMap(AlignmentMap(64))
+    words = normalize(step.tower.encode(["jump", "sit"]).float(), dim=-1)
+    logits = objective.map(normalize(features["frames"], dim=-1), words)
+    target = torch.tensor([[1.0, 0.0], [0.0, 1.0]])[:, None].expand(2, 3, 2)
+    torch.testing.assert_close(objective(step)["loss"], focal_loss(logits, target) / 6)
