@@ -19,7 +19,8 @@ class Identity(NamedTuple):
 
     Attributes:
         size: bytes of a file, number of entries of a folder of frames, frames of a packed clip or in a zip file.
-        time: of its last change, in nanoseconds; of a folder the last of its own and its first, middle and last
+        time: of its last change, in nanoseconds, which is also when a file was put there with the modification time of
+            another; of a folder the last of its own and its first, middle and last
             entries'; of a packed clip, whose files change with every clip that is added, a checksum of its frames.
         hash: of head, middle and tail of a file; of those of a folder's first, middle and last entries, and the names
             of all; of a packed clip's frames.
@@ -54,15 +55,20 @@ def _facts(path: Path) -> tuple[int, int] | None:
     """Size and time."""
     if path.is_dir():
         names = sorted(os.listdir(path))
-        return len(names), max(entry.stat().st_mtime_ns for entry in (path, *_three(path, names)) if entry.exists())
+        return len(names), max(_changed(entry.stat()) for entry in (path, *_three(path, names)) if entry.exists())
     if path.is_file():
         state = path.stat()
-        return state.st_size, state.st_mtime_ns
+        return state.st_size, _changed(state)
     if images.archive.is_inside(path):
         count, sums = images.archive.checksum(path)
         return count, zlib.crc32(sums)
     place = packed.place_of(path)
     return None if place is None else (place.shape[0], zlib.crc32(place.sums))
+
+
+def _changed(state: os.stat_result) -> int:
+    """The later of both times: ``cp -p`` and ``touch -r`` set the first and cannot set the second."""
+    return max(state.st_mtime_ns, state.st_ctime_ns)
 
 
 def _hash(path: Path) -> str:

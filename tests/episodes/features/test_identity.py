@@ -33,6 +33,20 @@ def test_contents_decide_whether_a_video_is_the_same(tmp_path: Path) -> None:
     assert identify(tmp_path / "gone.avi") is None
 
 
+def test_another_file_of_the_same_size_and_modification_time_is_another(tmp_path: Path) -> None:
+    for video in (tmp_path / "video.avi", tmp_path / "frames"):
+        file = video if video.suffix else video / "0.png"
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(b"a" * 100)
+        known, state = identify(video), file.stat()
+        assert known is not None
+        folder = video.stat()
+        file.write_bytes(b"b" * 100)
+        os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))
+        os.utime(video, ns=(folder.st_atime_ns, folder.st_mtime_ns))
+        assert "with other contents" in str(difference(video, known))
+
+
 def test_a_clip_of_a_packed_store_is_known_by_its_frames(tmp_path: Path) -> None:
     clip = np.arange(2 * 3 * 4 * 3, dtype=np.uint8).reshape(2, 3, 4, 3)
     for name, value in (("one", clip), ("same", clip), ("other", clip + 1), ("longer", np.concatenate([clip, clip]))):
