@@ -85,7 +85,8 @@ def check_listed(name: str, root: Path, lists: Path, allow_changed: bool) -> int
     for split, count in benchmark.facts["coverage"].items():
         if count["listed"]:
             classes = len(benchmark.split(split).class_names)
-            print(f"{split}: {count['found']:,} of {count['listed']:,} videos are there, {pluralise(classes, 'class')}")
+            listed = pluralise(count["listed"], "video")
+            print(f"{split}: found {count['found']:,} of {listed}, {pluralise(classes, 'class')}")
             whole &= count["found"] == count["listed"]
     print("no class and no video stands in two splits.")
     for note in [*benchmark.facts["list_changes"], *benchmark.notes]:

@@ -19,6 +19,7 @@ from episodes.benchmarks.further.reading import Classes
 from episodes.benchmarks.further.source import make_split
 from episodes.benchmarks.lists import video_id, youtube_id
 from episodes.splits import Benchmark, Split
+from episodes.words import pluralise
 from fsar.evaluation.protocols.ground import Ground, Measure, Tasks, Values, summarise_row
 
 OF_SHOTS = re.compile(r"train_\d+|base_s\d|val1|validation|base_val|novel_val")
@@ -163,7 +164,7 @@ def notes(facts: Mapping[str, Any]) -> list[str]:
     told += [f"{facts['list']}: not as published: {change}" for change in facts["changes"]]
     for part, count in facts["coverage"].items():
         if count["found"] < count["listed"]:
-            told.append(f"{facts['list']}, {part}: {count['found']:,} of {count['listed']:,} videos are there")
+            told.append(f"{facts['list']}, {part}: found {count['found']:,} of {pluralise(count['listed'], 'video')}")
     if "left_out" in facts:
-        told.append(f"{facts['list']}: {facts['left_out']} clips of recordings that training has are left out")
+        told.append(f"{facts['list']}: left out {pluralise(facts['left_out'], 'clip')} of recordings that training has")
     return told

@@ -30,8 +30,8 @@ def test_what_is_there_and_what_is_wrong_is_told(name: str, tmp_path: Path, caps
     assert f"list of {name} that was published" in capsys.readouterr().err
     assert main([*words, "--allow-changed"]) == 1
     said = capsys.readouterr().out
-    assert "train: 1 of 2 videos are there, 1 class" in said
-    assert "test: 1 of 1 videos are there" in said
+    assert "train: found 1 of 2 videos, 1 class" in said
+    assert "test: found 1 of 1 video," in said
     assert "of the test are in training too" in said  # the recording, or the person, of both
     (tmp_path / "videos" / f"{other}.mp4").touch()
     assert main([*words, "--allow-changed"]) == 0

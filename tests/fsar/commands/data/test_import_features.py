@@ -152,7 +152,7 @@ def test_what_cannot_be_read_is_refused(place: dict[str, Any], capsys: pytest.Ca
     same[9] = same[0]
     np.savez("same.npz", visual=same)
     run("import-features same.npz --names videos.csv --made-by m -o store")
-    assert "2/1.mp4 those of 0/0.mp4; 1 of them are of another class" in capsys.readouterr().out
+    assert "2/1.mp4 with those of 0/0.mp4; 1 of another class" in capsys.readouterr().out
     with pytest.raises(SystemExit) as end:
         run("import-features same.npz --names videos.csv --made-by m -o store")
     assert "holds imported features already" in f"{end.value}"

@@ -183,7 +183,7 @@ def test_help_on_the_benchmark_lists_the_sources(more: list[str], capsys: pytest
     assert not end.value.code
     printed = capsys.readouterr().out
     assert "episodes.splits.Table\n    Your own clips by a list" in printed
-    assert re.search(r"\n    root \[train\] \[val\].*\[twice\]\n", printed)
+    assert re.search(r"\n    root \[train\] \[val\].*\[clips\]\n", printed)
 
 
 def test_help_is_answered_without_importing_torch() -> None:
