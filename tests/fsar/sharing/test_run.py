@@ -82,7 +82,10 @@ def test_a_run_folder_is_read_as_it_is(tmp_path: Path) -> None:
     run = open_run(tmp_path, "last")
     assert run.config == str(tmp_path / "config.yaml")
     assert run.checkpoint["fsar_method"] == "ClipFSAR"
-    with pytest.raises(FileNotFoundError, match=r"best.ckpt does not exist: .* `fsar fit --run`, nor a published one"):
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"best.ckpt does not exist: .* `fsar fit --run` or `fsar test --run`, nor a published one",
+    ):
         open_run(tmp_path)
 
 
