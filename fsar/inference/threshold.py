@@ -86,7 +86,7 @@ class Threshold:
         return (
             f"{told}, but for so many that {self.promised:.0%} or more of new clips of these classes are "
             f"kept. Of the {self.foreign} support clips {self.refused} {verb} told from the other classes so: expect "
-            f"{self.passing:.0%} of clips of other classes to pass as one of these.{doubt} A smaller --keep is "
+            f"{self.passing:.0%} of clips of other classes to pass as one of these.{doubt} A smaller keep is "
             "stricter."
         )
 
