@@ -79,8 +79,8 @@ def test_a_broadcast_that_starts_anywhere(tmp_path: Path, name: str) -> None:
         try:
             _sequential(cut)
         except av.error.InvalidDataError:  # a bare stream may hold no keyframe that FFmpeg knows it by
-            assert name == "raw.h264"
-            with pytest.raises(VideoError, match=r"cut_raw\.h264: not one frame decodes"):
+            assert name == "raw.h264"  # it fails on opening or on decoding: the encoder's bytes differ between machines
+            with pytest.raises(VideoError, match=r"cut_raw\.h264: (not one frame decodes|damaged, or not a video)"):
                 probe(cut)
         else:
             _reads_the_same(cut)
