@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -61,7 +62,8 @@ def run(args: list[str]) -> int | None:
     elif (command := COMMANDS.get(args[0])) and command.named and is_short(args):
         print(write_short(args[0], command.summary), end="")
     elif command:
-        if args[0] in SLOW and sys.stderr.isatty() and not {"-h", "--help", "--list-options"} & set(args):
+        quiet = {"-h", "--help", "--list-options"} & set(args) or os.environ.get("LOCAL_RANK", "0") != "0"
+        if args[0] in SLOW and sys.stderr.isatty() and not quiet:
             print(f"fsar {args[0]}: loading PyTorch and the model ...", file=sys.stderr, flush=True)
         find_user_code()
         with uncollected():

@@ -9,7 +9,16 @@
 (True, False, True)
 """
 
-from episodes.listing.duplicates import Pair, Twice, describe_pairs, find_equal, find_pairs, have_one_name, settle
+from episodes.listing.duplicates import (
+    Pair,
+    Twice,
+    describe_pairs,
+    find_equal,
+    find_pairs,
+    have_one_name,
+    joined,
+    settle,
+)
 from episodes.listing.folders import (
     Listing,
     class_folders,
@@ -39,6 +48,7 @@ __all__ = [
     "is_frame_folder",
     "is_passed_over",
     "is_video",
+    "joined",
     "list_clips",
     "looks_like_video",
     "normal",

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from episodes.frames import Span
 from episodes.listing.kinds import IMAGES, VIDEO_SUFFIXES, suffix_of
@@ -225,7 +225,7 @@ def settle(
             f"itself as support makes the accuracy wrong. {way_out}"
         )
     twins: dict[str, str] = {}
-    for group in _joined(pairs):
+    for group in joined(pairs):
         whole = twice == "drop" and len({classes[clip] for clip in group}) > 1
         for clip in group if whole else group[1:]:
             twins[names[clip]] = names[group[0] if clip != group[0] else group[1]]
@@ -243,10 +243,14 @@ def settle(
     return twins, lines
 
 
-def _joined(pairs: Iterable[Pair]) -> list[list[int]]:
-    """Clips that are one, over all pairs."""
+def joined(pairs: Iterable[Sequence[Any]]) -> list[list[int]]:
+    """Clips that are one, over all pairs.
+
+    >>> joined([(0, 2), (1, 4), (2, 3)])
+    [[1, 4], [0, 2, 3]]
+    """
     groups: list[set[int]] = []
-    for a, b, _ in pairs:
+    for a, b, *_ in pairs:
         touched = [group for group in groups if a in group or b in group]
         groups = [group for group in groups if group not in touched] + [{a, b}.union(*touched)]
     return [sorted(group) for group in groups]

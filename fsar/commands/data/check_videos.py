@@ -21,13 +21,14 @@ import io
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from itertools import combinations
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from episodes.listing import find_equal, have_one_name, survey
+from episodes.listing import find_equal, have_one_name, joined, survey
 from episodes.video import ClipCheck, check_videos, limits
 from episodes.video.info import mark_told
 from episodes.video.likeness import find_alike
@@ -98,31 +99,42 @@ def read_all(checks: Iterable[ClipCheck], clips: int, args: argparse.Namespace, 
 
 
 def tell_twins(checks: Sequence[ClipCheck], console: Console) -> tuple[int, int]:
-    """Print the clips that are there twice; their number, and of those the number that a data set refuses."""
+    """Print the clips that are there twice, or more often, a line for each set of them. How many there are beside the
+    first of each, and how many of the sets a data set refuses."""
     known = sorted((check for check in checks if check.sketch), key=lambda check: check.path)
     paths = [Path(check.path) for check in known]
-    why = dict.fromkeys(find_alike(paths, [check.sketch for check in known]), "show the same")
-    why |= {(group[0], other): "have the same content" for group in find_equal(paths) for other in group[1:]}
+    equal = find_equal(paths)
+    pairs = set(find_alike(paths, [check.sketch for check in known])) | {(one[0], b) for one in equal for b in one[1:]}
+    groups = joined(sorted(pairs))
     refused = 0
-    for (a, b), words in sorted(why.items()):
-        first, second = paths[a], paths[b]
-        place = tell_place(first.parent, second.parent)
-        refused += words != "show the same" if place != "one class" else have_one_name(first, second)
-        console.print(f"[yellow]twice[/] {plain(f'{first} and {second} {words}, in {place}')}", soft_wrap=True)
-    return len(why), refused
+    for group in groups:
+        clips, same = [paths[clip] for clip in group], group in equal
+        place = tell_place([clip.parent for clip in clips])
+        one_name = any(have_one_name(a, b) for a, b in combinations(clips, 2))
+        refused += one_name or any(len({paths[clip].parent for clip in one}) > 1 for one in equal if one[0] in group)
+        words = "have the same content" if same else "show the same"
+        names = f"{', '.join(map(str, clips[:-1]))} and {clips[-1]}"
+        console.print(f"[yellow]twice[/] {plain(f'{names} {words}, in {place}')}", soft_wrap=True)
+    return sum(len(group) - 1 for group in groups), refused
 
 
-def tell_place(one: Path, other: Path) -> str:
-    """Where two clips lie, by the folders that hold them."""
-    if one == other:
+def tell_place(folders: Sequence[Path]) -> str:
+    """Where clips lie, by the folders that hold them."""
+    apart = list(dict.fromkeys(folders))
+    if len(apart) == 1:
         return "one class"
-    common = os.path.commonpath([one, other])
-    a, b = (folder.relative_to(common) for folder in (one, other))
-    if len(a.parts) == len(b.parts) == 1:
-        return "two classes"
-    if len(a.parts) == len(b.parts) == 2:  # <split>/<class>
-        return f"two splits, {a.parts[0]} and {b.parts[0]}"
-    return f"two folders, {a if a.parts else one.name} and {b if b.parts else other.name}"
+    below = [folder.relative_to(os.path.commonpath(apart)) for folder in apart]
+    if all(len(folder.parts) == 1 for folder in below):
+        return f"{_several(len(apart))} classes"
+    if all(len(folder.parts) == 2 for folder in below):  # <split>/<class>
+        splits = list(dict.fromkeys(folder.parts[0] for folder in below))
+        return f"{_several(len(splits))} splits, {' and '.join(splits)}"
+    named = [str(short if short.parts else folder.name) for short, folder in zip(below, apart, strict=True)]
+    return f"{_several(len(apart))} folders, {' and '.join(named)}"
+
+
+def _several(count: int) -> str:
+    return "two" if count == 2 else str(count)
 
 
 @one_message(program="fsar check-videos")

@@ -171,6 +171,29 @@ def test_what_is_there_twice(tool: ModuleType, tmp_path: Path, capsys: pytest.Ca
     assert "0.mp4 show the same, in one class" in capsys.readouterr().out
 
 
+def test_many_copies_are_one_line(tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root, rng = tmp_path / "clips", np.random.default_rng(0)
+    frames = rng.integers(0, 255, (2, 12, 8, 8, 3), dtype=np.uint8).repeat(8, 2).repeat(8, 3)
+    first = _video(root / "jump" / "0.mp4", 12, frames[0])
+    _video(root / "hop" / "0.mp4", 12, frames[1])
+    copies = [root / "jump" / f"{name}.mp4" for name in range(1, 6)]
+    for copy in copies:
+        shutil.copy(first, copy)
+    _video(root / "jump" / "8.avi", 12, frames[0], codec="mpeg4")
+    assert tool.main([str(root), "--workers", "1"]) == 0
+    said = capsys.readouterr().out
+    (line,) = (line for line in said.splitlines() if line.startswith("twice"))
+    assert line.endswith("5.mp4 and " + str(root / "jump" / "8.avi") + " show the same, in one class")
+    assert all(str(copy) in line for copy in copies)
+    assert "6 there twice" in said
+    (root / "jump" / "8.avi").unlink()
+    for name in ("run", "walk"):
+        (root / name).mkdir()
+        shutil.copy(first, root / name)
+    assert tool.main([str(root), "--workers", "1"]) == 1
+    assert f"and {root / 'walk' / '0.mp4'} have the same content, in 3 classes" in capsys.readouterr().out
+
+
 def test_nothing_to_check(tool: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as caught:
         tool.main([str(tmp_path)])
@@ -194,4 +217,4 @@ def test_help_of_the_script() -> None:
     ],
 )
 def test_where_two_clips_of_one_content_lie(one: str, other: str, said: str) -> None:
-    assert tell_place(Path(one), Path(other)) == said
+    assert tell_place([Path(one), Path(other)]) == said
