@@ -29,6 +29,8 @@ LISTENER_GONE = 141
 """Exit status when what read our output has ended, as ``head`` does; likewise, of SIGPIPE."""
 OF_A_UNION = "Does not validate against any of the Union subtypes"
 READABLE = (ValueError, OSError, ImportError, FloatingPointError, NotImplementedError)
+PEER_GONE = re.compile(r"gloo/transport/|ncclRemoteError|Connection (closed|reset) by peer")
+"""In what torch raises of several processes when one of them is no longer there."""
 ROOT = Path(__file__).resolve().parents[2]
 OURS = (ROOT / "fsar", ROOT / "episodes", ROOT / "tools")
 
@@ -105,6 +107,11 @@ def phrase_error(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno and error.filename:
         folder = Path(error.filename).parent
         return f"{error.filename}: {error.strerror}" + ("" if folder.is_dir() else f"; there is no folder {folder}")
+    if isinstance(error, RuntimeError) and PEER_GONE.search(str(error)):
+        return (
+            "another process of this run is gone (killed, out of memory, or by an error that stands above): this one "
+            "ends, too."
+        )
     return str(error) if isinstance(error, READABLE) and str(error) else f"{type(error).__name__}: {error}"
 
 

@@ -46,6 +46,17 @@ def test_leaving_is_not_an_interruption(code: object) -> None:
     assert stop.value.code == code
 
 
+GLOO = "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:561] Connection closed by peer [127.0.0.1]:23685. GLHF!"
+
+
+@pytest.mark.parametrize("said", [GLOO, "NCCL error: ncclRemoteError: A call failed possibly due to a network error"])
+def test_a_process_whose_fellow_was_killed_says_so(said: str) -> None:
+    with pytest.raises(SystemExit) as stop, one_message(False, "fsar fit"):
+        raise RuntimeError(said)
+    assert str(stop.value.code).startswith("fsar fit: another process of this run is gone")
+    assert said not in str(stop.value.code)
+
+
 def test_ctrl_c_while_a_command_is_imported(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
