@@ -228,9 +228,6 @@ class CLI(LightningCLI):
     def _before(self) -> None:
         self.config_init[self.subcommand]["verbose"] = False
         self.model.keeps_bank, self.datamodule.together = len(self.shots) > 1, tuple(self.shots)
-        self._look_at_results()
-
-    def _look_at_results(self) -> None:
         if self.trainer.is_global_zero:
             set_damaged_aside(Path(self.trainer.default_root_dir))
 
@@ -274,27 +271,30 @@ class CLI(LightningCLI):
                 "accuracy on new classes."
             )
         self._dump_config()
-        if not self.lines:  # the first of several evaluations
+        if self.trainer.is_global_zero:
+            self._say(split)  # before anything is written, which a full disk may prevent
+        if len(self.lines) < 2:  # the first of several evaluations
             self._keep_config(Path(self.trainer.default_root_dir, "config.yaml"))
         folder = write_results(Path(self.trainer.default_root_dir), self.model, data, self.config_dump, split)
         if self.trainer.is_global_zero:
-            mark = f", {words}" if (words := marks(method_marks(self.model.method))) else ""
-            accuracy = Accuracy(result["accuracy"], result["interval_95"], result["episodes"])
-            self.lines.append(f"{split}: {data.test_ways}-way {data.test_shots}-shot accuracy {accuracy}{mark}")
-            print(f"\n{self.lines[-1]}\n{describe_reach(result)}")
-            if "top5_accuracy" in result:
-                print(f"top-5: {100 * result['top5_accuracy']:.2f} %")
-            if "zero_shot_accuracy" in result:
-                floor = Accuracy(result["zero_shot_accuracy"], result["zero_shot_interval_95"], result["episodes"])
-                said = quote_templates(encoder_templates(self.model.method))
-                print(f"the class names alone (zero-shot, {said}): {floor}")
-            method: Any = self.model.method
-            if names_alone({"method": type(method).__name__, "inference": getattr(method, "inference", None)}):
-                print(f"no support clip was read: a class is its name in {template({'config': self.config_dump})}")
-            if self.unknown:
-                print(describe(self.unknown.found))
-            print(f"{time_shares(result, len(data.splits[split]))}\nresults: {folder}")
-            count = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
-            if count and not self._get(self.config, "ckpt_path"):
-                name = type(method).__name__
-                print(f"note: no checkpoint was read; the {count:,} weights that {name} trains are as before a fit.")
+            print(f"results: {folder}")
+
+    def _say(self, split: str) -> None:
+        result, data, method = self.model.result, self.datamodule, self.model.method
+        kind, mark = type(method).__name__, f", {words}" if (words := marks(method_marks(method))) else ""
+        accuracy = Accuracy(result["accuracy"], result["interval_95"], result["episodes"])
+        self.lines.append(f"{split}: {data.test_ways}-way {data.test_shots}-shot accuracy {accuracy}{mark}")
+        print(f"\n{self.lines[-1]}\n{describe_reach(result)}")
+        if "top5_accuracy" in result:
+            print(f"top-5: {100 * result['top5_accuracy']:.2f} %")
+        if "zero_shot_accuracy" in result:
+            floor = Accuracy(result["zero_shot_accuracy"], result["zero_shot_interval_95"], result["episodes"])
+            print(f"the class names alone (zero-shot, {quote_templates(encoder_templates(method))}): {floor}")
+        if names_alone({"method": kind, "inference": getattr(method, "inference", None)}):
+            print(f"no support clip was read: a class is its name in {template({'config': self.config_dump})}")
+        if self.unknown:
+            print(describe(self.unknown.found))
+        print(time_shares(result, len(data.splits[split])))
+        count = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
+        if count and not self._get(self.config, "ckpt_path"):
+            print(f"note: no checkpoint was read; the {count:,} weights that {kind} trains are as before a fit.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import subprocess
@@ -132,6 +133,18 @@ def test_damaged_results_are_told_before_the_work(config: Path, capsys: pytest.C
     main(["test", "--debug", "--run", "run", *method])
     assert json.loads(path.read_text())["accuracy"] >= 0
     assert len(path.with_name("results.damaged.json").read_text()) == 100
+
+
+def test_a_full_disk_after_an_evaluation_does_not_cost_its_number(
+    config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(path: Path, record: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("fsar.evaluation.results.write_json", refuse)
+    with pytest.raises(SystemExit, match="results.json: No space left on device"):
+        main(["test", "--run", "run", "-c", str(config), "--model.method", "Prototype"])
+    assert re.search(r"^test: 3-way 1-shot accuracy \d+\.\d+ ± ", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_a_metric_of_ones_own_is_used_in_fit_and_test(config: Path, tmp_path: Path) -> None:
