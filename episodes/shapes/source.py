@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from episodes.files import is_part, write_atomically
-from episodes.shapes import appearance, motion, sounding
+from episodes.shapes import appearance, crowd, figures, motion, sounding
 from episodes.splits import Benchmark, Split
 
 WORLD = 1  # goes up whenever the same key draws other pixels
@@ -25,7 +25,13 @@ FPS = 12
 # Every frame is coded on its own with one quantiser, so that a reversed clip decodes to the reversed frames exactly:
 # coding leaves no trace of the direction of time.
 _CODEC = {"qp": "20", "g": "1", "preset": "veryfast", "threads": "1", "aq-mode": "0"}
-WORLDS: dict[str, ModuleType] = {"motion": motion, "appearance": appearance, "sound": sounding}
+WORLDS: dict[str, ModuleType] = {
+    "motion": motion,
+    "appearance": appearance,
+    "sound": sounding,
+    "crowd": crowd,
+    "figures": figures,
+}
 
 
 def write_video(
@@ -56,8 +62,10 @@ class Shapes:
 
     Args:
         flavour: "motion" (what happens is the class, half of the classes are the others played backwards, as in
-            Something-Something V2), "appearance" (thing and place are the class, as in Kinetics), or "sound" (two
-            classes of every look sound different; three clips of ten have no track).
+            Something-Something V2), "appearance" (thing and place are the class, as in Kinetics), "sound" (two classes
+            of every look sound different; three clips of ten have no track), "crowd" (a small thing of four is the
+            class; its boxes lie in ``root/crowd/boxes``) or "figures" (what a figure in space does; its joints lie in
+            ``root/figures/joints``).
         root: folder for the rendered files.
         clips_per_class: clips of every training, validation and test class.
         seed: of everything drawn.
@@ -69,7 +77,7 @@ class Shapes:
 
     def __init__(
         self,
-        flavour: Literal["motion", "appearance", "sound"] = "motion",
+        flavour: Literal["motion", "appearance", "sound", "crowd", "figures"] = "motion",
         root: str = "data/shapes",
         clips_per_class: tuple[int, int, int] = (30, 20, 25),
         seed: int = 0,
@@ -114,7 +122,7 @@ class Shapes:
             paths=tuple(f"{c.replace(' ', '_')}/{i:03d}.mp4" for c in class_names for i in numbers),
             labels=tuple(label for label in range(len(class_names)) for _ in numbers),
             root=self.folder / name,
-            opposites=motion.OPPOSITES[name] if self.flavour == "motion" else (),
+            opposites=getattr(WORLDS[self.flavour], "OPPOSITES", {}).get(name, ()),
         )
 
     def _classes(self) -> dict[str, tuple[str, ...]]:
@@ -127,6 +135,7 @@ class Shapes:
             frames = WORLDS[self.flavour].render(*key)
             sound = sounding.sound(class_name, len(frames) / FPS, *key[1:]) if self.flavour == "sound" else None
             target.parent.mkdir(parents=True, exist_ok=True)
+            self._write_beside(Path(path), key)
             write_video(target, frames, sound=sound)
 
         with ThreadPoolExecutor(self.workers) as pool:
@@ -136,6 +145,20 @@ class Shapes:
                     job.result()
             finally:
                 pool.shutdown(cancel_futures=True)
+
+    def _write_beside(self, path: Path, key: tuple[object, ...]) -> None:
+        """What is known of a clip beside its pixels, where the flavour has it."""
+        made = {"crowd": ("boxes", ".json"), "figures": ("joints", ".npz")}.get(self.flavour)
+        if made is None:
+            return
+        target = (self.folder / made[0] / path).with_suffix(made[1])
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with write_atomically(target) as part:
+            if self.flavour == "crowd":
+                part.write_text(json.dumps(crowd.boxes(str(key[0]), *key[1:])))
+                return
+            with part.open("wb") as file:
+                np.savez(file, joints=figures.joints(str(key[0]), *key[1:]), order="coco")
 
     def _claim_folder(self) -> None:
         """Writes down what the folder is made from, or checks that it is the same."""

@@ -125,7 +125,7 @@ class Adapted(FrameEncoder):
     @property
     def gives(self) -> tuple[str, ...]:
         """See :attr:`fsar.encoders.FrameEncoder.gives`; one vector a clip has no patches beside it."""
-        return tuple(name for name in super().gives if name != "patches" or self.output == "frames")
+        return tuple(name for name in super().gives if name not in ("patches", "projected") or self.output == "frames")
 
     def steps(self, frames: int) -> int:
         return frames if self.output == "frames" else 1

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from episodes.clips import Features, LowerHalf, Streams
 from episodes.framing import Framing
-from fsar.encoders.tower.blocks import blocks_of, has_blocks, keep_frozen_in_eval, set_tuning, trained_tensors
+from fsar.encoders.tower.blocks import blocks_of, keep_frozen_in_eval, set_tuning, trained_tensors
 from fsar.encoders.tower.chunks import Encode, Tensors, encode_in_chunks, hold_in_bf16
 from fsar.encoders.tower.halves import first_trained, lower_half, lower_weights, upper_half
 from fsar.encoders.tower.pixels import check_pixels
-from fsar.encoders.tower.seen import check_needs, has_patches, layers_among, patches_of, watched
+from fsar.encoders.tower.seen import check_needs, layers_among, names_given, patches_among, watched
 from fsar.encoders.tower.text_tower import TextEncoder
 from fsar.encoders.weights.state import sha256_of
 
@@ -119,8 +119,7 @@ class FrameEncoder(nn.Module):
     @property
     def gives(self) -> tuple[str, ...]:
         """The names that :meth:`features` can be asked for; ``layers`` stands for every ``layer i`` too."""
-        patches, layers = has_patches(self.visual), has_blocks(self.visual)
-        return ("frames", *(["patches"] if patches else []), *(["layers"] if layers else []))
+        return names_given(self.visual)
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -167,7 +166,8 @@ class FrameEncoder(nn.Module):
         Args:
             clips: with ``frames`` as in :meth:`forward`, and so is ``text``.
             needs: names of :attr:`gives`: ``patches (... t p w)`` are the last map or patch tokens, after the closing
-                norm and before the projection, see :attr:`grid`; ``layer i (... t p w)`` is what block ``i`` (from 1)
+                norm and before the projection, see :attr:`grid`, ``projected (... t p d)`` after it, where the tower is
+                a ViT of open_clip: in the space of the text; ``layer i (... t p w)`` is what block ``i`` (from 1)
                 gives before any closing norm, 0 what enters the first and -1 the last, class token first where the
                 tower has one; ``layers (... t l p w)`` are all of these.
 
@@ -214,8 +214,7 @@ class FrameEncoder(nn.Module):
 
         def encode(x: Tensor) -> Tensors:
             frames, last = upper_half(self.visual, x.to(tower), first)
-            patches = {"patches": patches_of(self.visual, last).float()} if "patches" in needs else {}
-            return {"frames": frames.float(), **patches}
+            return {"frames": frames.float(), **patches_among(needs, self.visual, last)}
 
         return Features(self._pass(encode, lower[f"layer {first}"], 2, text))
 

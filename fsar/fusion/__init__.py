@@ -6,5 +6,14 @@ from fsar.fusion.glip import AlignmentMap, GatedCrossAttention
 from fsar.fusion.group_vit import TokenGrouping
 from fsar.fusion.inter_view import InterView
 from fsar.fusion.multi_scale import MultiScale
+from fsar.fusion.regions import RegionAttention
 
-__all__ = ["AlignmentMap", "Fusion", "GatedCrossAttention", "InterView", "MultiScale", "TokenGrouping"]
+__all__ = [
+    "AlignmentMap",
+    "Fusion",
+    "GatedCrossAttention",
+    "InterView",
+    "MultiScale",
+    "RegionAttention",
+    "TokenGrouping",
+]

@@ -13,7 +13,7 @@ from open_clip.timm_model import TimmModel
 from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
-from fsar.encoders.tower.blocks import as_tokens, blocks_of, record_states
+from fsar.encoders.tower.blocks import as_tokens, blocks_of, has_blocks, record_states
 
 LAYER = re.compile(r"layer (-?\d+)")
 _AT_INPUT = {"transformer": False, "attnpool": True, "avgpool": True, "encoder": False}
@@ -55,16 +55,17 @@ def check_needs(needs: Sequence[str], gives: Sequence[str], blocks: int, reader:
 def watched(visual: nn.Module, needs: Sequence[str]) -> Iterator[Callable[[], dict[str, Tensor]]]:
     """One pass of frames through the tower, of which can then be asked what of it is among ``needs``, float32.
 
-    ``patches (b p w)`` are the last map or tokens; ``layer i (b p w)`` is what block ``i`` (from 1) gives, 0 what
-    enters the first and -1 the last, the class token first where there is one; ``layers (b l p w)`` are all of these.
+    ``patches (b p w)`` are the last map or tokens, ``projected (b p d)`` these in the space of the text; ``layer i
+    (b p w)`` is what block ``i`` (from 1) gives, 0 what enters the first and -1 the last, the class token first where
+    there is one; ``layers (b l p w)`` are all of these.
     """
     layers = layers_among(needs)
     with ExitStack() as hooks:
-        last = hooks.enter_context(_last_of(visual)) if "patches" in needs else []
+        last = hooks.enter_context(_last_of(visual)) if {"patches", "projected"} & {*needs} else []
         states = hooks.enter_context(record_states(blocks_of(visual))) if layers else []
 
         def found() -> dict[str, Tensor]:
-            made = {"patches": patches_of(visual, last[-1]).float()} if "patches" in needs else {}
+            made = patches_among(needs, visual, last[-1]) if last else {}
             tokens_of = ordered(states, visual) if layers else []
             for name in layers:
                 chosen = tokens_of if name == "layers" else [tokens_of[int(name.split()[1])]]
@@ -81,6 +82,22 @@ def watched(visual: nn.Module, needs: Sequence[str]) -> Iterator[Callable[[], di
 def has_patches(visual: nn.Module) -> bool:
     """Whether we know where the last map or tokens of this tower are."""
     return _timm(visual) is not None or _place(visual) is not None
+
+
+def names_given(visual: nn.Module) -> tuple[str, ...]:
+    """What a tower can be asked for, beside ``layer i``: see :meth:`fsar.encoders.FrameEncoder.features`."""
+    projects = isinstance(visual, VisionTransformer) and visual.attn_pool is None and visual.proj is not None
+    there = {"patches": has_patches(visual), "projected": projects, "layers": has_blocks(visual)}
+    return ("frames", *(name for name, given in there.items() if given))
+
+
+def patches_among(needs: Sequence[str], visual: Any, state: Tensor) -> dict[str, Tensor]:
+    """``patches`` and ``projected`` of the last map or tokens, those that are needed, float32."""
+    if not {"patches", "projected"} & {*needs}:
+        return {}
+    patches = patches_of(visual, state)
+    made = {"patches": patches.float()} if "patches" in needs else {}
+    return made | ({"projected": (patches @ visual.proj).float()} if "projected" in needs else {})
 
 
 def patches_of(visual: Any, state: Tensor) -> Tensor:

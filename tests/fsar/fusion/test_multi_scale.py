@@ -10,7 +10,7 @@ from episodes.clips import Features
 from episodes.episode import Episode
 from fsar.alignment import OTAM, Alignment, FrameMean
 from fsar.encoders.frame import FrameEncoder
-from fsar.fusion import Fusion, GatedCrossAttention, InterView, MultiScale, TokenGrouping
+from fsar.fusion import Fusion, GatedCrossAttention, InterView, MultiScale, RegionAttention, TokenGrouping
 from fsar.fusion.multi_scale import pool_grid, stride_frames
 from fsar.methods import Prototype
 
@@ -38,7 +38,7 @@ def _episode(lead: tuple[int, ...] = (), ways: int = 3, shots: int = 2, queries:
     generator = torch.Generator().manual_seed(4)
 
     def clips(count: int) -> Features:
-        shapes = {"frames": (T, D), "patches": (T, P, W), "layer 1": (T, P + 1, W)}
+        shapes = {"frames": (T, D), "patches": (T, P, W), "projected": (T, P, D), "layer 1": (T, P + 1, W)}
         return Features({k: torch.randn(*lead, count, *s, generator=generator) for k, s in shapes.items()})
 
     labels = torch.arange(ways).repeat_interleave(shots).expand(*lead, -1)
@@ -59,6 +59,8 @@ FUSIONS: dict[str, Fusion] = {
     "clip_groups": TokenGrouping(W, groups=4, tokens=6, heads=2, scope="clip"),
     "words": GatedCrossAttention(D, heads=2, published=True),
     "words_each": GatedCrossAttention(D, heads=2, published=True, queries="each"),
+    "regions_that_move": RegionAttention("motion", patches=3),
+    "regions_by_text": RegionAttention("text", patches=3),
 }
 
 
