@@ -2,17 +2,14 @@
 
     python tools/effect_of_parts.py --out runs/effect --table motion --seeds 0 1
 
-Tables, each with its flavour of Shapes: ``motion``, ``appearance`` and ``planted`` of objectives, ``crowd`` and ``order``
-of fusion, ``sound``, ``figures`` of joints, ``maps`` of what can be read off patches and frames.
+Tables, each with its flavour of Shapes: ``motion``, ``appearance`` and ``planted`` of objectives, ``crowd`` and
+``order`` of fusion, ``sound``, ``figures`` of joints, ``maps`` of words over frames.
 
-Every number is a mean over the seeds (one, where nothing is trained) with the 95 % interval over the test episodes of
-one; in brackets the change against the row that it is compared with, on the same episodes, with the interval of the
-change. Objectives are CLIP-FSAR on the toy CLIP, whose last block is trained; what its frozen half gives is stored once.
-Fusion, sound and joints are prototypes on the frozen toy CLIP.
-
-Flavour "planted" is appearance with near-duplicate names: a third of the clips of every training class is said to be
-of "the circle on grass" and a third of "one circle on grass" in place of "a circle on grass", 72 classes of 24 things,
-and a training episode has 12 of them.
+Numbers are means over the seeds (one, where nothing is trained) with the 95 % interval over the test episodes of one;
+in brackets the change against the row that it is compared with, on the same episodes. Objectives are CLIP-FSAR on the
+toy CLIP, whose last block is trained; the others are prototypes on the frozen toy CLIP. In "planted" a third of the
+clips of every training class is said to be of "the circle on grass" and a third of "one circle on grass" in place of "a
+circle on grass": 72 classes of 24 things, of which a training episode has 12.
 """
 
 from __future__ import annotations
@@ -28,8 +25,6 @@ import numpy as np
 import torch
 from torch.nn.functional import normalize
 
-from episodes.annotations.regions import mark_boxes
-from episodes.clips import Streams
 from episodes.shapes import Shapes, crowd
 from fsar.__main__ import main as fsar
 from fsar.encoders import ClipEncoder
@@ -39,8 +34,6 @@ from fsar.fusion import AlignmentMap
 from fsar.objectives import WordMap
 from fsar.reporting.classes import read_rows
 from fsar.terminal.failure import Options, one_message
-from fsar.text import PatchPhraseMap
-from fsar.text.phrases import MOTION
 
 
 class Arm(NamedTuple):
@@ -52,9 +45,8 @@ class Arm(NamedTuple):
 
 
 METHOD = "--model.method.init_args"
-PACK = {"class_path": "fsar.text.TextBank", "init_args": {"descriptions": "shapes"}}
+SAID = {"texts": {"class_path": "fsar.text.TextBank", "init_args": {"descriptions": "shapes"}}, "weight": 0.3}
 RULE = {"p1": None, "p1_near": None, "p2": None, "p3": 0.99}  # names alone: the toy's pictures and texts lie apart
-ORDERED, MINMAX = ({"mode": mode, "texts": PACK, "weight": 0.3} for mode in ("monotone", "minmax"))
 
 
 def objectives(**members: dict[str, Any]) -> Arm:
@@ -65,8 +57,8 @@ def objectives(**members: dict[str, Any]) -> Arm:
 
 OBJECTIVES = {
     "none": Arm([]),
-    "`SubCaptionGrouping`, steps in order": objectives(SubCaptionGrouping=ORDERED),
-    "`SubCaptionGrouping`, min-max": objectives(SubCaptionGrouping=MINMAX),
+    "`SubCaptionGrouping`, steps in order": objectives(SubCaptionGrouping={"mode": "monotone", **SAID}),
+    "`SubCaptionGrouping`, min-max": objectives(SubCaptionGrouping={"mode": "minmax", **SAID}),
     "`WordRegionContrast`": objectives(WordRegionContrast={"weight": 0.3}),
     "`SymmetricContrast`": objectives(SymmetricContrast={"weight": 0.3}),
     "`MultiPositiveSigmoid`, labels alone": objectives(MultiPositiveSigmoid={"weight": 0.3}),
@@ -78,10 +70,10 @@ NO_HEAD = [f"{METHOD}.temporal", "null"]
 FROZEN, HEAD = "frames, nothing trained", "frames, a temporal head"
 
 
-def fusion(part: str, base: str = FROZEN, trains: bool = False, **options: Any) -> Arm:
-    """An arm with a part of fusion, over the temporal head where that is what it is compared with."""
+def fusion(part: str, also: list[str] = NO_HEAD, trains: bool = False, **options: Any) -> Arm:
+    """An arm with a part of fusion; over the temporal head, where ``also`` does not leave it out."""
     given = {"class_path": f"fsar.fusion.{part}", "init_args": options}
-    return Arm([*([] if base == HEAD else NO_HEAD), f"{METHOD}.fusion", json.dumps(given)], base, trains)
+    return Arm([*also, f"{METHOD}.fusion", json.dumps(given)], FROZEN if also else HEAD, trains)
 
 
 TOY = {"class_path": "fsar.encoders.ClipEncoder", "init_args": {"model": "fsar-tiny", "pretrained": "shapes"}}
@@ -101,20 +93,25 @@ SIGHT = {
     "class_path": "fsar.methods.Prototype",
     "init_args": {"encoder": TOY, "alignment": {"class_path": "fsar.alignment.FrameMean"}},
 }
+MAP = {"class_path": "fsar.fusion.AlignmentMap", "init_args": {"channels": 64}}
+GROUPS = "`TokenGrouping`, 4 groups"
 ONE_VIEW, FOUR_VIEWS = "joints, one view", "joints, the mean of four views"
+LARGER = [*NO_HEAD, "--data.size", "96", "--model.encoder"]
+LARGER.append(json.dumps({"class_path": "fsar.encoders.TwoResolutions", "init_args": {"encoder": TOY, "size": 96}}))
 BOXES = ["--data.regions", "crowd/boxes"]  # below --data
 FUSION = {
     FROZEN: Arm(NO_HEAD, "", False),
     "`MultiScale`, a grid of 2 x 2": fusion("MultiScale", grids=[2]),
     "`MultiScale`, a grid of 4 x 4": fusion("MultiScale", grids=[4]),
     "`MultiScale`, means of 4 frames": fusion("MultiScale", grids=[], strides=[4]),
+    "`MultiScale`, 64 and 96 pixels": fusion("MultiScale", LARGER, grids=[], resolutions=[96]),
     "`RegionAttention`, 4 patches that move": fusion("RegionAttention", patches=4),
     "`RegionAttention`, 4 patches by text": fusion("RegionAttention", by="text", patches=4),
-    "`TokenGrouping`, 4 groups": fusion("TokenGrouping", trains=True, channels=96, groups=4, tokens=16),
+    GROUPS: fusion("TokenGrouping", trains=True, channels=96, groups=4, tokens=16),
     HEAD: Arm([]),
-    "`InterView`, 2 segments": fusion("InterView", HEAD, True, channels=64, views=2),
-    "`GatedCrossAttention`": fusion("GatedCrossAttention", HEAD, True, channels=64),
-    "`GatedCrossAttention`, queries each": fusion("GatedCrossAttention", HEAD, True, channels=64, queries="each"),
+    "`InterView`, 2 segments": fusion("InterView", [], True, channels=64, views=2),
+    "`GatedCrossAttention`": fusion("GatedCrossAttention", [], True, channels=64),
+    "`GatedCrossAttention`, queries each": fusion("GatedCrossAttention", [], True, channels=64, queries="each"),
 }
 TABLES: dict[str, tuple[str, str, dict[str, Arm]]] = {  # flavour, method, rows
     **{name: (name, "clip_fsar_tiny", OBJECTIVES) for name in ("motion", "appearance")},
@@ -139,11 +136,6 @@ def call(*words: object) -> None:
     """A command of fsar, in this process, without what it prints."""
     with contextlib.redirect_stdout(io.StringIO()):
         fsar([str(word) for word in words])
-
-
-def name_run(arm: str) -> str:
-    """The folder of an arm."""
-    return "_".join(arm.translate({ord(sign): " " for sign in ",`'"}).split())
 
 
 def measure(run: Path, arm: Arm, seed: int, data: list[str], method: list[str], episodes: int, root: Path) -> Result:
@@ -186,7 +178,7 @@ def by_name(results: list[Result], base: list[Result] | None) -> str:
 
 
 def tell_twins(results: list[Result], base: list[Result] | None) -> str:
-    """Of the queries whose class's twin, of the same look, is in the episode: how many are nearer to their own, in %."""
+    """Of queries whose class's twin, of the same look, is an answer too: how many are nearer to their own, in %."""
     rows = read_rows(results[0].folder / "episodes.csv.gz")
     assert rows is not None
     look = np.vectorize(lambda name: name.split(",")[0])(rows.classes.astype(str))
@@ -198,7 +190,7 @@ def tell_twins(results: list[Result], base: list[Result] | None) -> str:
 
 
 def show_map(module: AlignmentMap | None, encoder: ClipEncoder, clips: dict[str, list[torch.Tensor]]) -> str:
-    """Of clips of twelve classes, how many have their own class's words highest in the map, or by cosine alone, in %."""
+    """How many clips of twelve classes have their class's words highest in the map, or by cosine alone, in %."""
     list_words, names = WordMap(AlignmentMap(64)).list_words, list(clips)
     assert encoder.text is not None
     words = [normalize(encoder.text.encode(list_words(name)).float(), dim=-1) for name in names]
@@ -211,60 +203,23 @@ def show_map(module: AlignmentMap | None, encoder: ClipEncoder, clips: dict[str,
     return f"{100 * np.mean(right):.2f} ± {100 * half_interval(float(np.std(right, ddof=1)), len(right)):.2f}"
 
 
-def rank_inside(values: torch.Tensor, inside: torch.Tensor) -> float:
-    """How often a patch inside of the box has a larger value than one outside, ties by half."""
-    a, b = values[inside][:, None], values[~inside]
-    return float(((a > b).float() + 0.5 * (a == b).float()).mean())
-
-
-def show_patches(
-    encoder: ClipEncoder, clips: dict[str, list[torch.Tensor]], boxes: dict[str, list[torch.Tensor]]
-) -> None:
-    """Rows of :class:`PatchPhraseMap`: by the name of the thing, by that of another class, by words of motion."""
-    names = list(clips)
-    found: dict[str, list[float]] = {"its name": [], "the name of another class": [], "words of motion": []}
-    assert encoder.text is not None
-    for i, name in enumerate(names):
-        things = [each.removesuffix(" among other things") for each in (name, names[(i + 5) % len(names)])]
-        maps = [PatchPhraseMap({thing: 1.0, "nothing": 0.0}, "a photo of {}", temperature=1.0) for thing in things]
-        maps.append(PatchPhraseMap(MOTION, "something {}", temperature=1.0))
-        texts = [normalize(encoder.text.encode(each.texts), dim=-1) for each in maps]
-        for frames, sides in zip(clips[name], boxes[name], strict=True):
-            patches = encoder.features(Streams(frames=frames), ("frames", "projected"))["projected"]
-            middle = mark_boxes(sides, len(frames), 64, 64)[:, 4::8, 4::8].flatten(1)  # patches of 8 x 8 pixels
-            for key, each, text in zip(found, maps, texts, strict=True):
-                found[key].append(rank_inside(each(patches, text), middle))
-    for key, shares in found.items():
-        interval = half_interval(float(np.std(shares, ddof=1)), len(shares))
-        print(f"| `PatchPhraseMap`, {key} | {100 * np.mean(shares):.2f} ± {100 * interval:.2f} |", flush=True)
-
-
 @torch.no_grad()
-def show_maps(run: Path, clips_a_class: int) -> None:
-    """The table of maps, over test clips of Shapes-crowd."""
-    encoder = ClipEncoder("fsar-tiny", "shapes").eval()
-    clips: dict[str, list[torch.Tensor]] = {}
-    boxes: dict[str, list[torch.Tensor]] = {}
-    for name in crowd.CLASSES["test"]:
-        for number in range(clips_a_class):
-            key = (name, 0, "test", name, f"{number:03d}")
-            frames = torch.from_numpy(crowd.render(*key)).movedim(-1, 1)[::3]
-            clips.setdefault(name, []).append(frames)
-            boxes.setdefault(name, []).append(torch.tensor(crowd.boxes(*key))[::3])
-    module, untrained = AlignmentMap(64), AlignmentMap(64)
+def show_maps(run: Path, clips_a_class: int = 25) -> None:
+    """The table of words over frames, before and after training, over test clips of Shapes-crowd."""
+    encoder, module, untrained = ClipEncoder("fsar-tiny", "shapes").eval(), AlignmentMap(64), AlignmentMap(64)
+    clips = {
+        name: [
+            torch.from_numpy(crowd.render(name, 0, "test", name, f"{i:03d}")).movedim(-1, 1)[::3]
+            for i in range(clips_a_class)
+        ]
+        for name in crowd.CLASSES["test"]
+    }
     state = torch.load(next(run.glob("checkpoints/*.ckpt")), weights_only=True)["state_dict"]
-    start = next(key for key in state if key.endswith("map.projection_text.weight")).removesuffix(
-        "projection_text.weight"
-    )
+    start = next(key for key in state if key.endswith("map.projection_text.weight"))[: -len("projection_text.weight")]
     module.load_state_dict({key.removeprefix(start): x for key, x in state.items() if key.startswith(start)})
     print("| map | in % |\n|---|---|")
-    for said, each in (
-        ("cosine of words, no map", None),
-        ("`AlignmentMap`, untrained", untrained),
-        ("`AlignmentMap`", module),
-    ):
+    for said, each in (("cosine, no map", None), ("`AlignmentMap`, untrained", untrained), ("`AlignmentMap`", module)):
         print(f"| {said} | {show_map(each, encoder, clips)} |", flush=True)
-    show_patches(encoder, clips, boxes)
 
 
 def plant(shapes: Path, out: Path) -> list[str]:
@@ -285,63 +240,55 @@ def plant(shapes: Path, out: Path) -> list[str]:
     return ["--data.benchmark", benchmark, "--data.ways", "12", "--data.test_ways", "5"]
 
 
+def prepare(own: Any, out: Path) -> tuple[list[str], list[str], list[str]]:
+    """Options of the data, of the data as it is stored, where something is, and of the method and trainer."""
+    flavour, method, arms = TABLES["crowd" if own.table == "maps" else own.table]
+    files = ["-c", f"data/shapes_{flavour}", "--data.workers", "0", "--data.seed", "0"]
+    files += ["--data.train_episodes", str(own.train)]
+    files += plant(own.data, out) if own.table == "planted" else ["--data.benchmark.init_args.root", str(own.data)]
+    files += ["--data.joints", str(own.data / "figures" / "joints")] if flavour == "figures" else []
+    options = ["-c", f"method/{method}", "--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu"]
+    options += ["--trainer.max_epochs", "1", *(["--model.encoder.tune", "1"] if arms is OBJECTIVES else [])]
+    if own.table in ("sound", "figures"):
+        return files, files, options
+    if not (out / "store").exists():
+        patches = [] if arms is OBJECTIVES else arms[GROUPS].options
+        call("extract", *files, *options, *patches, "--store", out / "store")
+    return files, [*files, "--data.features", str(out / "store")], options
+
+
 @one_message(program="effect_of_parts")
 def main() -> None:
     parser = Options(__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--data", type=Path, default=Path("data/shapes"), help="where Shapes is rendered")
     parser.add_argument("--table", default="motion", choices=(*TABLES, "maps"))
-    parser.add_argument(
-        "--arms", nargs="+", help="rows by name, with those that they are compared with; all by default"
-    )
+    parser.add_argument("--arms", nargs="+", help="rows by name, and those that they are compared with; or all")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--train", type=int, default=300, help="training episodes")
     parser.add_argument("--test", type=int, default=2000, help="test episodes")
     own = parser.parse_args()
-    flavour, method, arms = TABLES["crowd" if own.table == "maps" else own.table]
-    out, objective = own.out / own.table, arms is OBJECTIVES
-    if unknown := sorted({*(own.arms or arms)} - {*arms}):
-        parser.error(f"--arms {unknown[0]}: rows of {own.table} are {'; '.join(arms)}")
-    files = ["-c", f"data/shapes_{flavour}", "--data.workers", "0", "--data.seed", "0"]
-    files += ["--data.train_episodes", str(own.train)]
-    files += plant(own.data, out) if own.table == "planted" else ["--data.benchmark.init_args.root", str(own.data)]
-    if flavour == "figures":
-        files += ["--data.joints", str(own.data / "figures" / "joints")]
-    options = ["-c", f"method/{method}", "--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu"]
-    options += [
-        "--trainer.max_epochs",
-        "1",
-        *(["--model.method.init_args.encoder.init_args.tune", "1"] if objective else []),
-    ]
-    stored = list(files)
-    if objective or own.table in ("order", "crowd", "maps"):
-        grouping = [] if objective else arms["`TokenGrouping`, 4 groups"].options
-        if not (out / "store").exists():
-            call("extract", *files, *options, *grouping, "--store", out / "store")
-        stored += ["--data.features", str(out / "store")]
+    out = own.out / own.table
+    files, stored, options = prepare(own, out)
     if own.table == "maps":
-        run, given = (
-            out / "word_map",
-            {"map": {"class_path": "fsar.fusion.AlignmentMap", "init_args": {"channels": 64}}},
-        )
-        told = json.dumps([{"class_path": "WordMap", "init_args": given}])
+        run, told = out / "word_map", json.dumps([{"class_path": "WordMap", "init_args": {"map": MAP}}])
         if not run.exists():
             call("fit", "-c", "trainer", *stored, *options, "--model.objectives", told, "--run", run)
-        return show_maps(run, 25)
-    second = {"sound": ("of the two of a look", tell_twins)} | dict.fromkeys(
-        ("motion", "appearance", "planted"), ("class names alone", by_name)
-    )
-    beside = second.get(own.table)
+        return show_maps(run)
+    arms = TABLES[own.table][2]
+    if unknown := sorted({*(own.arms or arms)} - {*arms}):
+        parser.error(f"--arms {unknown[0]}: rows of {own.table} are {'; '.join(arms)}")
+    beside = {"sound": ("of the two of a look", tell_twins)}.get(own.table)
+    beside = ("class names alone", by_name) if arms is OBJECTIVES else beside
     print(f"| part | 5-way 1-shot |{f' {beside[0]} |' if beside else ''}\n|---|---|{'---|' if beside else ''}")
     found: dict[str, list[Result]] = {}
     for name, arm in arms.items():
         if own.arms and name not in own.arms:
             continue
-        data = stored if arm.trains else files
-        seeds = own.seeds if arm.trains else [0]
-        runs = [(seed, out / f"{name_run(name)}_{seed}") for seed in seeds]
-        found[name] = [measure(run, arm, seed, data, options, own.test, own.data) for seed, run in runs]
-        base = found.get(arm.base)
+        folder = "_".join(name.translate({ord(sign): " " for sign in ",`'"}).split())
+        runs = {seed: out / f"{folder}_{seed}" for seed in (own.seeds if arm.trains else [0])}
+        data, base = stored if arm.trains else files, found.get(arm.base)
+        found[name] = [measure(run, arm, seed, data, options, own.test, own.data) for seed, run in runs.items()]
         cells = [compare(found[name], base), *([beside[1](found[name], base)] if beside else [])]
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
 

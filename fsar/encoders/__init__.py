@@ -8,7 +8,7 @@
 
 from fsar.encoders.adapted import Adapted
 from fsar.encoders.audio import AudioEncoder, WithSound
-from fsar.encoders.beside import Beside
+from fsar.encoders.beside import Beside, TwoResolutions
 from fsar.encoders.clip import ClipEncoder
 from fsar.encoders.frame import FrameEncoder
 from fsar.encoders.image import ImageEncoder
@@ -29,6 +29,7 @@ __all__ = [
     "LongText",
     "SkeletonViews",
     "TextEncoder",
+    "TwoResolutions",
     "VideoEncoder",
     "WithSound",
 ]

@@ -1,10 +1,11 @@
-"""Several scales of one video, each aligned by itself: a pyramid of patches, layers of the tower, strides in time.
+"""Several scales of one video, each aligned by itself: patches, layers of the tower, resolutions, strides in time.
 
 A frame as a whole misses what is small, a patch alone what is large. Levels are::
 
     frames            (t d)          what the encoder gives
     grid g            (g² t w)       patches averaged into g x g cells; each cell is a series of its own
     layer i           (t w)          the mean token of a layer of the tower
+    frames r          (t d)          the tower at another resolution, by fsar.encoders.TwoResolutions
     stride s          (t/s d)        means of s frames that follow one another
 
 and the similarity of two videos is ``Σ_l a_l · similarity_l``, a cell's weight its level's share: a is equal
@@ -65,6 +66,7 @@ class MultiScale(Fusion):
         rows: of the patches' grid, when it is not square.
         channels: ``d`` of the frames, for "concat".
         width: ``w`` of patches and layers, for "concat".
+        resolutions: sizes of a frame beside the tower's own, such as the [96] of a TwoResolutions of that size.
 
     Raises:
         ValueError: no level beside the frames; "concat" without its widths, or with strides.
@@ -85,27 +87,29 @@ class MultiScale(Fusion):
         rows: int | None = None,
         channels: int | None = None,
         width: int | None = None,
+        resolutions: Sequence[int] = (),
     ) -> None:
         super().__init__()
         if fuse not in ("mean", "weights", "concat"):
             raise ValueError(f"MultiScale: fuse is mean, weights or concat, found {fuse!r}.")
-        if not (grids or layers or strides) or min([*grids, *strides], default=1) < 1:
-            raise ValueError("MultiScale: give grids, layers or strides, each at least 1.")
+        if not (grids or layers or strides or resolutions) or min([*grids, *strides, *resolutions], default=1) < 1:
+            raise ValueError("MultiScale: give grids, layers or strides, or resolutions, each at least 1.")
         if fuse == "concat" and (channels is None or width is None or strides):
             raise ValueError(
                 "MultiScale: fuse='concat' needs channels (of the frames) and width (of patches and layers), and no "
                 "strides, since it makes one vector of each frame."
             )
         self.grids, self.layers, self.strides = tuple(grids), tuple(layers), tuple(strides)
+        self.others = tuple(f"frames {size}" for size in resolutions)
         self.rows, self.how = rows, fuse
-        self.needs = ("frames", *(("patches",) if grids else ()), *(f"layer {i}" for i in layers))
-        count = 1 + len(grids) + len(layers) + len(strides)
+        self.needs = ("frames", *(("patches",) if grids else ()), *(f"layer {i}" for i in layers), *self.others)
+        count = 1 + len(grids) + len(layers) + len(strides) + len(resolutions)
         self.weights = nn.Parameter(torch.zeros(count)) if fuse == "weights" else None
         self.mlp: nn.Module | None = None
         if fuse == "concat":
             assert channels is not None
             assert width is not None
-            inside = channels + width * (sum(g * g for g in grids) + len(layers))
+            inside = channels * (1 + len(resolutions)) + width * (sum(g * g for g in grids) + len(layers))
             self.mlp = nn.Sequential(nn.Linear(inside, 2 * channels), nn.GELU(), nn.Linear(2 * channels, channels))
 
     def fuse(self, features: Features) -> Levels:
@@ -115,6 +119,7 @@ class MultiScale(Fusion):
             pooled = pool_grid(features["patches"], cells, self.rows)  # (... t c w)
             levels[f"grid {cells}"] = pooled.transpose(-3, -2) if self.mlp is None else pooled.flatten(-2)
         levels |= {f"layer {i}": features[f"layer {i}"].mean(-2) for i in self.layers}
+        levels |= {name: features[name] for name in self.others}
         levels |= {f"stride {s}": stride_frames(frames, s) for s in self.strides}
         if self.mlp is None:
             return levels

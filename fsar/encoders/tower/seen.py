@@ -42,10 +42,14 @@ def check_needs(needs: Sequence[str], gives: Sequence[str], blocks: int, reader:
     """
     lacking = [n for n in needs if n not in gives and not (LAYER.fullmatch(n) and "layers" in gives)]
     if lacking:
+        sizes = [name.removeprefix("frames ") for name in lacking if re.fullmatch(r"frames \d+", name)]
+        way_out = "Use another encoder, such as fsar.encoders.ClipEncoder with ViT-B-16 or RN50, or a method that reads"
+        way_out += " frames alone."
+        if sizes:
+            way_out = f"Wrap the encoder: fsar.encoders.TwoResolutions with size {sizes[0]}."
         raise ValueError(
             f"{reader} reads {' and '.join(needs)}, but {encoder} gives {' and '.join(gives)}, not "
-            f"{' and '.join(lacking)}. Use another encoder, such as fsar.encoders.ClipEncoder with ViT-B-16 or RN50, "
-            "or a method that reads frames alone."
+            f"{' and '.join(lacking)}. {way_out}"
         )
     if wrong := [n for n in needs if (found := LAYER.fullmatch(n)) and not -1 - blocks <= int(found[1]) <= blocks]:
         raise ValueError(f"{', '.join(wrong)}: the tower has {blocks} blocks, so layers are 0..{blocks} or -1.")
