@@ -1,17 +1,39 @@
-"""For the pages of the API: what docstrings say in reStructuredText becomes Markdown.
+"""What the pages are built with: roles of docstrings become links, and formulas become MathML, which needs no script.
 
 ``:class:`~fsar.method.Method``` becomes a link to what it names, and the ``::`` before a block of formulas a ``:``.
-mkdocs.yml hands this file to mkdocstrings.
+A block of code called ``math`` is LaTeX, which GitHub draws by itself. mkdocs.yml hands this file to mkdocstrings, and to
+mkdocs as a hook.
 """
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from griffe import Class, Extension, Function, Module, NameResolutionError, Object
 
+from latex2mathml.converter import convert
+
 ROLE = re.compile(r":(?:class|meth|func|mod|attr|exc|data):`(~?)([\w.]+)`")
 BLOCK = re.compile(r"::$", re.MULTILINE)
+
+
+def on_config(config: Any) -> None:
+    """Blocks called ``math`` are drawn as formulas."""
+    fence = {"name": "math", "class": "math", "format": draw_formulas}
+    config["mdx_configs"].setdefault("pymdownx.superfences", {})["custom_fences"] = [fence]
+
+
+def draw_formulas(source: str, *args: Any, **kwargs: Any) -> str:
+    """MathML of LaTeX ``source``, one formula a line that ends in a double backslash.
+
+    Raises:
+        ValueError: for a command that is not known and would stand there as it is written.
+    """
+    drawn = [convert(line, display="block") for line in re.split(r"\\\\\s*\n", source.strip())]
+    if unknown := re.findall(r"\\\w+", "".join(drawn)):
+        raise ValueError(f"{', '.join(unknown)}: expected LaTeX that latex2mathml knows, found in {source!r}.")
+    return f'<div class="math">{"".join(drawn)}</div>'
 
 
 class Roles(Extension):

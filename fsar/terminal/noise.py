@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import warnings
 
@@ -39,6 +40,7 @@ def is_wanted(record: logging.LogRecord) -> bool:
 
 def hush_libraries() -> None:
     """From here on their noise is not printed; what they warn of otherwise is."""
+    os.environ.pop("FORCE_COLOR", None)  # set by notebooks; rich takes their pipe for a terminal and draws bars into it
     for message in WARNINGS:
         warnings.filterwarnings("ignore", message)
     for name in LOGGERS:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import warnings
+from io import StringIO
 
 import pytest
+from rich.console import Console
 
 from fsar.terminal.noise import LOGGERS, hush_libraries
 
@@ -52,3 +54,9 @@ def test_a_seed_that_stands_in_the_configuration_is_no_news() -> None:
         hush_libraries()
         warnings.warn("No seed found, seed set to 0", stacklevel=1)
     assert not seen
+
+
+def test_a_notebook_that_asks_for_colour_gets_no_bars_drawn_into_its_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    hush_libraries()
+    assert not Console(file=StringIO()).is_terminal
