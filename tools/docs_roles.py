@@ -1,8 +1,8 @@
 """What the pages are built with: roles of docstrings become links, and formulas become MathML, which needs no script.
 
 ``:class:`~fsar.method.Method``` becomes a link to what it names, and the ``::`` before a block of formulas a ``:``.
-A block of code called ``math`` is LaTeX, which GitHub draws by itself. mkdocs.yml hands this file to mkdocstrings, and to
-mkdocs as a hook.
+A block of code called ``math`` is LaTeX, which GitHub draws by itself. mkdocs.yml hands this file to mkdocstrings, and
+to mkdocs as a hook.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import re
 from typing import Any
 
 from griffe import Class, Extension, Function, Module, NameResolutionError, Object
-
 from latex2mathml.converter import convert
 
 ROLE = re.compile(r":(?:class|meth|func|mod|attr|exc|data):`(~?)([\w.]+)`")

@@ -142,7 +142,7 @@ def test_a_full_disk_after_an_evaluation_does_not_cost_its_number(
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
     monkeypatch.setattr("fsar.evaluation.results.write_json", refuse)
-    with pytest.raises(SystemExit, match="results.json: No space left on device"):
+    with pytest.raises(SystemExit, match=r"results\.json: No space left on device"):
         main(["test", "--run", "run", "-c", str(config), "--model.method", "Prototype"])
     assert re.search(r"^test: 3-way 1-shot accuracy \d+\.\d+ ± ", capsys.readouterr().out, re.MULTILINE)
 
