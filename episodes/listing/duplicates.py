@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from itertools import combinations
@@ -23,6 +24,7 @@ Twice = Literal["tell", "drop", "keep"]
 
 PIECE, FEW, MANY = 4096, 3, 32
 """Bytes that are read at several places of a file; those places where only the sizes are equal, and where these are."""
+_WORD = re.compile(r"^(frames?|images?)[ _.-]+|[ _.-]+(frames?|images?|imgs?|jpe?gs?|pngs?|rgb|copy( ?\(?\d+\)?)?)$")
 SHOWN = 3
 COMPARED = 100
 """Videos of one name whose frames are compared; decoding more would take long."""
@@ -41,8 +43,9 @@ def find_pairs(paths: Sequence[Path]) -> list[Pair]:
     """Pairs of clips that are one, each with the first of its kind.
 
     Files are the same when size and contents at several places are; folders of frames when number and contents of
-    several images are. Two clips of one folder and name, as ``a.mp4``, ``a.avi`` and a folder ``a``, are alike when
-    their frames are; no other file is decoded. Empty and missing files are left to those who read them.
+    several images are. Two clips of one folder and name, as ``a.mp4``, ``a.avi``, ``a_copy.mp4`` and folders ``a`` and
+    ``a_frames``, are alike when their frames are; no other file is decoded. Empty and missing files are left to those
+    who read them.
     """
     pairs = [Pair(group[0], other, "same") for group in find_equal(paths) for other in group[1:]]
     known = {(a, b) for a, b, _ in pairs}
@@ -54,7 +57,8 @@ def find_pairs(paths: Sequence[Path]) -> list[Pair]:
                     sketches[clip] = _sketch(paths[clip])
         first, second = sketches.get(a), sketches.get(b)
         one = first is not None and second is not None and alike(first, second)
-        pairs.append(Pair(a, b, "alike" if one else "named"))
+        if one or _stem(paths[a].name) == _stem(paths[b].name):
+            pairs.append(Pair(a, b, "alike" if one else "named"))
     return sorted(pairs)
 
 
@@ -161,23 +165,30 @@ def _spread(count: int, places: int) -> list[int]:
 
 
 def have_one_name(first: Path, second: Path) -> bool:
-    """``a.mp4``, ``a.avi`` and a folder ``a``, in one folder.
+    """``a.mp4``, ``a.avi`` and folders ``a`` and ``a_frames``, in one folder.
 
     >>> have_one_name(Path("wave/a.mp4"), Path("wave/a.avi"))
     True
     """
-    return first.parent == second.parent and _stem(first.name) == _stem(second.name)
+    return first.parent == second.parent and _core(first.name) == _core(second.name)
 
 
 def _same_names(paths: Sequence[Path]) -> list[tuple[int, int]]:
     names: dict[Hashable, list[int]] = defaultdict(list)
     for number, path in enumerate(paths):
-        names[path.parent, _stem(path.name)].append(number)
+        names[path.parent, _core(path.name)].append(number)
     return [pair for group in names.values() for pair in combinations(group, 2)]
 
 
 def _stem(name: str) -> str:
-    return normal(name[: -len(suffix_of(name))] if suffix_of(name) in VIDEO_SUFFIXES else name).casefold()
+    while suffix_of(name) in VIDEO_SUFFIXES:
+        name = name[: -len(suffix_of(name))]
+    return normal(name).casefold()
+
+
+def _core(name: str) -> str:
+    """What is left of a name without the word that says that it is a copy, or holds the frames."""
+    return _WORD.sub("", _stem(name)) or _stem(name)
 
 
 def _sketch(path: Path) -> Sketch | None:

@@ -23,6 +23,9 @@ _FORMATS = (
     "avs3,flv,live_flv,kux,asf,asf_o,ogg,gif,mxf,gxf,rm,ivr,nut,nuv,nsv,wtv,dv,dhav,mjpeg,mjpeg_2000,smjpeg,dxa,film_cpk,"
     "yuv4mpegpipe,flic,roq,smk,bink,ea,4xm,vivo,xmv,swf,mm,mv,mvi,nc,pva,thp,tmv,usm,mp3,wav,aac,flac,w64,aiff,amr,ac3,au"
 )
+FEW = 5
+"""Pictures below which a stream of them beside a longer one is a cover or a row of thumbnails."""
+_PICTURES = {"mjpeg", "png", "apng", "bmp", "gif", "webp", "jpeg2000", "tiff"}
 _COVERS = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
@@ -72,8 +75,8 @@ def choose_stream(path: Path, container: Container) -> av.VideoStream:
     """The stream that the ffmpeg command takes: default ones first, then the largest, then the first.
 
     Source: https://ffmpeg.org/ffmpeg.html#Automatic-stream-selection, with the bonus that its implementation gives to
-    the default disposition. Covers are passed over, also those that the file does not call so: streams of less than two
-    packets beside longer ones.
+    the default disposition. Covers are passed over, also those that the file does not call so: streams of less than
+    two packets beside longer ones, of less than five where the codec is one of pictures.
 
     Raises:
         VideoError: when there is no stream, or none that can be decoded.
@@ -86,7 +89,7 @@ def choose_stream(path: Path, container: Container) -> av.VideoStream:
         raise VideoError(path, "its codec is unknown to FFmpeg: re-encode it, or leave it out if it is damaged")
     if len(known) > 1:
         packets = _count_packets(path, [stream.index for stream in known])
-        known = [stream for stream in known if packets[stream.index] > 1] or known
+        known = [stream for stream in known if packets[stream.index] >= _least(stream)] or known
     return max(known, key=_rank)
 
 
@@ -99,13 +102,17 @@ def _rank(stream: av.VideoStream) -> int:
     return stream.width * stream.height + 5_000_000 * bool(stream.disposition & Disposition.default)
 
 
+def _least(stream: av.VideoStream) -> int:
+    return FEW if stream.codec_context.name in _PICTURES else 2
+
+
 def _count_packets(path: Path, wanted: list[int]) -> dict[int, int]:
-    """Packets of each stream, counted until all have two."""
+    """Packets of each stream, counted until all have FEW."""
     packets = dict.fromkeys(wanted, 0)
     with open_file(path) as container:
         for packet in container.demux([container.streams[index] for index in wanted]):
             check_time(path)
             packets[packet.stream.index] += bool(packet.size)
-            if min(packets.values()) > 1:
+            if min(packets.values()) >= FEW:
                 break
     return packets

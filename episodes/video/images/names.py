@@ -19,6 +19,9 @@ from episodes.video.info import VideoError
 # A minus is a sign only where no letter or digit stands before it. One point makes a decimal number; two, as in a date
 # or a version, separate whole numbers.
 _NUMBER = re.compile(r"((?<![^\W_])-)?(\d+(?:[.,]\d+)*)")
+_CLOCK = re.compile(r"(?<!\d)(0?[1-9]|1[0-2])((?:[.:_-]\d{2}){1,2})\s*([ap])\.?m\b\.?")
+"""``1.05.09 pm``, as screenshots are named: after casefold, and before numbers are looked for."""
+_YEAR_LAST = re.compile(r"(?<!\d)(\d{1,2})([-._ ])(\d{1,2})\2(?:19|20)\d{2}(?!\d)")
 _SHARE = 2 / 3
 LISTED = 3
 LEFT_OUT = "images left out"
@@ -60,6 +63,12 @@ def order_images(folder: Path, files: Sequence[Path]) -> tuple[list[Path], str]:
         kinds = sorted(found, key=lambda text: -len(found[text]))
         listed = ", ".join(f"{found[text][0][0].name} ({len(found[text])} so named)" for text in kinds[:LISTED])
         raise VideoError(folder, f"its images are named in several ways, {listed}: keep one sequence in a folder")
+    days = [_YEAR_LAST.search(file.stem) for file, _ in inside]
+    if all(days) and len({(day[1], day[3]) for day in days if day}) > 1:
+        listed = " and ".join(sorted({day[0] for day in days if day})[:2])
+        raise VideoError(
+            folder, f"its images are of several days, {listed}, with the year last: name them by year, month, day"
+        )
     keys = sort_keys([numbers for _, numbers in inside])
     if len(set(keys)) < len(keys):
         twice = next(key for key in keys if keys.count(key) > 1)
@@ -80,7 +89,7 @@ def order_images(folder: Path, files: Sequence[Path]) -> tuple[list[Path], str]:
 
 def split_name(stem: str) -> tuple[tuple[str, ...], list[Number]]:
     """A name without its ending as the text around its numbers, and the numbers."""
-    name = unicodedata.normalize("NFC", stem).casefold()
+    name = _CLOCK.sub(_of_24_hours, unicodedata.normalize("NFC", stem).casefold())
     numbers: list[Number] = []
     text, end = [], 0
     for match in _NUMBER.finditer(name):
@@ -92,6 +101,10 @@ def split_name(stem: str) -> tuple[tuple[str, ...], list[Number]]:
             numbers.append(Number("", part, ""))
         end = match.end()
     return (*text, name[end:]), numbers
+
+
+def _of_24_hours(time: re.Match[str]) -> str:
+    return f"{int(time[1]) % 12 + 12 * (time[3] == 'p'):02d}{time[2]}"
 
 
 def sort_keys(names: Sequence[Sequence[Number]]) -> list[tuple[Any, ...]]:

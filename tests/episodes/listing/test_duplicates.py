@@ -83,6 +83,18 @@ def test_a_video_beside_its_frames_or_in_another_coding_is_refused(root: Path, m
     assert folder(root).load().notes == ("taken for different clips: walk/0.avi and walk/0.mp4 have one name",)
 
 
+@pytest.mark.parametrize("name", ["0_frames", "frames_0", "0-rgb", "0_copy.avi", "0 - Copy (2).avi", "0.mp4.avi"])
+def test_names_that_say_copy_or_frames_of_another(root: Path, name: str) -> None:
+    make = write if name.endswith(".avi") else extract
+    make(root / "walk" / name, noise(0))
+    with pytest.raises(ValueError, match=r"walk/0.mp4.*show the same|walk/0.mp4 show the same"):
+        folder(root).load()
+    shutil.rmtree(root / "walk" / name, ignore_errors=True)
+    (root / "walk" / name).unlink(missing_ok=True)
+    make(root / "walk" / name, noise(7))  # something else under such a name is a clip like any other
+    assert folder(root).load().facts["clips_twice"] == {}
+
+
 def test_an_unreadable_one_of_a_pair_is_left_to_the_reader(root: Path) -> None:
     (root / "walk" / "0.avi").write_bytes(b"nothing")
     assert "have one name" in folder(root).load().notes[0]

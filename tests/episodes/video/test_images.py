@@ -31,6 +31,12 @@ ORDERED = {
     "counters": ["shot1.8", "shot1.9", "shot1.10", "shot2.1"],
     "nothing but words": ["begin", "end", "middle"],
     "a date that stays": ["2023-05-01_frame1", "2023-05-01_frame2", "2023-05-01_frame10"],
+    "clock of 12 hours": [
+        f"Screenshot 2023-05-01 at {time}"
+        for time in ("12.59.58 AM", "1.00.09 AM", "11.59.59 AM", "12.00.00\u202fPM", "1.00.00\u202fPM")
+    ],
+    "clock of 12 hours, minutes": ["a 11-59 a.m.", "a 12-00 p.m.", "a 01-00 p.m."],
+    "days with the year last that stays": ["3_5_1999", "3_5_2000", "3_5_2001"],
     "number, then time": ["f9_t1.5", "f10_t1.25"],
 }
 
@@ -102,6 +108,11 @@ def test_an_order_of_names_without_numbers_is_said(tmp_path: Path) -> None:
 def test_no_clear_sequence(tmp_path: Path, names: list[str]) -> None:
     with pytest.raises(VideoError, match=r"named in several ways.*keep one sequence"):
         probe(_fill(tmp_path, names))
+
+
+def test_days_with_the_year_last_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(VideoError, match=r"several days, 01-02-2023 and 31-01-2023, .*by year, month, day"):
+        probe(_fill(tmp_path, ["31-01-2023_23-59", "01-02-2023_00-01"]))
 
 
 def test_deep_gray(tmp_path: Path) -> None:

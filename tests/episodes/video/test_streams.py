@@ -54,6 +54,7 @@ MAIN = Stream(value=200, width=96)
 CASES = {
     "cover first": (1, [Stream("mjpeg", frames=1), MAIN]),
     "large cover first": (1, [Stream("mjpeg", 320, 240, 1), MAIN]),
+    "cover of a few frames": (1, [Stream("mjpeg", 320, 240, 4), MAIN]),
     "cover by default": (1, [Stream("mjpeg", 320, 240, 1, default=True), MAIN]),
     "cover last": (0, [MAIN, Stream("mjpeg", 320, 240, 1)]),
     "one frame of H.264": (1, [Stream(frames=1, width=160), MAIN]),
