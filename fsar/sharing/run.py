@@ -87,9 +87,12 @@ def open_run(
     weights = folder / "checkpoints" / f"{checkpoint}.ckpt"
     for path in (folder / CONFIG, weights):
         if not path.is_file():
+            there = (
+                " last.ckpt is there: --checkpoint last takes it." if weights.with_name("last.ckpt").is_file() else ""
+            )
             raise FileNotFoundError(
                 f"{path} does not exist: {source} is no folder of `fsar fit --run` or `fsar test --run`, nor a "
-                f"published one ({CONFIG} and {WEIGHTS})."
+                f"published one ({CONFIG} and {WEIGHTS}).{there}"
             )
     read_config(folder / CONFIG)  # within bounds, before all of it is taken for options
     return Run(str(folder / CONFIG), read_checkpoint(weights))

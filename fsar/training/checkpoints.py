@@ -174,7 +174,7 @@ def forget_unopened(trainer: Trainer) -> None:
 
 
 class LastCheckpoint(ModelCheckpoint):
-    """Keeps ``last.ckpt``: that of the last epoch.
+    """Keeps ``last.ckpt``: that of the last epoch, also where an epoch ends without a validation.
 
     Args:
         folder: of the checkpoints; when training goes on it may have been moved.
@@ -184,6 +184,15 @@ class LastCheckpoint(ModelCheckpoint):
 
     def __init__(self, folder: Path, name: str = "last", monitor: str | None = None) -> None:
         super().__init__(folder, name, monitor, mode="max", enable_version_counter=False)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_epoch_end(trainer, pl_module)
+        if self.monitor is None:  # Lightning saves after validations alone where those come at other times
+            self._save_now(trainer)
+
+    def _save_now(self, trainer: Trainer) -> None:
+        if not self._should_skip_saving_checkpoint(trainer):
+            self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         def here(path: str) -> str:
@@ -205,7 +214,16 @@ class BestCheckpoint(LastCheckpoint):
         super().__init__(folder, "best", "val_accuracy")
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Nothing can be monitored when the benchmark has no validation classes."""
-        if not trainer.datamodule.has_validation:  # type: ignore[attr-defined]
-            rank_zero_info("no validation classes: the last checkpoint is kept, none is chosen by its accuracy.")
+        """Nothing can be monitored when the benchmark has no validation classes, or nothing is validated."""
+        if trainer.datamodule.has_validation and trainer.limit_val_batches:  # type: ignore[attr-defined]
+            return
+        why = "no validation classes" if trainer.limit_val_batches else "trainer.limit_val_batches is 0"
+        rank_zero_info(f"{why}: the last checkpoint is kept, none is chosen by its accuracy.")
+        self.monitor = None
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_end(trainer, pl_module)
+        if self.monitor and not self.best_model_path:
+            rank_zero_info("nothing was validated: best.ckpt holds what was trained last.")
             self.monitor = None
+            self._save_now(trainer)

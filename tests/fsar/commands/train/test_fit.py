@@ -154,13 +154,22 @@ def test_a_metric_of_ones_own_is_used_in_fit_and_test(config: Path, tmp_path: Pa
     assert method["init_args"]["alignment"]["class_path"] == "metrics_of_a_test.ClosestPair"
 
 
-def test_without_validation_classes_the_last_checkpoint_is_the_best(
-    config: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = fit(config, "run", "--data.benchmark.val", "[]", "--trainer.max_epochs", "2")
+@pytest.mark.parametrize("without", [("--data.benchmark.val", "[]"), ("--trainer.limit_val_batches", "0")])
+def test_without_validation_the_last_checkpoint_is_the_best(without: tuple[str, str], config: Path) -> None:
+    folder = fit(config, "run", *without, "--trainer.max_epochs", "2")
     best, last = (torch.load(folder / "checkpoints" / f"{n}.ckpt", weights_only=True) for n in ("best", "last"))
     assert best["global_step"] == last["global_step"] == 8
     assert test(folder)["episodes"] == 30
+
+
+def test_what_is_trained_after_the_last_validation_is_kept(config: Path) -> None:
+    never = fit(config, "never", "--trainer.check_val_every_n_epoch", "5")
+    seldom = fit(config, "seldom", "--trainer.check_val_every_n_epoch", "2", "--trainer.max_epochs", "3")
+    within = fit(config, "within", "--trainer.val_check_interval", "3")
+    for folder, best, last in ((never, 4, 4), (seldom, 8, 12), (within, 3, 4)):
+        saved = {n: torch.load(folder / "checkpoints" / f"{n}.ckpt", weights_only=True) for n in ("best", "last")}
+        assert {name: content["global_step"] for name, content in saved.items()} == {"best": best, "last": last}
+    assert test(never)["checkpoint"] == str(never / "checkpoints" / "best.ckpt")
 
 
 def test_a_broken_video_is_left_out_when_asked(config: Path, tmp_path: Path, clips: Path) -> None:
