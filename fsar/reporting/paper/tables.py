@@ -178,12 +178,12 @@ def by_class(classes: Classes) -> list[Table]:
         (truth, answer, Number(100 * share.value, digits=1)) for truth, answer, share in classes.pairs
     ]
     per_class = ("class", "accuracy, %", "low", "high", "queries")
-    of = "of those with the other class on offer, %" if classes.offered else "of all queries, %"
+    of = "of the queries with the other class on offer" if classes.offered else "of all queries"
     return [
         Table("classes", f"{said}: accuracy by class with its Wilson interval", per_class, shares),
         Table("confusion", f"{said}: per cent of each row's queries", ("shown", *map(str, range(1, len(names) + 1))),
               matrix),
-        Table("confused", f"{said}: the most confused pairs", ("shown", "taken for", of), pairs),
+        Table("confused", f"{said}: the most confused pairs, share {of}", ("shown", "taken for", "share, %"), pairs),
     ]  # fmt: skip
 
 
