@@ -40,7 +40,8 @@ def three_blocks(architectures_by_depth: Callable[[int], str]) -> Callable[..., 
         encoder = ClipEncoder(architectures_by_depth(3), None, **options)  # type: ignore[arg-type]
         with torch.no_grad():
             for parameter in encoder.parameters():
-                parameter.add_(0.05 * torch.randn_like(parameter))
+                # drawn in float32 whatever the precision: torch 2.8 draws others for bfloat16
+                parameter.add_(0.05 * torch.randn(parameter.shape))
         torch.manual_seed(2)
         return encoder.eval()
 
