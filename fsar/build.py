@@ -130,7 +130,7 @@ def make_parser(program: str | None, sections: Collection[str] = tuple(SECTIONS)
         sections: of ``trainer``, ``model``, ``data``.
         kwargs: of the parser, such as its description.
     """
-    parser = Parser(prog=program, exit_on_error=program is not None, allow_abbrev=False, **kwargs)
+    parser = Parser(prog=program, exit_on_error=program is not None, **kwargs)
     parser.add_argument("-c", "--config", action="config", help="A YAML file, or the name of a shipped one.")
     parser.add_argument("--seed_everything", type=bool | int, default=True, help="Of weights that are random.")
     add_sections(parser, sections)

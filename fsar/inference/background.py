@@ -59,7 +59,7 @@ def ask(
         names: of the classes.
         keep: see :func:`judge`.
     """
-    texts = background.said(tower, names).to(videos.device)
+    texts = background.encode_names(tower, names).to(videos.device)
     known = background.log_odds(videos, texts).double().cpu()
     shown = videos[: len(labels)]
     without = [texts[torch.arange(len(names)) != label] for label in labels.tolist()]

@@ -99,7 +99,7 @@ class Step:
         device = self.labels.device
         return ClassTexts(normalize(found.features.float(), dim=-1).to(device), found.mask.to(device))
 
-    def said(self, bank: TextBank, kinds: Sequence[ClipKind]) -> Said:
+    def read_texts(self, bank: TextBank, kinds: Sequence[ClipKind]) -> Said:
         """As :meth:`texts`, and with the kind "caption" a row for every clip, whose texts belong to all of its class.
 
         Raises:

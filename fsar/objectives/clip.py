@@ -106,7 +106,7 @@ class SymmetricContrast(Objective):
         self.target_temperature = target_temperature
 
     def forward(self, step: Step) -> dict[str, Tensor]:
-        texts, mask, owners = step.said(self.texts, self.kinds)
+        texts, mask, owners = step.read_texts(self.texts, self.kinds)
         positive = step.rows[:, None] == owners
         one = torch.ones((), device=texts.device)
         loss = symmetric_contrast(step.videos(), texts, self.scale(one), positive, mask, self.target_temperature)

@@ -184,7 +184,7 @@ class MultiPositiveSigmoid(Objective):
         self.merged: Counter[tuple[str, str]] = Counter()
 
     def forward(self, step: Step) -> dict[str, Tensor]:
-        texts, owner = step.said(self.texts, self.kinds).flat()  # (c d), (c)
+        texts, owner = step.read_texts(self.texts, self.kinds).flat()  # (c d), (c)
         positive, counts = self.assign(step, texts, owner)
         logits = self.log_scale.exp() * step.videos() @ texts.mT + self.bias
         count = sum(value for key, value in counts.items() if key not in ("same", "denied"))

@@ -89,7 +89,7 @@ class WordRegionContrast(Objective):
         self.kinds = tuple(kinds)
         self.scale = Scale(scale)
 
-    def said(self, name: str) -> list[str]:
+    def list_columns(self, name: str) -> list[str]:
         """The columns of a class."""
         texts = self.texts.texts(name, self.kinds)
         return texts if self.columns == "texts" else [word for text in texts for word in list_words(text)]
@@ -97,7 +97,7 @@ class WordRegionContrast(Objective):
     def forward(self, step: Step) -> dict[str, Tensor]:
         if step.text is None:
             raise ValueError("WordRegionContrast reads words, but the encoder has no text tower.")
-        said = [set(self.said(name)) for name in step.names]
+        said = [set(self.list_columns(name)) for name in step.names]
         columns = sorted(set().union(*said))
         of_class = torch.tensor([[word in own for word in columns] for own in said], device=step.rows.device)
         words = normalize(step.text.encode(columns).float(), dim=-1).to(step.rows.device)

@@ -107,7 +107,7 @@ class BackgroundText(Objective):
         return {"loss": (known + unknown) / 2, "unknown": unknown.detach()}
 
     @torch.no_grad()
-    def said(self, tower: Encodes, names: Sequence[str]) -> Tensor:
+    def encode_names(self, tower: Encodes, names: Sequence[str]) -> Tensor:
         """``(n d)`` what it is compared beside: the mean of each class's unit texts."""
         return self.texts.features(tower, list(names), self.kinds).mean().float()
 

@@ -33,7 +33,7 @@ def show_warnings() -> None:
         return
 
     @wraps(usual)
-    def plain(*args: Any, **kwargs: Any) -> str:
+    def format_shown(*args: Any, **kwargs: Any) -> str:
         return shown(usual(*args, **kwargs))
 
-    warnings.formatwarning = plain
+    warnings.formatwarning = format_shown

@@ -58,6 +58,10 @@ class PlainParser(jsonargparse.ArgumentParser):
     asked: ClassVar[str] = ""
     """The option of a part's help that is being answered, as the outermost parser got it."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """As any parser; but no option is shortened, in parsers of one command and of a part neither."""
+        super().__init__(*args, **{"allow_abbrev": False, **kwargs})
+
     def parse_args(self, args: Sequence[str] | None = None, **kwargs: Any) -> Any:  # type: ignore[override]
         """As any parser does; but ``null`` stays null below two classes, where jsonargparse hands on ``None``."""
         if not self.exit_on_error and args is not None:

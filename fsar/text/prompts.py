@@ -71,10 +71,10 @@ def clean_name(name: str, brackets: Brackets = "raw", placeholders: Mapping[str,
     ('brush hair', 'Lifting one end')
     """
 
-    def said(match: re.Match[str]) -> str:
+    def replace(match: re.Match[str]) -> str:
         inner = match[1]
         if placeholders is not None and inner in placeholders:
             return placeholders[inner]
         return match[0] if brackets == "raw" else inner
 
-    return re.sub(r"\[([^\[\]]*)\]", said, name.replace("_", " "))
+    return re.sub(r"\[([^\[\]]*)\]", replace, name.replace("_", " "))

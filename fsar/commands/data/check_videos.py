@@ -40,7 +40,7 @@ from fsar.terminal.shown import shown
 COLUMNS = ("path", "frames", "fps", "height", "width", "short", "note", "cause")
 
 
-def plain(text: str) -> str:
+def tame(text: str) -> str:
     """A name or a cause as it may be printed: no markup, and nothing that a terminal obeys."""
     return escape(shown(text))
 
@@ -55,7 +55,7 @@ def find_clips(paths: Iterable[Path], console: Console) -> list[Path]:
         found = list(survey(path))
         width = max((len(_below(path, one.folder)) for one in found), default=0)
         for one in found:
-            console.print(f"{plain(_below(path, one.folder)):{width}}  {plain(one.word)}", soft_wrap=True)
+            console.print(f"{tame(_below(path, one.folder)):{width}}  {tame(one.word)}", soft_wrap=True)
             clips |= dict.fromkeys(one.clips)
     return list(clips)
 
@@ -88,9 +88,9 @@ def read_all(checks: Iterable[ClipCheck], clips: int, args: argparse.Namespace, 
                 file.flush()
                 done.append(check)
                 if check.cause:
-                    console.print(f"[red]unreadable[/] {plain(check.path)}: {plain(check.cause)}", soft_wrap=True)
+                    console.print(f"[red]unreadable[/] {tame(check.path)}: {tame(check.cause)}", soft_wrap=True)
                 elif check.info and check.info.note:
-                    console.print(f"[yellow]note[/] {plain(check.path)}: {plain(check.info.note)}", soft_wrap=True)
+                    console.print(f"[yellow]note[/] {tame(check.path)}: {tame(check.info.note)}", soft_wrap=True)
                     mark_told([check.path])
                 progress.update(task, advance=1)
         except KeyboardInterrupt:
@@ -114,7 +114,7 @@ def tell_twins(checks: Sequence[ClipCheck], console: Console) -> tuple[int, int]
         refused += one_name or any(len({paths[clip].parent for clip in one}) > 1 for one in equal if one[0] in group)
         words = "have the same content" if same else "show the same"
         names = f"{', '.join(map(str, clips[:-1]))} and {clips[-1]}"
-        console.print(f"[yellow]twice[/] {plain(f'{names} {words}, in {place}')}", soft_wrap=True)
+        console.print(f"[yellow]twice[/] {tame(f'{names} {words}, in {place}')}", soft_wrap=True)
     return sum(len(group) - 1 for group in groups), refused
 
 
@@ -166,7 +166,7 @@ def main(args: list[str]) -> int:
     console.print(
         f"{len(checks)} of {pluralise(len(clips), 'clip')} checked: {len(checks) - broken} readable, {broken} "
         f"unreadable, {short} shorter than {pluralise(own.frames, 'frame')}, {twins} there twice."
-        + (f" Report: {plain(str(own.report))}" if own.report else ""),
+        + (f" Report: {tame(str(own.report))}" if own.report else ""),
         soft_wrap=True,
     )
     return 130 if len(checks) < len(clips) else int(broken + refused > 0)

@@ -55,8 +55,7 @@ def main(args: list[str]) -> None:
     """Run the command line; any failure is one message and exit status 1, unless ``--debug``."""
     if args[:1] == ["test"] and any(word.partition("=")[0] == "--splits" for word in args):
         return test_over_splits(args[1:])
-    debug = "--debug" in args
-    unknown = args[:1] == ["test"] and "--unknown" in args
+    debug, unknown = "--debug" in args, args[:1] == ["test"] and "--unknown" in args
     args = [a for a in args if a != "--debug" and not (unknown and a == "--unknown")]
     if args[-2:] == ["--help", "all"]:
         args = args[:-1]  # without "all" it was answered before
@@ -72,7 +71,7 @@ def main(args: list[str]) -> None:
                 args=expand(args),
                 unknown=unknown,
                 parser_class=Parser,
-                parser_kwargs={"prog": "fsar", "allow_abbrev": False},
+                parser_kwargs={"prog": "fsar"},
                 save_config_callback=SaveConfig,
                 save_config_kwargs={"save_to_log_dir": False},
                 auto_configure_optimizers=False,
@@ -117,7 +116,7 @@ class CLI(LightningCLI):
             unknown: also whether clips of no class are told.
             kwargs: of Lightning's own.
         """
-        self.shots, self.lines = list(shots), list[str]()
+        self.shots, self.lines, self.called = list(shots), list[str](), next(iter(kwargs["args"]), None)
         self.made: list[Path] = []
         self.unknown = Unknown() if unknown else None
         try:
@@ -126,6 +125,11 @@ class CLI(LightningCLI):
         except BaseException:
             remove_empty(self.made, getattr(self, "trainer", None))
             raise
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        """The command that was called: a parser takes half a second, and of four one is asked."""
+        every = LightningCLI.subcommands()
+        return {name: skipped for name, skipped in every.items() if name == self.called} or every
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The sections of every command."""

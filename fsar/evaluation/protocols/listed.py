@@ -66,10 +66,12 @@ def in_order(classes: Classes, names: tuple[str, ...], what: str) -> Classes:
     if all(name.isdecimal() for name in classes):
         found = {int(name): videos for name, videos in classes.items()}
     else:
-        place = {plain(name): i for i, name in enumerate(names)}
-        found = {place.get(plain(name), -1): videos for name, videos in classes.items()}
+        place = {strip_marks(name): i for i, name in enumerate(names)}
+        found = {place.get(strip_marks(name), -1): videos for name, videos in classes.items()}
     if sorted(found) != list(range(len(names))) or len(found) != len(classes):
-        lacking = next((n for n in classes if not n.isdecimal() and plain(n) not in set(map(plain, names))), "")
+        lacking = next(
+            (n for n in classes if not n.isdecimal() and strip_marks(n) not in set(map(strip_marks, names))), ""
+        )
         raise ValueError(
             f"{what} is of {len(classes)} classes, and the training split of the data has {len(names)}"
             + (f"; '{lacking}' is not among them" if lacking else "")
@@ -78,7 +80,7 @@ def in_order(classes: Classes, names: tuple[str, ...], what: str) -> Classes:
     return {names[i]: found[i] for i in range(len(names))}
 
 
-def plain(name: str) -> str:
+def strip_marks(name: str) -> str:
     """A class's name as its letters and digits, in small."""
     return re.sub(r"[\W_]+", "", name.lower())
 

@@ -25,7 +25,7 @@ def judge(ground: Ground, objective: BackgroundText, tasks: Tasks) -> Values:
     if ground.means is None or tower is None:
         raise ValueError("the background text is compared with the frames of an encoder that has a text tower.")
     device = ground.means.device
-    texts = objective.said(tower, ground.class_names).to(device)
+    texts = objective.encode_names(tower, ground.class_names).to(device)
     found = []
     for classes, query in zip(tasks.classes, tasks.query, strict=True):
         videos = ground.means[torch.from_numpy(query).to(device)]

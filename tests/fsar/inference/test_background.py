@@ -54,7 +54,7 @@ def test_answers_tell_it_by_the_text(predictor: Predictor, clips: Path) -> None:
     method, split = predictor.learner.method, Split("x", ("",), (str(query),), (0,), Path())
     with torch.no_grad():
         frames = method.encoder.features(predictor.data.clips(split).clip(0))["frames"]
-        texts = predictor.background.said(method.encoder.text, tuple(support))
+        texts = predictor.background.encode_names(method.encoder.text, tuple(support))
         want = 1 - predictor.background.unlike_all(normalize(frames.mean(-2), dim=-1), texts)
     assert set(answer.similarities) == set(support)
     assert torch.tensor(answer.similarity).sigmoid() == pytest.approx(float(want), abs=1e-5)

@@ -81,7 +81,7 @@ def test_captions_of_a_clip_are_positives_of_its_whole_class(make_step: MakeStep
             loss = loss - logsigmoid((1 if owner == row else -1) * (10 * video @ text - 10)) / 7
     found = MultiPositiveSigmoid(kinds=["template", "caption"])(step)["loss"]
     torch.testing.assert_close(found, loss)
-    alone = step.said(TextBank(), ["caption"])
+    alone = step.read_texts(TextBank(), ["caption"])
     assert (alone.features.shape, alone.owners.tolist()) == ((7, 2, 8), step.rows.tolist())
     assert SymmetricContrast(kinds=["caption"])(step)["loss"] > 0
     with pytest.raises(ValueError, match=r"texts of kind 'caption'.*data\.captions"):
@@ -160,7 +160,7 @@ def test_a_word_of_several_classes_is_one_column(make_step: MakeStep) -> None:
     assert list_words("Pushing [something] from left to right") == ["pushing", "left", "right"]
     assert list_words("to the") == ["to the"]
     objective = WordRegionContrast()
-    assert objective.said("opening a box") == ["opening", "box"]
+    assert objective.list_columns("opening a box") == ["opening", "box"]
     logits = 50 * torch.tensor([[1.0, 1, 0], [0, 1, 1]])
     positive = logits > 0
     assert float(word_region_contrast(logits, positive)) == pytest.approx(0.5 * (0.6931 + 0.6931 / 3), abs=1e-3)

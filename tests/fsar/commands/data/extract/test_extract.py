@@ -26,7 +26,7 @@ from episodes.features import FeatureWriter
 from episodes.files.locks import held_alone
 from fsar.commands.train import fit
 
-ROOT = Path(__file__).resolve().parents[4]
+ROOT = Path(__file__).resolve().parents[5]
 CLASSES = [f"class_{label}" for label in range(9)]
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Lightning, about itself and about our tiny loaders
 

@@ -36,7 +36,7 @@ from fsar.method import Method, Parts
 from fsar.methods import D2ST, TSFSAR, ClipFSAR, MAClip, Prototype
 from fsar.training.learner import Learner
 
-ROOT = Path(__file__).resolve().parents[4]
+ROOT = Path(__file__).resolve().parents[5]
 CLASSES = [f"class_{label}" for label in range(9)]
 FRAMES = 4
 MODEL = {
