@@ -34,6 +34,8 @@ def alpha_covariance(class_tokens: Tensor, patches: Tensor, alpha: float = 0.4) 
         gram = x.mT @ x / (2 * y.shape[-2])
         own = gram.diagonal(dim1=-2, dim2=-1)
         distance = (own[..., :, None] + own[..., None, :] - 2 * gram).clamp_min(0)
+        # of a channel to itself: the slope of x^α there, thousands, must not meet the rounding of terms that cancel
+        distance = distance.masked_fill(torch.eye(y.shape[-1], dtype=torch.bool, device=y.device), 0)
         a = (distance + 1e-5) ** alpha  # the slope of x^α is infinite at 0
         centred = a - a.mean(-1, keepdim=True) - a.mean(-2, keepdim=True) + a.mean((-2, -1), keepdim=True)
         row, column = torch.triu_indices(*centred.shape[-2:], device=centred.device)
