@@ -127,7 +127,7 @@ class CLI(LightningCLI):
             raise
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
-        """The command that was called: a parser takes half a second, and of four one is asked."""
+        """The command that was called, for four parsers take time to make and one is asked."""
         every = LightningCLI.subcommands()
         return {name: skipped for name, skipped in every.items() if name == self.called} or every
 

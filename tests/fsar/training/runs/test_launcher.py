@@ -17,7 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from episodes.features import FeatureStore
 
 ROOT = Path(__file__).resolve().parents[4]
-MINUTES = 3
+MINUTES = 10  # before it is said that they hang; a busy machine takes several
 
 
 def launch(config: Path, folder: Path, devices: int) -> tuple[int, str]:
