@@ -160,7 +160,11 @@ class SequenceLSTM(nn.Module):
     def forward(self, frames: Tensor, mask: Tensor | None = None) -> Tensor:
         """``(... t d) -> (... t d)``; what comes out at padded frames means nothing."""
         flat = frames.reshape(-1, *frames.shape[-2:])
-        return self.lstm_visual(flat)[0].reshape(frames.shape) + frames
+        mixed = flat.device.type != "cpu" and torch.is_autocast_enabled(flat.device.type)
+        if not mixed:  # not every processor has an LSTM in bfloat16
+            flat = flat.to(self.lstm_visual.weight_ih_l0.dtype)
+        with torch.autocast(flat.device.type, enabled=mixed):
+            return self.lstm_visual(flat)[0].reshape(frames.shape) + frames
 
 
 class TightTransformer(nn.Module):

@@ -176,9 +176,8 @@ class CLI(LightningCLI):
         if fit and getattr(rank_zero_only, "rank", 0) == 0:
             self._begin(Path(folder), fresh)
         kwargs["default_root_dir"] = folder
-        kwargs["callbacks"] = list(configured.callbacks or [])
-        shown = any(isinstance(callback, ProgressBar) for callback in kwargs["callbacks"])
-        if configured.enable_progress_bar is not False and not shown:
+        kwargs["callbacks"] = own = list(configured.callbacks or [])
+        if configured.enable_progress_bar is not False and not any(isinstance(c, ProgressBar) for c in own):
             kwargs["callbacks"].append(EpisodeProgress())
         kwargs["enable_checkpointing"] = fit and configured.enable_checkpointing is not False
         if kwargs["enable_checkpointing"]:

@@ -138,7 +138,7 @@ def test_position_embeddings_are_interpolated_as_timm_does(saved_at: int, tmp_pa
 )
 def test_what_cannot_be_is_said(arguments: dict[str, Any], message: str) -> None:
     if not timm.is_model(arguments["model"]):
-        pytest.skip(f"timm {timm.__version__} does not have {arguments['model']}, its only network of frames not square")
+        pytest.skip(f"timm {timm.__version__} has no {arguments['model']}, its only network of oblong frames")
     with pytest.raises(ValueError, match=message):
         ImageEncoder(**arguments, weights=None, library="timm")
 
