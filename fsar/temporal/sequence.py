@@ -162,7 +162,7 @@ class SequenceLSTM(nn.Module):
         flat = frames.reshape(-1, *frames.shape[-2:])
         mixed = flat.device.type != "cpu" and torch.is_autocast_enabled(flat.device.type)
         if not mixed:  # not every processor has an LSTM in bfloat16
-            flat = flat.to(self.lstm_visual.weight_ih_l0.dtype)
+            flat = flat.to(next(self.lstm_visual.parameters()).dtype)
         with torch.autocast(flat.device.type, enabled=mixed):
             return self.lstm_visual(flat)[0].reshape(frames.shape) + frames
 
