@@ -107,6 +107,8 @@ def main(args: list[str]) -> dict[str, Any]:
     batches = UnlabelledBatches(data.clips(split, training=True), own.batch, own.steps, own.seed)
     trainer.fit_loop.max_epochs = 1  # all steps are one list of batches
     trainer.fit(module, DataLoader(batches, batch_size=None, num_workers=data.worker_count))
+    if not all(bool(torch.isfinite(weight).all()) for weight in encoder.parameters()):
+        raise FloatingPointError("weights of the encoder are no longer finite after the last step: lower --lr.")
     if (after := hash_model(model)) != before:
         raise ValueError(f"{own.denoiser} changed while it was to stay frozen: {before} before, {after} after.")
     result = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -38,6 +39,10 @@ class Tiny(nn.Module):
 class Half(Tiny):
     def forward(self, latent, steps, condition):
         return super().forward(latent, steps, condition)[..., :2]
+
+class Loud(Tiny):
+    def forward(self, latent, steps, condition):
+        return 1e9 * super().forward(latent, steps, condition)
 """
 
 
@@ -126,3 +131,43 @@ def test_what_cannot_work_is_refused(tool: ModuleType, options: list[str], chang
     with pytest.raises(SystemExit) as stopped:
         tool.main(words)
     assert said in str(stopped.value)
+
+
+def test_a_rate_that_is_too_high_is_told_with_the_step_and_leaves_nothing(
+    tool: ModuleType, options: list[str], tmp_path: Path
+) -> None:
+    at = options.index("--lr")
+    with pytest.raises(SystemExit) as stopped:
+        tool.main([*options[:at], "--lr", "1e30", *options[at + 2 :]])
+    assert re.search(r"the loss of step \d is (nan|inf).*lower --lr", str(stopped.value)), stopped.value
+    one = [*options[:at], "--lr", "1e38", *options[at + 2 :]]
+    one[one.index("--steps") + 1] = "1"  # no later step is there to notice
+    one[one.index("own_diffusion.Tiny")] = "own_diffusion.Loud"
+    with pytest.raises(SystemExit) as stopped:
+        tool.main(one)
+    assert "no longer finite" in str(stopped.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_adapters_are_trained_and_the_tower_under_them_stays(
+    tool: ModuleType, options: list[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "run.yaml"
+    content = json.loads(file.read_text())
+    encoder = content["model"]["method"]["init_args"]["encoder"]
+    encoder["init_args"]["tune"] = "frozen"
+    adapter = {"class_path": "fsar.adapters.STAdapter", "init_args": {"hidden": 8}}
+    wrapped = {"class_path": "fsar.encoders.Adapted", "init_args": {"encoder": encoder, "adapter": adapter}}
+    content["model"]["method"]["init_args"]["encoder"] = wrapped
+    file.write_text(json.dumps(content))
+    tool.main(options)
+    assert not (tmp_path / "out" / "encoder.safetensors").exists()  # no option reads adapters from a file of weights
+    ckpt = str(tmp_path / "out" / "weights.ckpt")
+    build = importlib.import_module("fsar.build").build
+    fresh, again = (build([*options[:2], *extra], "cpu")[0].method.encoder for extra in ([], ["--ckpt_path", ckpt]))
+    before, after = fresh.state_dict(), again.state_dict()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    trained = {name for name, weight in again.named_parameters() if weight.requires_grad}
+    assert moved & trained
+    assert moved <= trained
+    assert not any(name.endswith("visual.proj") for name in trained)
