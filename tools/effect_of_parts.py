@@ -192,7 +192,7 @@ def tell_twins(results: list[Result], base: list[Result] | None) -> str:
 def rank_words(module: AlignmentMap | None, encoder: ClipEncoder, clips: dict[str, list[torch.Tensor]]) -> str:
     """How often a clip whose class says a word stands higher in the map, or by cosine, than another clip, in %."""
     said = [{*WordMap(AlignmentMap(64)).list_words(name)} for name in clips]
-    words = sorted(set().union(*said) - set.intersection(*said))
+    words = sorted({word for own in said for word in own} - said[0].intersection(*said[1:]))
     assert encoder.text is not None
     texts = normalize(encoder.text.encode(words).float(), dim=-1)
     seen = [normalize(encoder(frames), dim=-1) for each in clips.values() for frames in each]

@@ -98,6 +98,11 @@ class Explanation:
     steps: tuple[Stretch, ...] = ()
     shown: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
+    @property
+    def surest(self) -> float:
+        """The largest of :attr:`shown`, against which it is drawn."""
+        return max((max(row) for row in self.shown.values()), default=1.0) or 1.0
+
     def record(self) -> dict[str, Any]:
         """What JSON can hold."""
         return {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from fsar.commands.look import predict
 from fsar.fusion import AlignmentMap
 from fsar.inference import Predictor, bare
 from fsar.inference.explain import (
+    Explanation,
     cut_path,
     draw_words,
     explain,
@@ -25,6 +28,8 @@ from fsar.inference.explain import (
     without_frame,
 )
 from fsar.objectives import SubCaptionGrouping, WordMap
+from fsar.reporting.insight import Insight
+from fsar.reporting.templates import read_templates
 from fsar.text import TextBank
 from fsar.training.learner import Learner
 from fsar.training.objectives import Together
@@ -140,3 +145,20 @@ def test_words_over_frames_are_those_of_the_map(opposite: Path, asked: tuple[Pre
     alone = trained.objectives[0].map(torch.nn.functional.normalize(seen, dim=-1), text).sigmoid()[:, 0]
     torch.testing.assert_close(torch.tensor(found["circle"]), alone)
     assert draw_words({"sit": (0.1, 0.2), "wave": (0.0, 0.05)}) == ["sit   59", "wave  02"]
+
+
+def test_the_report_draws_words_over_frames_against_the_surest() -> None:
+    why = Explanation("a", 1.0, (), (0.0, 0.0), None, ("a",), shown={"sit": (0.2, 0.05), "wave": (0.1, 0.0)})
+    assert why.surest == 0.2
+    more = Insight(why, None, None)
+    card = {"more": more, "query": ["one.jpg", "two.jpg"], "heat": [], "answer": {"measure": "share"}}
+    templates = read_templates()
+    templates.filters["minus"] = str
+    closer = templates.get_template("insight.html").module.closer
+    page = " ".join(closer(card).split())
+    rows = re.findall(r'<th scope="row">(\w+)</th>(.*?)</tr>', page[page.index("Words by frame") :])
+    assert {word: re.findall(r">([\d.]+)</td>", row) for word, row in rows} == {
+        "sit": ["1.00", "0.25"],
+        "wave": ["0.50", "0.00"],
+    }
+    assert "Words by frame" not in closer({**card, "more": Insight(replace(why, shown={}), None, None)})
