@@ -111,6 +111,11 @@ def explain_no_clips(folder: Path, others: Sequence[str]) -> str:
     images = [name for name in others if suffix_of(name) in IMAGES]
     if images:
         return f"images lie in it, such as {images[0]}: put those of each clip into a folder of its own in {folder}."
+    if others and all(suffix_of(name) in (".npz", ".npy") for name in others):
+        return (
+            f"arrays lie in it, such as {others[0]}. Joints are clips of a configuration alone: episodes.splits.Folder "
+            "with clips: joints, for fsar fit and test."
+        )
     found = f"only {pluralise(len(others), 'other entry')}, such as {others[0]}" if others else "nothing"
     common = "mp4 avi mkv mov webm mpg ..."
     return f"expected videos ({common}, {len(VIDEO_SUFFIXES)} suffixes) or folders of frames, found {found}."

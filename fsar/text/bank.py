@@ -250,6 +250,9 @@ def parse_texts(word: str) -> TextBank:
     """
     if word in TEMPLATES:
         return TextBank(word)
+    close = difflib.get_close_matches(word.lower(), [*TEMPLATES, *SHA256], n=1)
+    if close and close[0] in TEMPLATES and not Path(word).is_file():
+        raise FileNotFoundError(f"texts: {word} is no set of templates, pack or file. Did you mean {close[0]!r}?")
     source, colon, asked = word.rpartition(":")
     kinds = asked.split("+") if colon else ["description"]
     if unknown := set(kinds) - set(get_args(Kind)):

@@ -42,6 +42,7 @@ from episodes.features.precision import Precision
 from episodes.files.locks import held_alone
 from episodes.words import pluralise
 from fsar.build import build_with_trainer
+from fsar.encoders import SkeletonViews
 from fsar.evaluation.bank import contents, feature_key, to_store
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.outputs import output_folder
@@ -106,6 +107,11 @@ class Extractor(LightningModule):
 
     def setup(self, stage: str) -> None:
         """Find out what is left to do; each process takes its share."""
+        if isinstance(self.method.encoder, SkeletonViews):
+            raise ValueError(
+                "what is made of joints is not stored: SkeletonViews reads their files in fsar fit and fsar test, so "
+                "leave this step out."
+            )
         self.data.trainer, self.data.features = self.trainer, None
         self.data.setup("fit")
         self.data.setup("test")

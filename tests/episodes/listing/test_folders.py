@@ -40,6 +40,7 @@ def test_a_query_folder_with_a_cover_is_a_folder_of_clips_and_says_so(tmp_path: 
     ("names", "message"),
     [
         (["x/y/0.mp4"], r"its clips lie a level deeper, such as in .*x: move them up, or take"),
+        (["000.npz", "001.npz"], "arrays lie in it, such as 000.npz. Joints are clips of a configuration alone"),
         (["00001.jpg", "00002.jpg"], "images lie in it, such as 00001.jpg: put those of each clip into a folder"),
         (["notes.txt"], "only 1 other entry, such as notes.txt"),
         ([".DS_Store", "Thumbs.db"], "found nothing"),

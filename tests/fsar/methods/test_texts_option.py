@@ -56,3 +56,5 @@ def test_words_of_a_command_line() -> None:
         parse_texts("ssv2:stepp")
     with pytest.raises(FileNotFoundError, match="Did you mean 'hmdb51'"):
         parse_texts("hmdb")
+    with pytest.raises(FileNotFoundError, match=r"photos is no set of templates, pack or file\. Did you mean 'photo'"):
+        parse_texts("photos")

@@ -258,3 +258,17 @@ def test_a_sweep_encodes_once_and_gives_what_tests_give(config: Path, tmp_path: 
     assert record["data"]["episodes_sha256"] == alone.data.record("test")["episodes_sha256"]
     with pytest.raises(ValueError, match="3 classes"):
         tools("fsar.commands.measure.sweep").run(cli.learner, cli.data, [(5, 1, None)], tmp_path)
+
+
+def test_joints_are_not_stored_and_that_is_said_before_the_work(tool: ModuleType, config: Path, tmp_path: Path) -> None:
+    toy = {"class_path": "fsar.encoders.ClipEncoder", "init_args": {"model": "fsar-tiny", "pretrained": "shapes"}}
+    encoder = {"class_path": "fsar.encoders.SkeletonViews", "init_args": {"encoder": toy, "order": "coco"}}
+    given = {"encoder": encoder, "alignment": {"class_path": "fsar.alignment.FrameMean"}}
+    content = yaml.safe_load(config.read_text()) | {
+        "model": {"method": {"class_path": "fsar.methods.Prototype", "init_args": given}}
+    }
+    (tmp_path / "joints.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(SystemExit) as stopped:
+        tool.main(["-c", str(tmp_path / "joints.yaml"), "--store", str(tmp_path / "store")])
+    assert "what is made of joints is not stored: SkeletonViews reads their files in fsar fit" in str(stopped.value)
+    assert not (tmp_path / "store").exists()
