@@ -231,13 +231,15 @@ def expand(args: list[str]) -> list[str]:
     if "--run" in out[:-1] and not out[out.index("--run") + 1].strip():
         raise ValueError("--run is empty: name a folder.")
     configured = {"-c", "--config", METHOD_OPTION} & {a.split("=")[0] for a in out}
-    if not configured and any(re.match(r"--model\.method\..*help", a) for a in out):
+    if any(re.match(r"--model\.method\..*help", a) for a in out) and not names_method(out):
         out[1:1] = [METHOD_OPTION, "ClipFSAR"]  # help on a part needs to know of which method
     if "--data.benchmark.help" in out:
         after = out[out.index("--data.benchmark.help") + 1 :]
         if not after or after[0].startswith("-"):  # no class is named
             print(list_sources())
             sys.exit(0)
+    if out and re.fullmatch(r"--model\.method\.(.*\.)?help", out[-1]):
+        raise ValueError(f"{out[-1]}: expected the name of a class after it, found none; docs/methods.md lists them.")
     if "--run" not in out[:-1] or out[0] == "fit":
         return [*out, *set_back(out)]
     folder = Path(out[out.index("--run") + 1])

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from functools import wraps
 from typing import Any
 
 KEPT = "\n\t"
+NO_LETTER = re.compile(r"Glyph \d+ .*missing from")
+"""How matplotlib begins a warning, one for each letter and figure."""
+SQUARES = "letters that no installed font has are drawn as squares: install one that has them, such as Noto Sans CJK.\n"
 
 
 def shown(text: str) -> str:
@@ -27,13 +31,18 @@ def obeyed(char: str) -> bool:
 
 
 def show_warnings() -> None:
-    """From here on a warning that is printed is :func:`shown`, too: it may hold the name of a file."""
+    """From here on a warning that is printed is :func:`shown`, too: it may hold the name of a file. Letters that cannot
+    be drawn are told once."""
     usual = warnings.formatwarning
     if hasattr(usual, "__wrapped__"):
         return
 
+    squares = [SQUARES]
+
     @wraps(usual)
     def format_shown(*args: Any, **kwargs: Any) -> str:
+        if args and NO_LETTER.match(str(args[0])):
+            return squares.pop() if squares else ""
         return shown(usual(*args, **kwargs))
 
     warnings.formatwarning = format_shown

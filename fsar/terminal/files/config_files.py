@@ -31,7 +31,21 @@ def spell_out(args: Sequence[str], repeatable: Collection[str] = ()) -> list[str
     out = rename_words(spell_shipped(long_names(args)))
     refuse_twice(out, repeatable)
     check_files(out)
-    return out
+    return help_last(out)
+
+
+def help_last(args: Sequence[str]) -> list[str]:
+    """A command line with ``--part.help CLASS`` at its end: the parser answers where it meets it, and knows by then
+    only what stood before.
+
+    >>> help_last(["fit", "--model.alignment.help", "OTAM", "-c", "my.yaml"])
+    ['fit', '-c', 'my.yaml', '--model.alignment.help', 'OTAM']
+    """
+    out = list(args)
+    at = next((i for i, word in enumerate(out) if re.match(r"--[\w.]+\.help(=|$)", word)), len(out))
+    named = "=" not in "".join(out[at : at + 1]) and not "".join(out[at + 1 : at + 2]).startswith("-")
+    end = at + 1 + named
+    return [*out[:at], *out[end:], *out[at:end]]
 
 
 def config_files(args: Sequence[str]) -> list[str]:

@@ -20,6 +20,25 @@ def test_the_first_example_needs_no_weights_from_elsewhere() -> None:
     assert data.benchmark is not None
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--model.alignment.help", "OTAM", "-c", "method/otam"],  # a file after it
+        ["-c", "method/otam", "--model.alignment.help", "OTAM"],
+        ["--model.alignment.help=OTAM", "-c", "trainer"],  # a file that names no method
+    ],
+)
+def test_the_help_of_a_part_stands_anywhere(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["fit", *words])
+    assert "\n  --model.method.alignment.temperature TEMPERATURE\n" in capsys.readouterr().out
+
+
+def test_the_help_of_no_class_is_refused() -> None:
+    with pytest.raises(SystemExit, match=r"--model\.method\.encoder\.help: expected the name of a class"):
+        main(["fit", "--model.encoder.help", "-c", "method/otam"])
+
+
 @pytest.mark.parametrize("asked", ["--model.alignment.help", "--model.method.alignment.help"])
 def test_the_help_of_a_part_prints_whole_names(asked: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):

@@ -14,7 +14,7 @@ from fsar.commands.data.init import main as init
 from fsar.commands.data.prepare_videos import main as prepare_videos
 from fsar.commands.data.splits import main as splits
 from fsar.terminal.failure import Options, one_message
-from fsar.terminal.shown import shown
+from fsar.terminal.shown import SQUARES, show_warnings, shown
 from fsar.terminal.usage import PlainParser
 
 
@@ -53,6 +53,16 @@ def test_wrong_options_and_checked_videos_send_no_escapes(tmp_path: Path, capsys
     said = "".join(capsys.readouterr())
     assert said.count("\\x1b[31m") >= 3
     assert "\x1b[31m" not in said
+
+
+def test_letters_that_no_font_has_are_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warnings, "formatwarning", lambda message, *_: f"as it is: {message}")
+    show_warnings()
+    lines = [
+        warnings.formatwarning(f"Glyph {n} (X) missing from font(s) DejaVu Sans.", UserWarning, "", 1) for n in "12"
+    ]
+    assert lines == [SQUARES, ""]
+    assert warnings.formatwarning("else", UserWarning, "", 1) == "as it is: else"
 
 
 def test_warnings_and_the_first_look_at_a_folder_send_no_escapes(
