@@ -22,6 +22,7 @@ from fsar.encoders.tower.adapting import (
 )
 from fsar.encoders.tower.chunks import Tensors
 from fsar.encoders.tower.plain import find_vit
+from fsar.encoders.tower.precision import refuse_int8
 from fsar.encoders.video.encoder import VideoEncoder
 
 
@@ -64,6 +65,7 @@ class Adapted(FrameEncoder):
     ) -> None:
         context = Context(checkpointing)
         refuse_whole_clips(encoder, adapter)
+        refuse_int8(encoder.visual, type(adapter).__name__)
         visual: Any = encoder.visual
         vit = find_vit(visual)
         first, width, trained = 0, encoder.channels, adapter.trained

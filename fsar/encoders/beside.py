@@ -14,6 +14,7 @@ from episodes.clips import Features, LowerHalf
 from fsar.adapters.base import Side
 from fsar.encoders.frame import FrameEncoder, Tensors
 from fsar.encoders.tower.adapting import vit_of
+from fsar.encoders.tower.precision import refuse_int8
 from fsar.encoders.weights.state import sha256_of
 
 
@@ -128,6 +129,7 @@ class Beside(FrameEncoder):
     """
 
     def __init__(self, encoder: FrameEncoder, side: Side, keep_text: bool = False) -> None:
+        refuse_int8(encoder.visual, type(side).__name__)
         vit, tower = vit_of(encoder, type(side).__name__, timm=False)
         visual = vit.visual
         if not encoder.frozen:

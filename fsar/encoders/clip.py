@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 from fsar.encoders.frame import FrameEncoder, Tune
 from fsar.encoders.tower.attention import split_heads
 from fsar.encoders.tower.blocks import checkpoint_blocks, drop_branches
+from fsar.encoders.tower.precision import Precision
 from fsar.encoders.tower.text_tower import TextEncoder
 from fsar.encoders.weights.load import load_clip
 
@@ -25,7 +25,8 @@ class ClipEncoder(FrameEncoder):
             null for random weights.
         tune: "frozen"; a number: that many last blocks, the closing norm and the projection are trained; or "full".
         tune_text: train the text tower as well.
-        precision: of the frozen image tower's weights; "bf16" is 3.6 times faster on a CPU. Text stays float32.
+        precision: of the frozen image tower's weights; "bf16" is for CPUs with units for it, "int8" for any CPU and, of
+            these, not for towers with adapters. Text stays float32. Times: docs/encoders.md, "Weights in fewer bits".
         quick_gelu: the activation, for weights that do not tell. Tags and OpenAI's files do.
         templates: sentences that hold {} for the class name.
         mean: pixel mean per channel on the scale 0..1, when the weights were trained with another than their family.
@@ -52,7 +53,7 @@ class ClipEncoder(FrameEncoder):
         pretrained: str | None,
         tune: Tune = "frozen",
         tune_text: bool = False,
-        precision: Literal["fp32", "bf16"] = "fp32",
+        precision: Precision = "fp32",
         quick_gelu: bool | None = None,
         templates: Sequence[str] = ("a photo of {}",),
         mean: tuple[float, float, float] | None = None,

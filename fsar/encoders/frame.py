@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from episodes.clips import Features, LowerHalf, Streams
 from episodes.framing import Framing
 from fsar.encoders.tower.blocks import blocks_of, keep_frozen_in_eval, set_tuning, trained_tensors
-from fsar.encoders.tower.chunks import Encode, Tensors, encode_in_chunks, hold_in_bf16
+from fsar.encoders.tower.chunks import Encode, Tensors, check_pixels, encode_in_chunks
 from fsar.encoders.tower.halves import first_trained, lower_half, lower_weights, upper_half
-from fsar.encoders.tower.pixels import check_pixels
+from fsar.encoders.tower.precision import Precision, hold_in
 from fsar.encoders.tower.seen import check_needs, layers_among, names_given, patches_among, watched
 from fsar.encoders.tower.text_tower import TextEncoder
 from fsar.encoders.weights.state import sha256_of
@@ -30,7 +30,7 @@ class FrameEncoder(nn.Module):
 
     Frozen or trained is read off the weights, so an adapter put into :attr:`blocks` makes the tower build a graph.
     Modules without a trained weight stay in evaluation mode (BatchNorm keeps its statistics). On a CPU autocast is off
-    inside the tower: it would convert every weight on every call; hold bfloat16 weights instead (``precision``).
+    inside the tower: it would convert every weight on every call; hold fewer bits instead (``precision``).
 
     Args:
         visual: ``(b c h w)`` normalised frames -> ``(b d)``.
@@ -47,7 +47,7 @@ class FrameEncoder(nn.Module):
         framing: how the frames are resized before they come here; by default as in published few-shot code.
 
     Raises:
-        ValueError: bf16 weights that are to be trained, or a number of blocks that the tower does not have.
+        ValueError: bf16 or int8 weights that are to be trained, or a number of blocks that the tower does not have.
 
     >>> visual = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 4))
     >>> encoder = FrameEncoder(visual, channels=4, image_size=8, mean=[0.5] * 3, std=[0.5] * 3)
@@ -70,15 +70,14 @@ class FrameEncoder(nn.Module):
         std: Sequence[float],
         text: TextEncoder | None = None,
         tune: Tune = "frozen",
-        precision: Literal["fp32", "bf16"] = "fp32",
+        precision: Precision = "fp32",
         frames_per_chunk: int | None = None,
         identity: str = "",
         framing: Framing | None = None,
     ) -> None:
         super().__init__()
         self.visual = set_tuning(visual, tune)
-        if precision == "bf16":
-            hold_in_bf16(self.visual, tune)
+        hold_in(precision, self.visual, tune, image_size, identity)
         self.text, self.channels, self.image_size = text, channels, image_size
         self.mean, self.std = tuple(map(float, mean)), tuple(map(float, std))
         self.identity = self.lower_identity = identity

@@ -13,6 +13,7 @@ from episodes.framing import Interpolation, Resize
 from fsar.encoders.frame import FrameEncoder, Tune
 from fsar.encoders.image_networks import Library, build, channels_of, own_pixels
 from fsar.encoders.tower.blocks import drop_branches
+from fsar.encoders.tower.precision import Precision
 from fsar.encoders.weights.state import read_state
 
 
@@ -64,7 +65,7 @@ class ImageEncoder(FrameEncoder):
         pixel_range: float = 1.0,
         channel_order: Literal["rgb", "bgr"] = "rgb",
         tune: Tune = "frozen",
-        precision: Literal["fp32", "bf16"] = "fp32",
+        precision: Precision = "fp32",
         frames_per_chunk: int | None = None,
         resize_to: int | None = None,
         resize: Resize | None = None,

@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Sequence
 from json import dumps
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import open_clip
 import torch
@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from fsar.encoders.clip import ClipEncoder
 from fsar.encoders.frame import Tune
+from fsar.encoders.tower.precision import Precision
 from fsar.encoders.tower.text_tower import TextEncoder
 from fsar.encoders.weights.architecture import architecture, config_of
 from fsar.encoders.weights.state import read_state
@@ -79,7 +80,7 @@ class LongText(ClipEncoder):
         pretrained: str | None,
         tune: Tune = "frozen",
         tune_text: bool = False,
-        precision: Literal["fp32", "bf16"] = "fp32",
+        precision: Precision = "fp32",
         quick_gelu: bool | None = None,
         templates: Sequence[str] = ("a photo of {}",),
         frames_per_chunk: int | None = None,

@@ -1,4 +1,4 @@
-"""How frames pass a tower: in chunks and in the precision of its weights."""
+"""How frames pass a tower: such as it takes, in chunks, and in the precision of its weights."""
 
 from __future__ import annotations
 
@@ -53,18 +53,25 @@ def usual_chunk(frames: Tensor) -> int:
     return max(1, min(16, PIXELS // (frames.shape[-2] * frames.shape[-1]))) if frames.dim() == 4 else 16
 
 
-def hold_in_bf16(visual: nn.Module, tune: str | int) -> None:
-    """Weights of a frozen tower in bfloat16; the statistics of batches stay as they are.
+def check_pixels(clips: Tensor, side: int, encoder: str) -> None:
+    """Refuse clips ``(... t c h w)`` that are no ``side`` x ``side`` RGB frames, uint8 or floating point in 0..1.
 
     Raises:
-        ValueError: the weights are to be trained.
+        ValueError: frames of another size, number of channels, type or range.
     """
-    if tune != "frozen":
+    if clips.dim() < 4 or clips.shape[-3] != 3:
+        raise ValueError(f"Clips must be (... t c h w) with 3 colour channels, found shape {tuple(clips.shape)}.")
+    if tuple(clips.shape[-2:]) != (side, side):
         raise ValueError(
-            f"precision='bf16' holds the weights in 8 bits of mantissa, too coarse for tune={tune!r} to step in. "
-            f"Train with precision='fp32' (and trainer.precision=bf16-mixed on a GPU)."
+            f"The clips have frames of {clips.shape[-2]} x {clips.shape[-1]} pixels (height x width), but the "
+            f"encoder {encoder} takes {side} x {side}. Set data.size to {side}."
         )
-    visual.to(torch.bfloat16)
-    for module in visual.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.float()
+    if clips.is_floating_point():
+        low, high = (float(x) for x in clips.detach().aminmax())
+        if low < -0.5 or high > 1.5:
+            raise ValueError(
+                f"Floating-point clips must lie in 0..1, found {low:.3g}..{high:.3g}. The encoder normalises the "
+                f"frames itself: hand over uint8, or floats that are not normalised yet."
+            )
+    elif clips.dtype != torch.uint8:
+        raise ValueError(f"Clips must be uint8 or floating point, found {clips.dtype}.")

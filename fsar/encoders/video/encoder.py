@@ -15,6 +15,7 @@ from episodes.files import explain_start
 from episodes.framing import Interpolation, Resize
 from fsar.encoders.frame import FrameEncoder, Tune
 from fsar.encoders.tower.chunks import Encode, Tensors, encode_in_chunks
+from fsar.encoders.tower.precision import Precision
 from fsar.encoders.video import hugging_face, network
 from fsar.encoders.weights.state import read_state
 
@@ -69,7 +70,7 @@ class VideoEncoder(FrameEncoder):
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         tune: Tune = "frozen",
-        precision: Literal["fp32", "bf16"] = "fp32",
+        precision: Precision = "fp32",
         clips_per_chunk: int | None = None,
         resize_to: int | None = None,
         resize: Resize | None = None,

@@ -52,6 +52,10 @@ class VideoNetwork(nn.Module):
     def forward(self, clips: Tensor) -> Made:
         return self.look(self.body, clips)
 
+    def own_input(self, size: int) -> Tensor:
+        """A black clip as short as it may be, see :func:`fsar.encoders.tower.precision.hold_in`."""
+        return torch.zeros(1, self.frames or 2 * self.time_stride, 3, size, size)
+
     def shapes(self, size: int) -> tuple[int, int, int]:
         """Channels of a step, number and channels of its patches; nothing is computed.
 
@@ -59,9 +63,7 @@ class VideoNetwork(nn.Module):
             ValueError: frames of a size that the network does not take.
         """
         state = {n: torch.empty_like(x, device="meta") for n, x in (*self.named_parameters(), *self.named_buffers())}
-        weight = next(self.parameters())
-        count = self.frames or 2 * self.time_stride
-        clip = torch.empty(1, count, 3, size, size, dtype=weight.dtype, device="meta")
+        clip = self.own_input(size).to(next(self.parameters()).dtype).to("meta")
         try:
             with torch.no_grad():
                 frames, patches = torch.func.functional_call(self, state, (clip,))
