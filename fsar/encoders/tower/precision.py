@@ -156,7 +156,7 @@ def _hold_in_int8(visual: nn.Module, size: int, name: str) -> None:
         if isinstance(module, ResidualAttentionBlock) and not hasattr(module, "ln_1_kv"):
             module.attn = Int8Attention(module.attn)
         for place, child in list(module.named_children()):
-            if child in called:
+            if isinstance(child, nn.Linear) and child in called:
                 setattr(module, place, Int8Linear(child.weight, child.bias))
     if not any(isinstance(module, Int8Linear) for module in visual.modules()):
         raise ValueError(
