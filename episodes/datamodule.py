@@ -28,6 +28,7 @@ from episodes.features import StoredClips, made_from, open_clips, with_cache
 from episodes.parts import ClipOptions, LoaderOptions, TaskOptions, refuse_limits, refuse_uneven
 from episodes.sampler import EpisodeSampler, StridedSampler
 from episodes.splits import Benchmark, Split, explain_division
+from episodes.video.sound import has_track
 
 
 @dataclass(eq=False, repr=False)
@@ -94,6 +95,10 @@ class EpisodicDataModule(LoaderOptions, ClipOptions, TaskOptions, LightningDataM
             if self.check_videos and (self.features is None or self.skip_unreadable):
                 split, self.left_out[name], self.images_left_out[name] = leave_out_broken(
                     split, self.worker_count, *self._share, self.skip_unreadable, self.joints_order
+                )
+            if self.sound_rate is not None and self.features is None and is_silent(split):
+                rank_zero_info(
+                    f"data.sound_rate: no video of split {name} has a track of sound, so none is heard there"
                 )
             self.splits[name] = split
 
@@ -219,3 +224,8 @@ class EpisodicDataModule(LoaderOptions, ClipOptions, TaskOptions, LightningDataM
     def worker_count(self) -> int:
         """Number of processes that read, for each process that computes."""
         return self.count_workers(self.trainer.num_devices if self.trainer else 1)
+
+
+def is_silent(split: Split) -> bool:
+    """Whether no video has a track of sound; looks no further than the first that has."""
+    return not any(has_track(split.path(video)) for video in range(len(split)))

@@ -89,6 +89,17 @@ def read_sound(path: str | Path, rate: int, start: float, end: float) -> Samples
         raise VideoError(path, f"its sound cannot be decoded ({reason}): re-encode it or leave it out") from error
 
 
+def has_track(path: str | Path) -> bool:
+    """Whether a video has a track of sound; a folder of images and what cannot be opened has none."""
+    if Path(path).is_dir() or is_packed(Path(path)):
+        return False
+    try:
+        with open_file(Path(path)) as container:
+            return bool(container.streams.audio)
+    except (av.FFmpegError, VideoError):
+        return False
+
+
 def decode(path: Path, container: InputContainer, rate: int, start: float, samples: Samples) -> Samples:
     """Fill ``samples``, which begin at ``start`` seconds, from the track that FFmpeg takes for the best."""
     stream = container.streams.best("audio") or container.streams.audio[0]

@@ -9,10 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from episodes.datamodule import is_silent
 from episodes.shapes import sounding
 from episodes.shapes.source import write_video
+from episodes.splits import Split
 from episodes.video import VideoError
-from episodes.video.sound import Sound, put, read_sound
+from episodes.video.sound import Sound, has_track, put, read_sound
 
 RATE = sounding.RATE
 
@@ -58,6 +60,18 @@ def test_a_video_without_a_track_and_a_folder_of_images_say_so(tmp_path: Path) -
     for path in (tmp_path / "a.mp4", tmp_path):
         assert read_sound(path, RATE, 0.0, 1.0) is None
         assert np.isnan(Sound(8000, 0.5).read(path, 0.0, 1.0)).all()
+
+
+def test_a_split_is_silent_where_no_video_has_a_track(video: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        write_video(tmp_path / name / "a.mp4", np.zeros((3, 32, 32, 3), np.uint8))
+    split = Split("train", ("one", "two"), ("one/a.mp4", "two/a.mp4"), (0, 1), tmp_path)
+    assert is_silent(split)
+    (tmp_path / "two" / "a.mp4").write_bytes(video.read_bytes())
+    assert not is_silent(split)
+    assert [has_track(split.path(i)) for i in range(2)] == [False, True]
+    assert not has_track(tmp_path)
 
 
 def test_what_cannot_be_heard_is_refused(tmp_path: Path) -> None:
