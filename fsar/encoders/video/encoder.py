@@ -133,10 +133,12 @@ class VideoEncoder(FrameEncoder):
             ValueError: names ``data.frames`` and what it may be.
         """
         if self.frames and frames != self.frames:
+            other = (
+                "" if frames % self.time_stride else f", or frames of the encoder to {frames} where weights allow it"
+            )
             raise ValueError(
                 f"data.frames is {frames}, but {type(self).__name__} ({self.identity}) was built for clips of "
-                f"{self.frames}: set data.frames to {self.frames}, or frames of the encoder to {frames} where its "
-                "weights allow it."
+                f"{self.frames}: set data.frames to {self.frames}{other}."
             )
         if frames % self.time_stride or not frames:
             below = frames - frames % self.time_stride
