@@ -121,12 +121,13 @@ def _tag_file(name: str, pretrained: str, tag: Mapping[str, Any], download: bool
         return None
     if (cached := cached_tag(tag)) is not None:
         return cached
-    repository = tag["hf_hub"].rpartition("/")[0]
+    repository, _, file = tag["hf_hub"].rpartition("/")
     if download:
         return Path(download_pretrained(dict(tag)))
     raise FileNotFoundError(
-        f"The weights {pretrained!r} of {name} are not in the Hugging Face cache ({repository}). Set download to true "
-        f"to fetch them, or give the path of a weights file as pretrained."
+        f"The weights {pretrained!r} of {name} are not in the Hugging Face cache. Set download to true to fetch them. "
+        f"Without a network copy {file or 'open_clip_model.safetensors'} of {repository} from another machine and "
+        "give its path as pretrained."
     )
 
 
