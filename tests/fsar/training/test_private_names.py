@@ -11,6 +11,7 @@ from pathlib import Path
 import lightning
 import pytest
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loops.fetchers import _DataFetcher
 from lightning.pytorch.utilities.combined_loader import CombinedLoader
@@ -23,6 +24,9 @@ PRIVATE = {
     "trainer.fit_loop.epoch_loop._should_check_val_fx": "know that a step was the last before a validation",
     "fetcher._combined_loader": "end a fit that is stopped while it opens its loaders",
     "loader._iterator": "end a fit that is stopped while it opens its loaders",
+    "checkpoint._should_skip_saving_checkpoint": "keep a best checkpoint where nothing is validated",
+    "checkpoint._save_topk_checkpoint": "keep a best checkpoint where nothing is validated",
+    "checkpoint._monitor_candidates": "keep a best checkpoint where nothing is validated",
     "module._trainer": "know that a learner is not being trained",
     "cli._get": "read the options of a command",
     "cli._dump_config": "keep the configuration of a run that was only tested",
@@ -47,7 +51,7 @@ OTHERS = {"_subcommand_parsers", "_actions", "_foreach_copy_", "_fields", "_repl
 def places() -> dict[str, object]:
     trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_model_summary=False)
     parts = {"trainer": trainer, "fetcher": _DataFetcher(), "loader": CombinedLoader([])}
-    return {**parts, "module": LightningModule(), "cli": LightningCLI}
+    return {**parts, "module": LightningModule(), "cli": LightningCLI, "checkpoint": ModelCheckpoint}
 
 
 @pytest.mark.parametrize(("name", "use"), {**PRIVATE, **UNDOCUMENTED}.items())
