@@ -39,7 +39,7 @@ from fsar.commands.train import fit
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-LANGUAGES = {"python", "yaml", "bash", "console", "text"}
+LANGUAGES = {"python", "yaml", "bash", "console", "text", "math"}  # the last is drawn when the site is built
 FENCE = re.compile(r"^( *)```(\w*)(.*)$")
 TITLE = re.compile(r'title="([^"]+)"')
 LEFT_OUT = re.compile(r"<!-- (commands )?not run: (.+?) -->")

@@ -1,0 +1,24 @@
+"""Formulas of the pages are drawn, or refused; a page never shows a command of LaTeX as it is written."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("latex2mathml", reason="pip install -e '.[docs]'")
+pytest.importorskip("griffe", reason="pip install -e '.[docs]'")
+
+draw_formulas = runpy.run_path(str(Path(__file__).resolve().parents[2] / "tools" / "docs_roles.py"))["draw_formulas"]
+
+
+def test_formulas_stand_one_below_the_other() -> None:
+    drawn = draw_formulas("a = \\sum_i b_i \\\\\nc = \\frac{1}{2}\n")
+    assert drawn.count('<math xmlns="http://www.w3.org/1998/Math/MathML" display="block">') == 2
+    assert "<mfrac>" in drawn
+
+
+def test_a_command_that_is_not_known_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"\\\\arg: expected LaTeX"):
+        draw_formulas(r"\arg\min_P P")
