@@ -20,5 +20,5 @@ def test_formulas_stand_one_below_the_other() -> None:
 
 
 def test_a_command_that_is_not_known_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"\\\\arg: expected LaTeX"):
+    with pytest.raises(ValueError, match=r"^\\arg: expected LaTeX"):
         draw_formulas(r"\arg\min_P P")
