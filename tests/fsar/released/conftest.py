@@ -91,13 +91,14 @@ class Released:
     def check_gradients(
         self, module: nn.Module, expected: dict[str, Tensor], rules: Rules, share: float = 1e-5
     ) -> None:
-        """Likewise; a gradient that is zero but for rounding (the bias of keys) must be so here too."""
-        assert expected
+        """Likewise; a gradient that is zero but for rounding (the bias of keys) must be so here too, however the
+        processor rounds."""
+        zero = max(1e-6, share * max(float(value.abs().max()) for value in expected.values()))
         grads = {name: p.grad for name, p in module.named_parameters() if p.grad is not None}
         for released, value in expected.items():
             _, grad = self.place(grads, released, rules)
             if float(value.abs().max()) < 1e-6:
-                assert float(grad.abs().max()) < 1e-6
+                assert float(grad.abs().max()) < zero
             else:
                 self.agree(grad, shaped(value, grad), share)
 
