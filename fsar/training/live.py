@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import MLFlowLogger, WandbLogger
 from matplotlib.figure import Figure
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
+from torch import nn
 
 from episodes.datamodule import EpisodicDataModule
 from episodes.dataset import IndexEpisodes, index_episodes
@@ -20,6 +21,13 @@ from fsar.drawing import draw, draw_confusion
 from fsar.evaluation.bank import VideoBank, score_episodes
 from fsar.evaluation.results import summarise
 from fsar.training.learner import Learner
+
+
+def count_weights(method: nn.Module) -> str:
+    """How many weights there are, and how many of them are trained."""
+    sizes = [(p.numel(), p.requires_grad) for p in method.parameters()]
+    trained = sum(size for size, wanted in sizes if wanted)
+    return f"{type(method).__name__}: {sum(size for size, _ in sizes):,} weights, {trained:,} of them trained"
 
 
 class EpisodeProgress(RichProgressBar):

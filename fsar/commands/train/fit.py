@@ -36,13 +36,12 @@ from fsar.evaluation.provenance import time_shares
 from fsar.evaluation.results import set_damaged_aside, write_results
 from fsar.evaluation.said import encoder_templates, names_alone, quote_templates, template
 from fsar.inference.unknown import Unknown, describe
-from fsar.method import Method
 from fsar.sharing.run import read_checkpoint, was_only_tested
 from fsar.terminal.failure import one_message
 from fsar.terminal.user_code import find_user_code
 from fsar.training.checkpoints import BestCheckpoint, LastCheckpoint, ResumePoint
 from fsar.training.learner import Learner
-from fsar.training.live import EpisodeProgress
+from fsar.training.live import EpisodeProgress, count_weights
 from fsar.training.whole import write_whole
 from fsar.training.worth import Worth
 
@@ -95,13 +94,6 @@ def take_shots(args: list[str]) -> tuple[list[str], list[int]]:
     if not words or not all(word.isdecimal() and int(word) > 0 for word in words) or len(set(words)) < len(words):
         raise ValueError(f"{SHOTS}: expected different whole numbers of 1 or more, found {' '.join(words) or 'none'}.")
     return [*args[:at], "--data.test_shots", words[0], *args[end:]], [int(word) for word in words]
-
-
-def count_weights(method: Method) -> str:
-    """How many weights there are, and how many of them are trained."""
-    sizes = [(p.numel(), p.requires_grad) for p in method.parameters()]
-    trained = sum(size for size, wanted in sizes if wanted)
-    return f"{type(method).__name__}: {sum(size for size, _ in sizes):,} weights, {trained:,} of them trained"
 
 
 class CLI(LightningCLI):
