@@ -242,6 +242,8 @@ def run_command(name: str, args: list[str], parser: Any, run: bool) -> None:
     args = [word for arg in args for word in (BASE if arg == "..." else [arg])]
     main = importlib.import_module(f"fsar.commands.{COMMANDS[name].module}").main
     brief = read_program(lambda: main(args), parser)
+    if name == "report":
+        brief = ["--gallery", "2", *brief]  # each episode shown is explained and sketched
     if run and name in QUICK:
         finish(lambda: main([*args, *brief]))
 
