@@ -25,8 +25,8 @@ class ClipEncoder(FrameEncoder):
             null for random weights.
         tune: "frozen"; a number: that many last blocks, the closing norm and the projection are trained; or "full".
         tune_text: train the text tower as well.
-        precision: of the frozen image tower's weights; "bf16" is for CPUs with units for it, "int8" for any CPU and, of
-            these, not for towers with adapters. Text stays float32. Times: docs/encoders.md, "Weights in fewer bits".
+        precision: of the frozen image tower's weights; "bf16" is for GPUs and for CPUs with units for it, "int8" for
+            any CPU, but not under adapters. Text stays float32. Times: docs/encoders.md, "Weights in fewer bits".
         quick_gelu: the activation, for weights that do not tell. Tags and OpenAI's files do.
         templates: sentences that hold {} for the class name.
         mean: pixel mean per channel on the scale 0..1, when the weights were trained with another than their family.
