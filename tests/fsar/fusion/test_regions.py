@@ -57,3 +57,12 @@ def test_wrong_options(options: dict[str, object], said: str) -> None:
         RegionAttention(**options)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="patches=7, but a frame has 6"):
         RegionAttention(patches=7).fuse(Features(frames=torch.rand(T, D), patches=torch.rand(T, P, D)))
+
+
+def test_motion_is_the_change_from_the_frame_before_and_to_the_frame_after() -> None:
+    patches = torch.rand(2, 5, 3, 4)
+    found = measure_motion(patches)
+    for t in range(5):
+        before = patches[:, max(t, 1)] - patches[:, max(t, 1) - 1]
+        after = patches[:, min(t, 3) + 1] - patches[:, min(t, 3)]
+        torch.testing.assert_close(found[:, t], before.norm(dim=-1) + after.norm(dim=-1))
