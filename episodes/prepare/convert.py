@@ -16,13 +16,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from episodes.features.identity import Identity, identify
 from episodes.files import write_atomically
 from episodes.files.locks import held_alone
 from episodes.listing import VIDEO_SUFFIXES
+from episodes.prepare.sources import is_replaced, note_source, read_sources, write_sources
 from episodes.prepare.write import frames_of, write_h264, write_jpegs
 from episodes.video import VideoError, probe
 from episodes.video.info import Pixels
-from episodes.video.packed import SUFFIX, PackWriter
+from episodes.video.packed import FRAMES, SUFFIX, PackWriter
 from episodes.words import pluralise
 
 Form = Literal["h264", "jpeg", "pack"]
@@ -76,9 +78,11 @@ def prepare(
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
     verify: bool = False,
+    notes: list[str] | None = None,
 ) -> dict[str, str]:
-    """Prepares videos; what an earlier, interrupted call has made is kept. Of two processes that write to one place the
-    second waits for the first, and then finds made what both were to make.
+    """Prepares videos; what an earlier, interrupted call has made is kept, unless the video it was made of was replaced
+    since: then it is made anew. Of two processes that write to one place the second waits for the first, and then finds
+    made what both were to make.
 
     Args:
         root: the folder that the paths start from.
@@ -88,6 +92,7 @@ def prepare(
         workers: processes.
         progress: called with (videos done, videos in all).
         verify: read a packed store back and make anew the clips that are not what was written.
+        notes: gets a line on the videos that were replaced.
 
     Returns:
         ``{path: cause}`` of the videos that could not be read.
@@ -96,27 +101,51 @@ def prepare(
         ValueError: when two videos would become one file, or ``out`` has a wrong ending or was made otherwise.
         RuntimeError: when a file brings a worker process down.
     """
-    if settings.form != "pack" and out.suffix == SUFFIX:
-        raise ValueError(f"{out} is the name of a packed store; give {settings.form} another.")
-    name, times = next(iter(Counter(map(name_of, videos)).most_common(1)), ("", 0))
-    if times > 1:
-        both = ", ".join(video for video in videos if name_of(video) == name)
-        raise ValueError(f"{both} would all become '{name}': leave out all but one.")
+    _check_names(out, videos, settings.form)
     failed: dict[str, str] = {}
+    attempt = partial(_attempt, root=root, out=out, settings=settings)
+    packed_at = (out / FRAMES).stat().st_mtime if (out / FRAMES).exists() else 0.0
     with PackWriter(out, verify) if settings.form == "pack" else held_alone(out) as store:
         _record(out, settings)
-        there = store.places if store else {}
-        todo = [v for v in videos if name_of(v) not in there and (store or not target(out, v, settings.form).exists())]
+        made = dict.fromkeys(_in(store, videos), packed_at) if store else _made_at(out, videos, settings.form)
+        known = read_sources(out)
+        replaced = [video for video, then in made.items() if is_replaced(root / video, name_of(video), then, known)]
+        write_sources(out, known)
+        if replaced and notes is not None:
+            more = " and others" if len(replaced) > 1 else ""
+            notes.append(f"{pluralise(len(replaced), 'source')} changed since ({replaced[0]}{more}): made anew")
+        todo = [video for video in videos if video not in made or video in set(replaced)]
         count = len(videos) - len(todo)
-        for video, clip, cause in _run(todo, partial(_attempt, root=root, out=out, settings=settings), workers):
+        for video, (clip, source, cause) in _run(todo, attempt, workers):
             if cause:
-                failed[video] = cause
+                failed[video] = cause + ("; what was made of the former one stays" if video in made else "")
             elif store and clip:
                 store.add(name_of(video), clip.pixels, clip.fps)
+            if source:
+                note_source(out, name_of(video), source)
             count += 1
             if progress is not None:
                 progress(count, len(videos))
     return failed
+
+
+def _check_names(out: Path, videos: Sequence[str], form: Form) -> None:
+    if form != "pack" and out.suffix == SUFFIX:
+        raise ValueError(f"{out} is the name of a packed store; give {form} another.")
+    name, times = next(iter(Counter(map(name_of, videos)).most_common(1)), ("", 0))
+    if times > 1:
+        both = ", ".join(video for video in videos if name_of(video) == name)
+        raise ValueError(f"{both} would all become '{name}': leave out all but one.")
+
+
+def _in(store: PackWriter, videos: Sequence[str]) -> list[str]:
+    return [video for video in videos if name_of(video) in store.places]
+
+
+def _made_at(out: Path, videos: Sequence[str], form: Form) -> dict[str, float]:
+    """When each of those that are made was made, in seconds."""
+    goals = ((video, target(out, video, form)) for video in videos)
+    return {video: goal.stat().st_mtime for video, goal in goals if goal.exists()}
 
 
 def name_of(video: str) -> str:
@@ -148,6 +177,7 @@ def prepare_one(video: str, root: Path, out: Path, settings: Settings) -> Prepar
         folder = goal.with_name(f".part-{goal.name}")
         shutil.rmtree(folder, ignore_errors=True)
         write_jpegs(folder, parts, settings.quality)
+        shutil.rmtree(goal, ignore_errors=True)
         os.replace(folder, goal)
         return None
     if not fps:
@@ -161,24 +191,30 @@ def prepare_one(video: str, root: Path, out: Path, settings: Settings) -> Prepar
     return None
 
 
-def _attempt(video: str, root: Path, out: Path, settings: Settings) -> tuple[PreparedClip | None, str]:
+class Attempt(NamedTuple):
+    """A PreparedClip for a packed store, and what the source was; or why there is none."""
+
+    clip: PreparedClip | None
+    source: Identity | None
+    cause: str
+
+
+def _attempt(video: str, root: Path, out: Path, settings: Settings) -> Attempt:
+    source = identify(root / video)  # before it is read: one that is replaced meanwhile is made anew the next time
     try:
-        return prepare_one(video, root, out, settings), ""
+        return Attempt(prepare_one(video, root, out, settings), source, "")
     except VideoError as error:
-        return None, error.cause
+        return Attempt(None, None, error.cause)
 
 
-Attempt = Callable[[str], tuple[PreparedClip | None, str]]
-
-
-def _run(videos: Sequence[str], attempt: Attempt, workers: int) -> Iterator[tuple[str, PreparedClip | None, str]]:
-    """``(video, clip, cause)`` of each video as it is ready."""
+def _run(videos: Sequence[str], attempt: Callable[[str], Attempt], workers: int) -> Iterator[tuple[str, Attempt]]:
+    """Each video as it is ready."""
     if workers <= 1:
         for video in videos:
-            yield video, *attempt(video)
+            yield video, attempt(video)
         return
     waiting = iter(videos)
-    running: dict[Future[tuple[PreparedClip | None, str]], str] = {}
+    running: dict[Future[Attempt], str] = {}
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         while True:
             for video in islice(waiting, 2 * workers - len(running)):
@@ -187,13 +223,13 @@ def _run(videos: Sequence[str], attempt: Attempt, workers: int) -> Iterator[tupl
                 return
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 try:
-                    clip, cause = future.result()
+                    found = future.result()
                 except BrokenProcessPool as error:
                     raise RuntimeError(
                         f"a worker process died on one of {', '.join(sorted(running.values()))}. Find the file with "
                         "fsar check-benchmark and take it away; what is done already stays done."
                     ) from error
-                yield running.pop(future), clip, cause
+                yield running.pop(future), found
 
 
 def _record(out: Path, settings: Settings) -> None:

@@ -10,7 +10,8 @@ pack   some frames of each video, uncompressed, in one memory-mapped file: by fa
 
 The layout stays that of --root, so --out takes its place in every configuration; a pack is one file, which the
 published benchmarks read and ``episodes.splits.Folder`` does not. An interrupted run goes on where it stopped when it
-is started again; one that is started while another writes to the same --out waits for it.
+is started again, and makes anew what was made of a video that was replaced since; one that is started while another
+writes to the same --out waits for it.
 """
 
 from __future__ import annotations
@@ -94,6 +95,7 @@ def chosen(options: argparse.Namespace) -> list[str]:
 
 def run(options: argparse.Namespace, videos: list[str], wanted: Settings) -> int:
     """Prepares the videos, with a progress bar."""
+    notes: list[str] = []
     columns = "[progress.description]{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task(wanted.form, total=len(videos))
@@ -105,7 +107,10 @@ def run(options: argparse.Namespace, videos: list[str], wanted: Settings) -> int
             options.workers,
             lambda done, total: bar.update(task, completed=done),
             options.verify,
+            notes,
         )
+    for note in notes:
+        print(shown(note), file=sys.stderr)
     print(f"{len(videos) - len(failed):,} of {pluralise(len(videos), 'video')} are in {shown(str(options.out))}")
     for video, cause in sorted(failed.items()):
         print(shown(f"  left out: {video}: {cause}"), file=sys.stderr)

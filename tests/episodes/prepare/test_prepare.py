@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 
 from episodes.frames import segment_centre
-from episodes.prepare.convert import RECORD, Form, Settings, name_of, prepare, target
+from episodes.prepare.convert import RECORD, Form, PreparedClip, Settings, name_of, prepare, prepare_one, target
 from episodes.prepare.measure import PACKED_FRAMES, measure
 from episodes.video import VideoError, packed, probe, read_clip, read_frames
 from episodes.video.info import Pixels
@@ -110,7 +111,7 @@ def test_kept_frames_are_the_centres_of_segments(root: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("form", ["h264", "jpeg", "pack"])
-def test_an_interrupted_run_goes_on(root: Path, tmp_path: Path, form: Form) -> None:
+def test_an_interrupted_run_goes_on(root: Path, tmp_path: Path, form: Form, monkeypatch: pytest.MonkeyPatch) -> None:
     out, settings = place(tmp_path, form), Settings(form, fps=10.0)
 
     def interrupt(done: int, total: int) -> None:
@@ -130,10 +131,17 @@ def test_an_interrupted_run_goes_on(root: Path, tmp_path: Path, form: Form) -> N
             half.with_name(f".part-{half.name}").mkdir()
     first = made(out, form, VIDEOS[0])
     before = whole(first)
-    (root / VIDEOS[0]).write_text("would fail if it were read again")
+    read: list[str] = []
+
+    def noted(video: str, *rest: Any) -> PreparedClip | None:
+        read.append(video)
+        return prepare_one(video, *rest)
+
+    monkeypatch.setattr("episodes.prepare.convert.prepare_one", noted)
     seen: list[tuple[int, int]] = []
     assert prepare(root, out, VIDEOS, settings, progress=lambda done, total: seen.append((done, total))) == {}
     assert seen == [(2, 3), (3, 3)]
+    assert read == VIDEOS[1:]
     assert np.array_equal(whole(first), before)
     assert len(whole(made(out, form, "sit/c"))) == 3
     assert not list(out.rglob(".part-*"))
