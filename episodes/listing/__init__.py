@@ -29,7 +29,7 @@ from episodes.listing.folders import (
     tell_left_out,
 )
 from episodes.listing.kinds import VIDEO_SUFFIXES, is_passed_over, is_video, looks_like_video
-from episodes.listing.names import Name, normal, require, resolve, resolve_names
+from episodes.listing.names import Name, as_names, normal, require, resolve, resolve_names
 from episodes.listing.survey import Surveyed, survey
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "Pair",
     "Surveyed",
     "Twice",
+    "as_names",
     "class_folders",
     "describe_pairs",
     "find_clips",

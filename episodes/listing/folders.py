@@ -81,6 +81,8 @@ def find_clips(
         raise ValueError(f"the folder {folder} has no clips: {explain_no_clips(folder, others)}")
     if listed is None:
         return clips
+    if not listed:
+        raise ValueError(f"no clip of {folder} is listed: list some, or leave the class out.")
     return sorted(resolve(listed, clips, "clip", folder), key=normal)
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import os
 import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from datetime import date
 from pathlib import Path
 
+import numpy as np
 import yaml
 
 Name = str | int | float | bool | None
@@ -24,21 +27,38 @@ def normal(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+def as_names(given: object, option: str) -> list[Name]:
+    """What is given as a list of names. A text is none, although it can be walked through letter by letter, nor is a
+    set: its order, which decides the episodes, is another one in each process.
+
+    Raises:
+        ValueError: for what is no list.
+
+    >>> as_names(("run", "jump"), "train")
+    ['run', 'jump']
+    """
+    if isinstance(given, str | bytes | os.PathLike) or not isinstance(given, Iterable):
+        raise ValueError(f"{option} must be a list of names, found {given!r}; one name alone is [{given!r}].")
+    if isinstance(given, set | frozenset):
+        raise ValueError(f"{option} must be a list of names, whose order decides the episodes; found a set.")
+    return list(given)
+
+
 def resolve(wanted: Iterable[Name], there: Collection[str], what: str, where: Path) -> list[str]:
     """The names on disk that ``wanted`` names mean, in its order.
 
-    A text means the name of the same letters, composed or not. A number or a truth value means the one name that YAML
-    would read so.
+    A text means the name of the same letters, composed or not. A number, a truth value or a day means the one name that
+    YAML would read so.
 
     Args:
-        wanted: from a configuration.
+        wanted: from a configuration, or from Python, where paths and numpy's scalars are names as well.
         there: the names on disk.
         what: they name.
         where: they are.
 
     Raises:
         FileNotFoundError: for a name that is not there, with the closest one.
-        ValueError: for one that two names on disk could be.
+        ValueError: for one that two names on disk could be, or that is no name.
 
     >>> resolve(["wave"], ["wave", "jump"], "class", Path("clips"))
     ['wave']
@@ -50,7 +70,7 @@ def resolve(wanted: Iterable[Name], there: Collection[str], what: str, where: Pa
             readings[_key(value)].append(name)
     found: list[str] = []
     missing: list[str] = []
-    for given in wanted:
+    for given in (_as_name(value, what, where) for value in wanted):
         same = letters[normal(given)] if isinstance(given, str) else readings[_key(given)]
         if given in same and isinstance(given, str):
             same = [given]
@@ -76,6 +96,8 @@ def resolve_names(given: Mapping[Name, Name], folders: Sequence[str], where: str
         FileNotFoundError: for a folder that is not there.
         ValueError: for a name that YAML reads as something else than text.
     """
+    if not isinstance(given, Mapping):
+        raise ValueError(f"{where}: expected {{folder: text}}, found {given!r}.")
     for folder, name in given.items():
         if not isinstance(name, str) or not name.strip():
             raise ValueError(
@@ -97,12 +119,27 @@ def require(wanted: Collection[str], there: Collection[str], what: str, where: P
         raise FileNotFoundError(f"{where} has no {what} '{missing[0]}'{more}; {hint}")
 
 
-def _readings(name: str) -> list[Name]:
+def _as_name(given: object, what: str, where: Path) -> Name:
+    """A path as its text, a scalar of numpy as that of Python.
+
+    Raises:
+        ValueError: for what is no name.
+    """
+    if isinstance(given, np.generic):
+        given = given.item()
+    if isinstance(given, os.PathLike):
+        given = os.fspath(given)
+    if given is None or isinstance(given, str | int | float | date):
+        return given  # type: ignore[return-value]  # a day is none of configurations, where it is text
+    raise ValueError(f"{where}: the name of a {what} must be a text, found {given!r}.")
+
+
+def _readings(name: str) -> list[object]:
     """What YAML may read where a name is not quoted, besides the name itself."""
-    values: list[Name] = []
+    values: list[object] = []
     with suppress(yaml.YAMLError, ValueError):  # a name that is no YAML at all
         value = yaml.safe_load(name)
-        if value is None or isinstance(value, int | float):
+        if value is None or isinstance(value, int | float | date):
             values.append(value)
     if not values and "e" in name.lower():
         with suppress(ValueError):  # 1e3 is a number to YAML 1.2, which some readers follow
@@ -110,7 +147,7 @@ def _readings(name: str) -> list[Name]:
     return values
 
 
-def _key(value: Name) -> str:
+def _key(value: object) -> str:
     return f"{type(value).__name__} {value!r}"
 
 

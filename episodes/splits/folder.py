@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from episodes.annotations import JOINT_SUFFIXES
 from episodes.listing import (
     Name,
     Twice,
+    as_names,
     class_folders,
     find_clips,
     normal,
@@ -81,7 +82,7 @@ class Folder:
             raise ValueError("Folder: give either lists of classes or a seed, not both.")
         check_options("Folder", fractions, twice)
         self.root, self.class_names, self.seed, self.fractions = Path(root), class_names or {}, seed, fractions
-        self.lists: dict[str, Classes] = {key: value for key, value in lists.items() if value is not None}
+        self.lists: dict[str, Classes] = {key: _read(value, key) for key, value in lists.items() if value is not None}
         self.name, self.twice = name or self.root.resolve().name, twice
         self.suffixes = JOINT_SUFFIXES if clips == "joints" else ()
 
@@ -116,6 +117,15 @@ class Folder:
         return {
             **divide(folders, self.seed, self.fractions, f"Folder: {pluralise(len(folders), 'class')} in {self.root}")
         }
+
+
+def _read(classes: object, split: str) -> Any:
+    if not isinstance(classes, Mapping):
+        return as_names(classes, f"Folder: {split}")
+    what = f"Folder: {split}, the clips of"
+    return {
+        folder: clips if clips is None else as_names(clips, f"{what} {folder}") for folder, clips in classes.items()
+    }
 
 
 def read_split(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from episodes.frames import Span
-from episodes.listing import Name, Twice, resolve
+from episodes.listing import Name, Twice, as_names, resolve
 from episodes.splits.dividing import check_options, divide, explain_root, settle_splits
 from episodes.splits.rows import COLUMNS, Row, read_rows
 from episodes.splits.split import Benchmark, Split, refuse_shared
@@ -83,7 +83,8 @@ class Table:
         twice: Twice = "tell",
     ) -> None:
         check_options("Table", fractions, twice)
-        lists = {key: value for key, value in zip(SPLITS, (train, val, test), strict=True) if value is not None}
+        given = {key: value for key, value in zip(SPLITS, (train, val, test), strict=True) if value is not None}
+        lists = {key: as_names(value, f"Table: {key}") for key, value in given.items()}
         if lists and len(lists) < 3:
             missing = ", ".join(key for key in SPLITS if key not in lists)
             raise ValueError(f"Table: {missing} not given. List the classes of train, val and test (val: [] for none).")

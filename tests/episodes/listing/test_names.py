@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import unicodedata
+from datetime import date
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
 from episodes.listing import resolve
-from episodes.splits import Folder
+from episodes.splits import Folder, Table
 
 COMPOSED = unicodedata.normalize("NFC", "grüßen")
 APART = unicodedata.normalize("NFD", COMPOSED)
@@ -61,3 +64,52 @@ def test_class_names_are_texts(tmp_path: Path) -> None:
     (tmp_path / "1").mkdir()
     with pytest.raises(ValueError, match=r"class_names: the name of 1 must be a text, found False; quote it"):
         Folder(tmp_path, seed=0, class_names={1: False}).load()
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [(date(2024, 1, 5), "2024-01-05"), (np.int64(7), "7"), (np.float32(1.5), "1.5"), (Path("wave"), "wave")],
+)
+def test_what_python_holds_in_place_of_text_is_the_folder_of_that_name(tmp_path: Path, given: Any, name: str) -> None:
+    for folder in ("2024-01-05", "7", "1.5", "wave", "rest"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"{folder}.mp4").touch()
+    assert Folder(tmp_path, [given], [], ["rest"]).load().train.paths == (f"{name}/{name}.mp4",)
+    clips = Folder(tmp_path, {given: [Path(f"{name}.mp4")]}, [], ["rest"]).load().train
+    assert clips.paths == (f"{name}/{name}.mp4",)
+
+
+@pytest.mark.parametrize("given", [date(2024, 1, 6), np.int64(8), Path("waves"), None])
+def test_what_python_holds_that_is_not_there_is_named(tmp_path: Path, given: Any) -> None:
+    (tmp_path / "wave").mkdir()
+    with pytest.raises(FileNotFoundError, match="has no class folder"):
+        Folder(tmp_path, [given], [], []).load()
+
+
+@pytest.mark.parametrize("given", [b"wave", ["wave"], ("wave", "rest"), {"wave": 1}, object()])
+def test_what_is_no_name_is_refused(tmp_path: Path, given: Any) -> None:
+    (tmp_path / "wave").mkdir()
+    with pytest.raises(ValueError, match="the name of a class folder must be a text, found"):
+        Folder(tmp_path, [given], [], []).load()
+
+
+@pytest.mark.parametrize("given", ["wave", Path("wave"), 7, {"wave": "0.mp4"}, {"wave": 0}])
+def test_a_name_is_no_list_of_names(tmp_path: Path, given: Any) -> None:
+    with pytest.raises(ValueError, match=r"Folder: train.* must be a list of names, found .*; one name alone is \["):
+        Folder(tmp_path, given, [], [])
+    if not isinstance(given, dict):
+        with pytest.raises(ValueError, match="Table: val must be a list of names"):
+            Table(tmp_path / "t.csv", train=[], val=given, test=[])
+
+
+def test_lists_have_an_order_and_something_in_them(tmp_path: Path) -> None:
+    (tmp_path / "wave").mkdir()
+    (tmp_path / "wave" / "0.mp4").touch()
+    unordered: Any = {"wave", "rest"}
+    with pytest.raises(ValueError, match="whose order decides the episodes; found a set"):
+        Folder(tmp_path, unordered, [], [])
+    assert Folder(tmp_path, iter(["wave"]), [], []).load().train.class_names == ("wave",)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"no clip of .*wave is listed: list some, or leave the class out"):
+        Folder(tmp_path, {"wave": []}, [], []).load()
+    with pytest.raises(ValueError, match=r"class_names: expected \{folder: text\}, found \['a'\]"):
+        Folder(tmp_path, ["wave"], [], [], class_names=["a"]).load()  # type: ignore[arg-type]
