@@ -22,6 +22,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 import fsar.methods  # noqa: F401  (so that short class names are known)
 from episodes.datamodule import EpisodicDataModule
+from fsar.encoders.weights.options import spell_encoder
 from fsar.sharing.run import best_checkpoint, read_checkpoint, was_only_tested
 from fsar.terminal import usage
 from fsar.terminal.failure import LIST_OPTIONS, OptionsAsked
@@ -164,7 +165,8 @@ def parse_options(parser: Parser, args: Sequence[str]) -> Namespace:
         raise OptionsAsked(parser)
     typed = (word.partition("=")[0] for word in args if word.startswith("--"))
     unknown = next((option for option in typed if option[2:].split(".")[0] in parser.unread), None)
-    words = expand(["test", *args])[1:]
+    own = any("--encoder" in action.option_strings for action in parser._actions)
+    words = expand(["test", *(args if own or "model" in parser.unread else spell_encoder(args))])[1:]
     try:
         if unknown:
             parser.error(f"there is no option {unknown} here")

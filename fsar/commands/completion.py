@@ -46,7 +46,9 @@ def write_script(parsers: Mapping[str, ArgumentParser]) -> str:
     parts: Mapping[str, Any] = {"method": Method, "alignment": Alignment, "encoder": FrameEncoder}
     values = [f'{option_pattern(name)}) words="{" ".join(list_classes(part))}" ;;' for name, part in parts.items()]
     values.append(f'*:-c | *:--config) words="{" ".join(list_shipped())}" ;;')
-    short = {f"--model.{name}" for part in list_subclasses(Method) for name in inspect.signature(part).parameters}
+    short = {"--encoder"} | {
+        f"--model.{name}" for part in list_subclasses(Method) for name in inspect.signature(part).parameters
+    }
     options = {name: short | list_options(parsers[name]) for name, command in COMMANDS.items() if command.named}
     for name, command in COMMANDS.items():
         if name in options:

@@ -33,7 +33,7 @@ def main(args: list[str]) -> None:
     parser.add_argument("folder", type=Path, help="holds one folder of clips per class")
     parser.add_argument("-o", "--out", type=output_file, help="the file to write (FOLDER's name with .yaml)")
     parser.add_argument("--seed", type=int, default=0, help="of the division of classes (0)")
-    parser.add_argument("--encoder", help="of the commands that are printed: small, base or vision, see fsar weights")
+    parser.add_argument("--encoder", help="of the commands that are printed: small, base, vision, timm:NAME, ...")
     own = parser.parse_args(args)
     out = own.out or output_file(f"{own.folder.resolve().name}.yaml")
     if out.exists():
@@ -123,10 +123,11 @@ def measure(folder: Path, clips: Mapping[str, Sequence[str]]) -> str:
 def next_commands(folder: Path, out: Path, classes: int, encoder: str | None = None) -> str:
     """What to type now."""
     lines = [f"fsar check-videos {folder} --quick"]
-    if encoder:
+    if encoder and not Path(encoder.rpartition(":")[2]).is_file():
         lines.append(f"fsar weights get {encoder}")
-    with_encoder = f" --model.encoder {encoder}" if encoder else ""
-    if classes >= FEW and encoder != "vision":
+    with_encoder = f" --encoder {encoder}" if encoder else ""
+    reads_names = not encoder or not (encoder == "vision" or encoder.startswith(("timm:", "torchvision:")))
+    if classes >= FEW and reads_names:
         fit = f"fsar fit --run runs/mine -c trainer -c method/clip_fsar -c {out}{with_encoder}"
         lines += [fit, "fsar test --run runs/mine"]
     else:

@@ -24,7 +24,8 @@ from episodes.dataset import IndexEpisodes, needed_videos
 from episodes.features import with_cache
 from episodes.words import pluralise
 from fsar.build import Built, build_with_trainer
-from fsar.commands.measure.encoder_words import name_folders, options_with, shorten
+from fsar.commands.measure.encoder_words import name_folders, shorten
+from fsar.encoders.weights.options import options_with
 from fsar.evaluation.bank import VideoBank, score_episodes
 from fsar.evaluation.calibration import calibration_facts
 from fsar.evaluation.comparing.comparison import find, paired_difference
@@ -222,7 +223,7 @@ def compare_encoders(
             "and --out FOLDER, not --run or --ckpt_path."
         )
     folders = name_folders(words)
-    lines = [options_with(args, word) for word in words]  # what is not here is told first
+    lines = [options_with(args, word, "--encoders") for word in words]  # what is not here is told first
     built = [build_with_trainer(line, "fsar sweep") for line in lines]
     settings = settle(asked, built[0].data)
     for word, one in zip(words, built, strict=True):

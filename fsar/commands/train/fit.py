@@ -29,6 +29,7 @@ from fsar.build import Parser, add_sections, expand, join_parts, make_trainer
 from fsar.commands.completion import write_script
 from fsar.commands.measure.over_splits import main as test_over_splits
 from fsar.commands.train.run_folder import SaveConfig, claim, loggers, remove_empty
+from fsar.encoders.weights.options import spell_encoder
 from fsar.evaluation.comparing.reach import describe_reach
 from fsar.evaluation.marks import marks, method_marks
 from fsar.evaluation.metrics import Accuracy
@@ -62,7 +63,7 @@ def main(args: list[str]) -> None:
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # of calls that Lightning makes
     try:
         with one_message(debug):
-            args, shots = take_shots(args)
+            args, shots = take_shots([*args[:1], *spell_encoder(args[1:])])
             CLI(
                 Learner,
                 EpisodicDataModule,

@@ -27,8 +27,7 @@ GROUPS: dict[str, tuple[str, dict[str, str]]] = {
             "--run FOLDER": "the run folder; test and validate take its configuration and best checkpoint",
             "--ckpt_path FILE": "fit: go on from there; test: take these weights; null: none",
             "--unknown": "test: how well clips of other classes are told from these, as predict tells them",
-            "--splits N": "test: on N class splits of your own clips, with an interval over splits",
-            "--splits_seed N": "the first seed that divides them (0)",
+            "--splits N": "test: on N class splits of your own clips (from --splits_seed on)",
             "--seed_everything N": "of weights that are random and of dropout",
         },
     ),
@@ -37,6 +36,7 @@ GROUPS: dict[str, tuple[str, dict[str, str]]] = {
         {
             "--model.method CLASS": "ClipFSAR, Prototype, ZeroShot, ..., or module.Class of your own",
             "--model.encoder CLASS|FILE": "ClipEncoder, ImageEncoder, Adapted, ..., or a YAML of one",
+            "--encoder NAME": "a frozen one: small, base, vision, timm:NAME[:FILE], ViT-B-16:openai, ...",
             "--model.alignment CLASS": "OTAM, FrameMean, SoftDTW, ..., or module.Class of your own",
             "--model.alignment.ARG": "an argument of that part, as of every other",
         },

@@ -59,3 +59,18 @@ def test_few_classes_and_odd_names(clips: Path, tmp_path: Path, capsys: pytest.C
     shutil.rmtree(tmp_path / "odd" / "no")
     with pytest.raises(SystemExit, match="has 1 class of two clips or more"):
         main(["init", "odd", "-o", "other.yaml"])
+
+
+def test_the_lines_that_are_printed_fit_the_encoder(
+    clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def next_lines(encoder: str) -> str:
+        (tmp_path / "clips.yaml").unlink(missing_ok=True)
+        main(["init", str(clips), "-o", "clips.yaml", "--encoder", encoder])
+        return capsys.readouterr().out
+
+    (tmp_path / "net.pt").touch()
+    assert "fsar weights get small\n  fsar fit" in (small := next_lines("small"))
+    assert "-c clips.yaml --encoder small\n" in small
+    assert "-c method/prototype -c clips.yaml --encoder timm:resnet18\n" in next_lines("timm:resnet18")
+    assert "weights get" not in next_lines("torchvision:resnet18:net.pt")  # the file is here

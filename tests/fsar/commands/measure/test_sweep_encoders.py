@@ -11,8 +11,9 @@ import yaml
 
 from fsar.build import build_with_trainer
 from fsar.commands.look import report
-from fsar.commands.measure.encoder_words import describe, name_folders, options_with
+from fsar.commands.measure.encoder_words import name_folders
 from fsar.commands.measure.sweep import main
+from fsar.encoders.weights.options import describe, options_with
 from fsar.evaluation.comparing.comparison import find, paired_difference
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Lightning, about itself and about our tiny loaders
@@ -67,9 +68,8 @@ def percent(record: dict[str, Any], prefix: str = "") -> str:
 
 def test_nothing_stays_of_the_encoder_that_a_file_names(place: Path) -> None:
     def precision(*args: str) -> str:
-        found: str = build_with_trainer(options_with(args, "net.yaml")).config["model"]["method"]["init_args"][
-            "encoder"
-        ]["init_args"]["precision"]
+        config = build_with_trainer(options_with(args, "net.yaml", "--encoders")).config
+        found: str = config["model"]["method"]["init_args"]["encoder"]["init_args"]["precision"]
         return found
 
     assert precision("-c", "run.yaml") == "fp32"
