@@ -36,6 +36,7 @@ from fsar.commands import COMMANDS
 from fsar.commands.look import predict
 from fsar.commands.measure import over_splits
 from fsar.commands.train import fit
+from fsar.encoders.weights.options import spell_encoder
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -206,6 +207,7 @@ def run_fsar(args: list[str], parser: Any, run: bool) -> None:
         absent = (
             not run and args[0] != "fit" and "--run" in args and "method/" not in " ".join(args)
         )  # a run that would be there by then
+        args = [args[0], *spell_encoder(args[1:])]
         expanded = expand([args[0], *BASE, *args[1:]] if absent else args)
         brief = [*few(parser.parse_args(fit.take_shots(expanded)[0])[args[0]]), *BRIEF]
         if not run:
