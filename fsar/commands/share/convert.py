@@ -24,7 +24,7 @@ import yaml
 from torch import Tensor
 
 from episodes.files import write_atomically
-from fsar.build import build_with_trainer
+from fsar.build import build_with_trainer, make_parser, parse_options
 from fsar.encoders.weights.state import list_names, refuse_nan
 from fsar.sharing.run import CONFIG
 from fsar.terminal.failure import Options, one_message
@@ -98,22 +98,9 @@ def fill(learner: Learner, weights: Mapping[str, Tensor], source: str) -> dict[s
     Raises:
         ValueError: names what is missing, unknown, of another shape, or not what is frozen here.
     """
-    method = learner.method
-    own, trained = method.state_dict(), {k.removeprefix("method.") for k in learner.state_dict()}
-    problems = {
-        "missing": [k for k in own if k not in weights and not is_constant(k, trained)],
-        "unknown": [k for k in weights if k not in own],
-        "of another shape": [
-            f"{k} (file {tuple(x.shape)}, method {tuple(own[k].shape)})"
-            for k, x in weights.items()
-            if k in own and own[k].shape != x.shape
-        ],
-    }
-    if said := "; ".join(f"{len(names)} {kind}: {list_names(names)}" for kind, names in problems.items() if names):
-        raise ValueError(
-            f"{source} does not fit {type(method).__name__} as configured. Weights {said}. Change the configuration to "
-            "what was trained (encoder, number of blocks, ways, frames)."
-        )
+    method, trained = learner.method, trained_names(learner)
+    own = method.state_dict()
+    refuse_misfit(learner, weights, source)
     frozen = {k: x for k, x in weights.items() if k not in trained}
     if method.encoder.text is not None:
         off = [k for k, x in frozen.items() if not torch.allclose(x.float(), own[k].float(), atol=1e-3)]
@@ -125,6 +112,30 @@ def fill(learner: Learner, weights: Mapping[str, Tensor], source: str) -> dict[s
         frozen = {}
     method.load_state_dict({**own, **weights})
     return {k.removeprefix(ENCODER): x for k, x in frozen.items() if k.startswith(ENCODER)}
+
+
+def refuse_misfit(learner: Learner, weights: Mapping[str, Tensor], source: str) -> None:
+    """Raises ValueError that names renamed weights which are missing, unknown or of another shape."""
+    own, trained = learner.method.state_dict(), trained_names(learner)
+    problems = {
+        "missing": [k for k in own if k not in weights and not is_constant(k, trained)],
+        "unknown": [k for k in weights if k not in own],
+        "of another shape": [
+            f"{k} (file {tuple(x.shape)}, method {tuple(own[k].shape)})"
+            for k, x in weights.items()
+            if k in own and own[k].shape != x.shape
+        ],
+    }
+    if said := "; ".join(f"{len(names)} {kind}: {list_names(names)}" for kind, names in problems.items() if names):
+        raise ValueError(
+            f"{source} does not fit {type(learner.method).__name__} as configured. Weights {said}. Change the "
+            "configuration to what was trained (encoder, number of blocks, ways, frames)."
+        )
+
+
+def trained_names(learner: Learner) -> set[str]:
+    """The weights of the method that a checkpoint of ours holds."""
+    return {name.removeprefix("method.") for name in learner.state_dict()}
 
 
 def is_constant(name: str, trained: set[str]) -> bool:
@@ -154,7 +165,12 @@ def main(args: list[str]) -> None:
         parser.error(f"{own.out} exists already: name a new folder with -o.")
     name = own.method if own.method.endswith((".yaml", ".yml")) else f"method/{own.method.removeprefix('method/')}"
     state = read_released(own.file)
-    learner, config = configure(name, rest, parser)
+    try:
+        learner, config = configure(name, rest, parser)
+    except FileNotFoundError as error:  # weights of CLIP: whether the file fits can be told without them
+        learner = build_without_weights(name, rest)
+        refuse_misfit(learner, find_converter(type(learner.method))(state), str(own.file))
+        raise FileNotFoundError(f"{own.file} fits {type(learner.method).__name__}. {error}") from error
     weights = find_converter(type(learner.method))(state)
     encoder = fill(learner, weights, str(own.file))
     own.out.mkdir(parents=True)
@@ -178,6 +194,17 @@ def configure(name: str, rest: list[str], parser: argparse.ArgumentParser) -> tu
     words = ["-c", name, *rest]
     built = build_with_trainer([*words, *without_weights(name, rest)])
     return built.learner, built.config
+
+
+def build_without_weights(name: str, rest: list[str]) -> Learner:
+    """The learner that the configuration describes, all of it with random weights."""
+    parser = make_parser(None)
+    config = parse_options(parser, ["-c", name, *rest])
+    for key, value in list(config.model.method.items()):
+        if key.rpartition(".")[2] in ("pretrained", "weights") and isinstance(value, str):
+            config.model.method[key] = None
+    learner: Learner = parser.instantiate(config).model
+    return learner
 
 
 def without_weights(name: str, rest: list[str]) -> list[str]:

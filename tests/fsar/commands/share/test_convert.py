@@ -132,6 +132,33 @@ def test_what_does_not_fit_is_named(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_file_that_does_not_fit_is_told_without_weights_of_clip(
+    data: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "nothing"))
+    encoder = {"model": str(tiny_model), "pretrained": None, "tune": "full"}
+    alignment = {"class_path": "fsar.alignment.OTAM"}
+    gone = {"class_path": "fsar.encoders.ClipEncoder", "init_args": {**encoder, "pretrained": "gone.pt"}}
+    config = _method(tmp_path / "clip_fsar.yaml", "ClipFSAR", encoder=gone, alignment=alignment)
+    method = ClipFSAR(ClipEncoder(**encoder), fsar.alignment.OTAM())  # type: ignore[arg-type]
+    tower = {k: x for k, x in method.state_dict().items() if k.startswith("encoder.visual.")}
+    released = {f"head.backbone.{k.removeprefix('encoder.visual.')}": x for k, x in tower.items()}
+
+    def refuse(state: dict[str, Tensor], said: str, name: Path = config) -> None:
+        torch.save({"model_state": state}, "ck.pyth")
+        with pytest.raises(SystemExit, match=said):
+            main(["ck.pyth", "--method", str(name), "-o", "run", "-c", str(data)])
+        assert not Path("run").exists()
+
+    refuse({"foo": torch.ones(1)}, r"^fsar convert: 'foo' is not a weight of a released CLIP-FSAR checkpoint")
+    refuse(released, r"^fsar convert: ck\.pyth does not fit ClipFSAR as configured\. Weights \d+ missing: scale")
+    plain = _method(tmp_path / "plain.yaml", "Prototype", encoder=gone, alignment=alignment)
+    refuse(released, "^fsar convert: Prototype has no released checkpoint whose names", plain)
+    fits = {k: x for k, x in method.state_dict().items() if not k.startswith("encoder.text.")}
+    monkeypatch.setattr("fsar.methods.clip_fsar.convert_released", dict)
+    refuse(fits, r"^fsar convert: ck\.pyth fits ClipFSAR\. pretrained='gone\.pt' is neither a file nor a tag")
+
+
 class Payload:
     """Would leave a file behind when unpickled."""
 
