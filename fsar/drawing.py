@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from fsar.alignment.maps import Cells, digits, frames_of_a_step, name_steps
+from fsar.terminal.shown import shown
 
 INK, PATH, COSTS, LINE = "#222222", "Blues", "Greys_r", "#c2410c"
 LINES: Mapping[str, Any] = {"solid": "-", "dashed": (0, (4, 2))}
@@ -23,11 +24,12 @@ EAST_ASIAN = ("CJK", "Source Han", "WenQuanYi", "Droid Sans Fallback", "IPA", "T
 
 
 @contextmanager
-def font_fallback() -> Iterator[None]:
+def text_as_it_is() -> Iterator[None]:
     """Within it, and in a function that it decorates, text that the usual font lacks is set in what is installed for
-    Chinese, Japanese and Korean."""
+    Chinese, Japanese and Korean, and dollars are dollars, not the ends of a formula."""
     others = [name for name in font_manager.get_font_names() if any(part in name for part in EAST_ASIAN)]
-    with rc_context({"font.family": [*rcParams["font.family"], *sorted(others)]}):
+    family = [*rcParams["font.family"], *sorted(others)]
+    with rc_context({"font.family": family, "text.parse_math": False}):
         yield
 
 
@@ -99,7 +101,7 @@ def name_lines(paths: Mapping[str, Cells]) -> str:
     return "; ".join(f"{kind}: best path, {visits}" for visits, kind in zip(paths, LINES, strict=False))
 
 
-@font_fallback()
+@text_as_it_is()
 def draw(
     query: np.ndarray,
     support: np.ndarray,
@@ -133,7 +135,7 @@ def draw(
     for axes in panels:
         strip(figure, axes, query, t, vertical=True)
         strip(figure, axes, support, u, vertical=False)
-    figure.text(0.5, 1 - 0.25 / height, title, ha="center", va="top", fontsize=12, color=INK)
+    figure.text(0.5, 1 - 0.25 / height, shown(title), ha="center", va="top", fontsize=12, color=INK)
     sides = "rows: query    columns: support" + (f"    a step stands for {share} frames" if share > 1 else "")
     figure.text(0.5, 1 - 0.52 / height, sides, ha="center", va="top", fontsize=9, color="#777777")
     return figure
@@ -160,7 +162,7 @@ def draw_matrix(
     return figure
 
 
-@font_fallback()
+@text_as_it_is()
 def draw_confusion(counts: Sequence[Sequence[int]], names: Sequence[str], named: int = 24) -> Figure:
     """A confusion matrix in per cent of its rows, ``counts[truth][prediction]``.
 
@@ -186,7 +188,7 @@ def draw_confusion(counts: Sequence[Sequence[int]], names: Sequence[str], named:
         axes.set_yticks([])
         figure.colorbar(image, ax=axes, shrink=0.6)
         return figure
-    short = [name if len(name) <= 44 else f"{name[:43]}…" for name in names]
+    short = [name if len(name) <= 44 else f"{name[:43]}…" for name in map(shown, names)]
     axes.set_xticks(range(len(names)), short, rotation=90)
     axes.set_yticks(range(len(names)), short)
     for i, j in zip(*np.nonzero(count), strict=True):

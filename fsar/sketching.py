@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from episodes.files import write_atomically
+from fsar.terminal.shown import shown
 
 See = Callable[[Tensor], tuple[Sequence[Tensor], Tensor]]
 """Pictures ``(b 3 s s)`` in 0..1 to maps ``(b ...)`` of some layers and pooled features ``(b d)``."""
@@ -59,7 +60,7 @@ class Sketch:
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.size} {self.size}" fill="none" '
             f'stroke="black" stroke-width="{1.5 * self.width:.2f}" stroke-linecap="round">'
-            f"<title>{html.escape(title)}</title>{''.join(paths)}</svg>\n"
+            f"<title>{html.escape(shown(title))}</title>{''.join(paths)}</svg>\n"
         )
 
     def write(self, path: Path, title: str = "sketch") -> None:

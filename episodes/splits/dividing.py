@@ -58,7 +58,7 @@ def divide(
     """
 
     def key(name: str) -> bytes:
-        return hashlib.sha256(f"{seed}/{normal(name)}".encode()).digest()
+        return hashlib.sha256(f"{seed}/{normal(name)}".encode(errors="surrogateescape")).digest()
 
     together = {name for part in tied for name in part}
     parts = [sorted(part, key=key) for part in tied] + [[name] for name in classes if name not in together]

@@ -14,6 +14,7 @@ from torch import Tensor
 from episodes.files import write_atomically
 from fsar.alignment.maps import FrameMap
 from fsar.evaluation.calibration import Calibration
+from fsar.evaluation.cells import to_cell
 from fsar.inference.threshold import Threshold
 
 
@@ -132,18 +133,13 @@ def write_csv(path: Path, answers: Answers, truth: Mapping[str, str] | None = No
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["file", *known, "class", measure, "similarity", "unlike_all", "unreadable"])
         for answer in answers:
-            told = [as_cell(each[answer.clip]) for each in known.values()]
+            told = [to_cell(each[answer.clip]) for each in known.values()]
             name, number = answer.ranking[0]
-            row = [as_cell(name), f"{number:.6f}", f"{answer.similarity:.6f}", str(answer.unlike_all).lower(), ""]
-            writer.writerow([as_cell(answer.clip), *told, *row])
+            row = [to_cell(name), f"{number:.6f}", f"{answer.similarity:.6f}", str(answer.unlike_all).lower(), ""]
+            writer.writerow([to_cell(answer.clip), *told, *row])
         for clip, cause in answers.unreadable.items():
-            told = [as_cell(each[clip]) for each in known.values()]
-            writer.writerow([as_cell(clip), *told, "", "", "", "", as_cell(cause)])
-
-
-def as_cell(text: str) -> str:
-    """A text that no spreadsheet takes for a formula: one that begins like one gets an apostrophe in front."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+            told = [to_cell(each[clip]) for each in known.values()]
+            writer.writerow([to_cell(clip), *told, "", "", "", "", to_cell(cause)])
 
 
 def rank_classes(names: Sequence[str], probabilities: Tensor) -> tuple[tuple[str, float], ...]:

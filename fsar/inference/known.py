@@ -38,7 +38,9 @@ def draw_known(
     for name, some in clips.items():
 
         def key(clip: Path, name: str = name) -> bytes:
-            return hashlib.sha256(f"{seed}/{normal(name)}/{normal(clip.name)}".encode()).digest()
+            return hashlib.sha256(
+                f"{seed}/{normal(name)}/{normal(clip.name)}".encode(errors="surrogateescape")
+            ).digest()
 
         order = sorted(some, key=key)
         support[name] = sorted(order[:shots])

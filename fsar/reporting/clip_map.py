@@ -9,6 +9,7 @@ import numpy as np
 
 from fsar.inference.clip_map import Integers, Pair, Suspect, Values
 from fsar.reporting.templates import read_templates
+from fsar.terminal.shown import shown
 
 
 @dataclass(frozen=True)
@@ -78,4 +79,5 @@ def place_spots(
 
 def render_map(found: ClipMap, command: str, version: str) -> str:
     """The page."""
-    return read_templates().get_template("clip_map.html").render(map=found, command=command, version=version)
+    page = read_templates().get_template("clip_map.html").render(map=found, command=command, version=version)
+    return shown(page)

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from fsar.evaluation.comparing.comparison import Result
 from fsar.reporting.curves import Curves
 from fsar.reporting.runs import size
+from fsar.terminal.shown import shown
 
 ROLES = {"ink": "#010101", "muted": "#020202", "rule": "#030303", "paper": "#040404", "accent": "#050505"}
 """Stand-ins that are replaced by the page's ``var(--role)``."""
@@ -70,7 +71,8 @@ def name_lines(found: Axes, lines: Sequence[tuple[str, float, str]], gap: float 
         places[i] = min(places[i], limit) if above else places[i]
     for i, place in zip(order, places, strict=True):
         name, _, colour = lines[i]
-        found.text(1.02, place, name, transform=found.transAxes, color=colour, fontsize=10, va="center")
+        text = found.text(1.02, place, shown(name), transform=found.transAxes, color=colour, fontsize=10, va="center")
+        text.set_parse_math(False)
 
 
 def smooth(values: np.ndarray, count: int) -> np.ndarray:
@@ -222,6 +224,6 @@ def encoder_dots(rows: Sequence[tuple[str, Sequence[Result]]], prefix: str) -> s
                 found.plot(
                     100 * record["zero_shot_accuracy"], place, "D", markersize=4.5, color=ROLES["muted"], mfc="none"
                 )
-    found.set_yticks(range(len(rows)), [name for name, _ in rows])
+    found.set_yticks(range(len(rows)), [shown(name) for name, _ in rows], parse_math=False)
     found.set_ylim(len(rows) - 0.5, -0.5)
     return svg(figure, prefix, "Accuracy over each encoder; the tables that follow hold the numbers.")

@@ -16,6 +16,7 @@ from episodes.words import pluralise
 from fsar.evaluation.marks import marks
 from fsar.evaluation.said import floor_template
 from fsar.sharing.card_text import CARD
+from fsar.terminal.shown import shown
 
 
 @dataclass(frozen=True)
@@ -91,13 +92,13 @@ def write_card(packed: Packed) -> str:
 
 def as_text(name: Any) -> str:
     """A name within Markdown, which is also HTML: shown as it is, and neither link, emphasis, cell nor element."""
-    line = " ".join(html.escape(str(name), quote=False).split())
+    line = " ".join(html.escape(shown(str(name)), quote=False).split())
     return re.sub(r"[\\`*\[\]|~#$!]|(?<!\w)_|_(?!\w)", r"\\\g<0>", line)
 
 
 def as_code(name: Any) -> str:
     """A name as code within Markdown; a bar would end the cell of a table there as well."""
-    line = " ".join(str(name).split()).replace("|", "\\|")
+    line = " ".join(shown(str(name)).split()).replace("|", "\\|")
     fence = longer_than_any(line, 1)
     edge = " " if line.startswith("`") or line.endswith("`") else ""
     return f"{fence}{edge}{line}{edge}{fence}"

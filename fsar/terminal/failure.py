@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 
 from fsar.terminal.files.config_files import refuse_twice
 from fsar.terminal.noise import hush_libraries
-from fsar.terminal.shown import show_warnings, shown
+from fsar.terminal.shown import show_messages, shown
 
 LINES = 8
 INTERRUPTED = 130
@@ -45,7 +45,7 @@ def one_message(debug: bool | None = None, program: str = "fsar") -> Iterator[No
         debug: let the exception through instead; None looks for ``--debug`` on the command line.
         program: what the message starts with.
     """
-    show_warnings()
+    show_messages()
     hush_libraries()
     try:
         yield

@@ -2,41 +2,42 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import warnings
+from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from typing import Any
 
-KEPT = "\n\t"
+CONTROL = "[\\x00-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]"
+"""What a terminal does not show but obeys, and what cannot be written: bytes of a file's name that are no letters."""
+OBEYED = re.compile(rf"(?![\n\t]){CONTROL}")
 NO_LETTER = re.compile(r"Glyph \d+ .*missing from")
 """How matplotlib begins a warning, one for each letter and figure."""
 SQUARES = "letters that no installed font has are drawn as squares: install one that has them, such as Noto Sans CJK.\n"
 
 
 def shown(text: str) -> str:
-    r"""The text with every control character written out, such as ``\x1b`` for escape: a terminal would obey it.
+    r"""The text with every control character written out, such as ``\x1b`` for escape: a terminal would obey it. So are
+    bytes of a file's name that are no letters (``\udcff``), which no file and no picture can hold.
 
     Line ends and tabs stay; so do letters of every script. Marks that turn the direction of writing are written out,
     for they show another name than the one that is there.
     """
-    return "".join(
-        char if char in KEPT or not obeyed(char) else char.encode("unicode_escape").decode() for char in text
-    )
+    return OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
-def obeyed(char: str) -> bool:
-    """Whether a terminal does something else with a character than showing it."""
-    code = ord(char)
-    return code < 32 or 127 <= code < 160 or 0x202A <= code <= 0x202E or 0x2066 <= code <= 0x2069
+def show_messages() -> None:
+    """From here on a warning that is printed, and what is logged, is :func:`shown`, too: it may hold the name of a
+    file. Letters that cannot be drawn are told once."""
+    if not hasattr(warnings.formatwarning, "__wrapped__"):
+        warnings.formatwarning = _shown_warnings(warnings.formatwarning)
+    if not hasattr(logging.getLogRecordFactory(), "__wrapped__"):
+        logging.setLogRecordFactory(_shown_records(logging.getLogRecordFactory()))
 
 
-def show_warnings() -> None:
-    """From here on a warning that is printed is :func:`shown`, too: it may hold the name of a file. Letters that cannot
-    be drawn are told once."""
-    usual = warnings.formatwarning
-    if hasattr(usual, "__wrapped__"):
-        return
-
+def _shown_warnings(usual: Callable[..., str]) -> Callable[..., str]:
     squares = [SQUARES]
 
     @wraps(usual)
@@ -45,4 +46,16 @@ def show_warnings() -> None:
             return squares.pop() if squares else ""
         return shown(usual(*args, **kwargs))
 
-    warnings.formatwarning = format_shown
+    return format_shown
+
+
+def _shown_records(usual: Callable[..., logging.LogRecord]) -> Callable[..., logging.LogRecord]:
+    @wraps(usual)
+    def make_shown(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = usual(*args, **kwargs)
+        with suppress(TypeError, ValueError):  # arguments that do not fit the message are told when it is printed
+            if OBEYED.search(message := record.getMessage()):
+                record.msg, record.args = shown(message), ()
+        return record
+
+    return make_shown

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import html
+import io
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +13,8 @@ from matplotlib import font_manager, rcParams
 from matplotlib.figure import Figure
 
 from fsar.alignment.maps import digits
-from fsar.drawing import COSTS, PATH, draw, font_fallback, panel, show_steps
+from fsar.drawing import COSTS, PATH, draw, draw_confusion, panel, show_steps, text_as_it_is
+from fsar.terminal.shown import shown
 
 
 @pytest.mark.parametrize(
@@ -29,11 +34,25 @@ def test_a_path_keeps_two_digits_and_leaves_out_what_is_nothing() -> None:
 def test_other_scripts_fall_back_on_fonts_that_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(font_manager, "get_font_names", lambda: ["Noto Sans CJK SC", "DejaVu Sans", "Comic"])
     before = list(rcParams["font.family"])
-    with font_fallback():
+    with text_as_it_is():
         assert rcParams["font.family"] == [*before, "Noto Sans CJK SC"]
         text = Figure().text(0, 0, "挥手")
     assert rcParams["font.family"] == before
     assert text.get_fontfamily() == [*before, "Noto Sans CJK SC"]
+
+
+@pytest.mark.parametrize("name", [r"pay $\foo$ now", "tip_5$ x^2$", "\x1b[31mred", "caf\udce9"])
+def test_names_are_drawn_as_they_are(name: str) -> None:
+    """No formula, nothing that a terminal obeys, no byte that is no letter."""
+    frames = np.zeros((2, 8, 8, 3), dtype=np.uint8)
+    pictures = [
+        draw_confusion([[1, 0], [0, 1]], [name, "b"]),
+        draw(frames, frames, torch.rand(2, 2), torch.rand(2, 2), name),
+    ]
+    for picture in pictures:
+        picture.savefig(out := io.BytesIO(), format="svg")
+        comments = re.findall("<!-- (.*?) -->", out.getvalue().decode())
+        assert html.escape(shown(name), quote=False) in [html.unescape(text) for text in comments]
 
 
 def test_a_step_of_several_frames_is_shown_by_the_middle_one() -> None:

@@ -23,6 +23,7 @@ from episodes.benchmarks.further import further_lists
 from episodes.benchmarks.leaks import clips_per_source
 from episodes.files import write_atomically
 from episodes.words import pluralise
+from fsar.evaluation.cells import to_cell
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.outputs import output_file
 from fsar.terminal.shown import shown
@@ -139,6 +140,7 @@ def write_csv(path: Path, coverage: Coverage) -> None:
         writer = csv.writer(file)
         writer.writerow(["split", "class", "video", "state", "detail"])
         for c in coverage.classes:
-            writer.writerows([c.split, c.name, video, "missing", ""] for video in c.missing)
-            writer.writerows([c.split, c.name, path, "unreadable", cause] for path, cause in c.unreadable.items())
-            writer.writerows([c.split, c.name, path, "short", frames] for path, frames in c.short.items())
+            found = [(video, "missing", "") for video in c.missing]
+            found += [(path, "unreadable", cause) for path, cause in c.unreadable.items()]
+            found += [(path, "short", str(frames)) for path, frames in c.short.items()]
+            writer.writerows([c.split, *map(to_cell, (c.name, *row))] for row in found)

@@ -33,6 +33,7 @@ from episodes.video import ClipCheck, check_videos, limits
 from episodes.video.info import mark_told
 from episodes.video.likeness import find_alike
 from episodes.words import pluralise
+from fsar.evaluation.cells import to_cell
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.outputs import output_file
 from fsar.terminal.shown import shown
@@ -68,8 +69,8 @@ def row(check: ClipCheck, frames: int) -> dict[str, object]:
     """One line of the report."""
     info = check.info
     if info is None:
-        return {"path": check.path, "cause": check.cause}
-    return {"path": check.path, **vars(info), "short": "short" if info.frames < frames else ""}
+        return {"path": to_cell(check.path), "cause": to_cell(check.cause)}
+    return {"path": to_cell(check.path), **vars(info), "short": "short" if info.frames < frames else ""}
 
 
 def read_all(checks: Iterable[ClipCheck], clips: int, args: argparse.Namespace, console: Console) -> list[ClipCheck]:
@@ -77,7 +78,9 @@ def read_all(checks: Iterable[ClipCheck], clips: int, args: argparse.Namespace, 
     done: list[ClipCheck] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with ExitStack() as stack:
-        file = stack.enter_context(args.report.open("w", newline="")) if args.report else io.StringIO()
+        file = (
+            stack.enter_context(args.report.open("w", newline="", encoding="utf-8")) if args.report else io.StringIO()
+        )
         progress = stack.enter_context(Progress(*columns, console=console))
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()

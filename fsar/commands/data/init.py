@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -57,8 +59,10 @@ def write_configuration(folder: Path, clips: Mapping[str, Sequence[str]], notes:
     """The configuration as YAML, with what was found as comments.
 
     Raises:
-        ValueError: when fewer than two classes have two clips.
+        ValueError: when fewer than two classes have two clips, or one has a name that no YAML can hold.
     """
+    if odd := [name for name in clips if re.search("[\ud800-\udfff]", name)]:
+        raise ValueError(f"the name of {folder / odd[0]} is no UTF-8, so that no configuration can list it: rename it.")
     usable = {name: len(some) for name, some in clips.items() if len(some) > 1}
     small = [name for name in clips if name not in usable]
     if len(usable) < 2:
@@ -122,19 +126,21 @@ def measure(folder: Path, clips: Mapping[str, Sequence[str]]) -> str:
 
 def next_commands(folder: Path, out: Path, classes: int, encoder: str | None = None) -> str:
     """What to type now."""
-    lines = [f"fsar check-videos {folder} --quick"]
+    lines = [f"fsar check-videos {shlex.quote(os.fspath(folder))} --quick"]
     if encoder and not Path(encoder.rpartition(":")[2]).is_file():
         lines.append(f"fsar weights get {encoder}")
-    with_encoder = f" --encoder {encoder}" if encoder else ""
+    with_encoder = f" --encoder {shlex.quote(encoder)}" if encoder else ""
     reads_names = not encoder or not (encoder == "vision" or encoder.startswith(("timm:", "torchvision:")))
     if classes >= FEW and reads_names:
-        fit = f"fsar fit --run runs/mine -c trainer -c method/clip_fsar -c {out}{with_encoder}"
+        fit = f"fsar fit --run runs/mine -c trainer -c method/clip_fsar -c {shlex.quote(os.fspath(out))}{with_encoder}"
         lines += [fit, "fsar test --run runs/mine"]
     else:
-        lines.append(f"fsar test --run runs/mine -c trainer -c method/prototype -c {out}{with_encoder}")
+        lines.append(
+            f"fsar test --run runs/mine -c trainer -c method/prototype -c {shlex.quote(os.fspath(out))}{with_encoder}"
+        )
     return "\n".join(["next:", *(f"  {line}" for line in lines)])
 
 
 def _quote(text: str) -> str:
     """Text as YAML reads it, whatever it holds."""
-    return json.dumps(text, ensure_ascii=False)
+    return shown(json.dumps(text, ensure_ascii=False))

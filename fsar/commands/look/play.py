@@ -26,6 +26,7 @@ from fsar.drawing import show_steps
 from fsar.playing import SUFFIXES, play, write_film
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.outputs import output_file
+from fsar.terminal.shown import shown
 
 
 def best_path(metric: CostAlignment, cost: Tensor) -> tuple[str, Cells]:
@@ -69,4 +70,4 @@ def main(args: list[str]) -> None:
     steps = [show_steps(at, n).tolist() for at, n in zip(seen, found.cost.shape, strict=True)]
     words = f"{found.metric}: best path, {visits}" + ("" if found.paths else "; in any other order as cheap")
     write_film(play(clips[0], clips[1], (steps[0], steps[1]), found.cost, path, words, own.slow), out)
-    print(f"{out} ({out.stat().st_size / 1000:.0f} kB)")
+    print(f"{shown(str(out))} ({out.stat().st_size / 1000:.0f} kB)")

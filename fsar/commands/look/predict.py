@@ -84,7 +84,7 @@ def main(args: list[str]) -> None:
                 record["explanation"] = why.record()
             print(json.dumps(said, indent=1))
         elif known:
-            print(describe_known(answers, known, own.shots, own.seed))
+            print(shown(describe_known(answers, known, own.shots, own.seed)))
         else:
             lines = [describe(answer) for answer in answers]
             for i, why in enumerate(whys):

@@ -35,6 +35,7 @@ from fsar.reporting.templates import read_templates
 from fsar.reporting.view import View, look
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.outputs import output_file, output_folder
+from fsar.terminal.shown import shown
 from fsar.terminal.user_code import find_user_code
 
 
@@ -131,7 +132,7 @@ def main(args: list[str]) -> None:
     chosen, asked = share_episodes(runs, own.gallery), Closer(own.explain, own.sketch)
     named = enumerate(zip(runs, short_names(runs), strict=True))
     views = [look(run, f"r{i + 1}", name, own.gallery, options, asked, chosen.get(i)) for i, (run, name) in named]
-    page = render(views, shlex.join(["fsar", "report", *map(str, own.runs), *options]))
+    page = shown(render(views, shlex.join(["fsar", "report", *map(str, own.runs), *options])))
     with write_atomically(out) as part:
         part.write_text(page, encoding="utf-8")
     print(f"{out} ({len(page.encode()) / 1e6:.1f} MB)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 import time
@@ -211,7 +212,7 @@ class CLI(LightningCLI):
             folder = self.trainer.default_root_dir
             for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
                 print(f"\n{callback.line()}" if isinstance(callback, Worth) and callback.line() else "", end="")
-            print(f"\nrun folder: {folder}\ntest it:    fsar test --run {folder}")
+            print(f"\nrun folder: {folder}\ntest it:    fsar test --run {shlex.quote(str(folder))}")
 
     def before_test(self) -> None:
         """Our own report takes the place of Lightning's table."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from episodes.words import pluralise
 from fsar.evaluation.accuracy import Z_95, half_interval
+from fsar.evaluation.cells import from_cell
 from fsar.evaluation.comparing.significance import Bootstrap, bootstrap, bootstrap_clips, correct_holm, needed_units
 from fsar.evaluation.marks import marks
 from fsar.terminal.files.aliases import rename_classes
@@ -45,7 +46,8 @@ class Result:
     def rows(self) -> dict[str, NDArray[Any]]:
         """Of every query, in the file's order: ``episode``, the ``truth``, its ``video``, and if it was ``right``."""
         with gzip.open(self.folder / "episodes.csv.gz", "rt", newline="") as file:
-            kept = [(r["episode"], r["truth"], r["video"], r["truth"] == r["prediction"]) for r in csv.DictReader(file)]
+            rows = [{key: from_cell(cell) for key, cell in row.items()} for row in csv.DictReader(file)]
+        kept = [(row["episode"], row["truth"], row["video"], row["truth"] == row["prediction"]) for row in rows]
         episode, truth, video, right = (np.array(column) for column in zip(*kept, strict=True))
         return {"episode": episode.astype(np.int64), "truth": truth, "video": video, "right": right.astype(float)}
 

@@ -16,11 +16,12 @@ from PIL import Image
 from torch import Tensor
 
 from episodes.files import write_atomically
-from fsar.drawing import COSTS, draw_matrix, font_fallback
+from fsar.drawing import COSTS, draw_matrix, text_as_it_is
 from fsar.reporting.cards import Card, Match
 from fsar.reporting.comparison import ComparedRuns
 from fsar.reporting.figures import draw_accuracy, draw_loss, draw_sweep
 from fsar.reporting.view import Classes, View
+from fsar.terminal.shown import shown
 
 COLUMN = 3.3
 """Inches: a column of the two-column styles of CVPR, ICCV and the IEEE is 3.25 to 3.5."""
@@ -115,6 +116,7 @@ def finish(axes: Any, label: str, ends: tuple[float, float] | None) -> None:
 
 def shorten(name: str, most: int = 40) -> str:
     """A name that leaves room for what it names."""
+    name = shown(name)
     return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
@@ -155,7 +157,7 @@ def write(figure: Figure, place: Path) -> list[Path]:
 def draw_all(views: Sequence[View], homes: Sequence[Path], blocks: Sequence[ComparedRuns], folder: Path) -> list[Path]:
     """Every figure of the page: those of each run in its home, those of several in a folder."""
     names, found = [view.short for view in views], []
-    with matplotlib.rc_context(FONTS), font_fallback():
+    with matplotlib.rc_context(FONTS), text_as_it_is():
         for view, home in zip(views, homes, strict=True):
             for name, figure in of_view(view):
                 found += write(figure, home / name)

@@ -16,6 +16,7 @@ from fsar.evaluation.marks import marks
 from fsar.reporting.comparison import ComparedRuns
 from fsar.reporting.runs import setting
 from fsar.reporting.view import Classes, Sweep, View
+from fsar.terminal.shown import shown
 
 SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
@@ -93,7 +94,7 @@ class Table:
 
 def escape(text: str) -> str:
     """Text as LaTeX reads it."""
-    return "".join(SPECIAL.get(letter, letter) for letter in text).replace("±", r"$\pm$")
+    return "".join(SPECIAL.get(letter, letter) for letter in shown(text)).replace("±", r"$\pm$")
 
 
 def latex_cell(cell: Cell) -> str:

@@ -13,7 +13,7 @@ import pytest
 
 from fsar.reporting.cards import choose_together
 from fsar.reporting.classes import Rows
-from fsar.reporting.paper import tables
+from fsar.reporting.paper import figures, tables
 from fsar.reporting.paper.tables import Number, Table, compared, surely_best
 
 
@@ -72,6 +72,13 @@ def test_latex_and_csv_say_the_same() -> None:
     assert cells[1][1:] == ["86.35", "0.31"]
     assert cells[2] == ["'=1+1", "-2.00", "0.50"]
     assert cells[3] == ["none", "", ""]
+
+
+def test_names_in_tables_and_figures_send_nothing_to_a_terminal() -> None:
+    table = Table("t", "about", ("name",), [["\x1b[31mred"]])
+    assert r"\x1b[31mred" in table.csv()
+    assert r"\textbackslash{}x1b[31mred" in table.latex()
+    assert figures.shorten("\x1b[31mred") == r"\x1b[31mred"
 
 
 def test_shared_episodes_are_first_those_on_which_runs_differ() -> None:

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from fsar.sharing.card import as_code, as_text, longer_than_any
+from fsar.terminal.shown import shown
 
 NAMES = (
     "<img src=x onerror=alert(1)>",
@@ -43,9 +44,15 @@ def test_a_name_is_shown_as_it_is(name: str) -> None:
     markdown = pytest.importorskip("markdown", reason="Markdown comes with the documentation's tools")
     page = Shown()
     page.feed(markdown.markdown(f"before {as_text(name)} after", extensions=["tables"]))
-    shown = re.sub(r"\\([|~$])", r"\1", page.text)  # GitHub's signs, which this library knows not
-    assert shown == f"before {' '.join(name.split())} after"
+    seen = re.sub(r"\\([|~$])", r"\1", page.text)  # GitHub's signs, which this library knows not
+    assert seen == f"before {' '.join(name.split())} after"
     assert page.tags == ["", "p"]
+
+
+@pytest.mark.parametrize("name", ["\x1b[31mred", "\x9b2J", "\u202egpj", "caf\udce9"])
+def test_what_a_terminal_obeys_is_written_out(name: str) -> None:
+    assert as_text(name).isprintable()
+    assert as_code(name) == f"`{shown(name)}`"
 
 
 def test_a_bar_in_a_table_stays_in_its_cell() -> None:

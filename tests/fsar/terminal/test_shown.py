@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from fsar.commands.data.init import main as init
 from fsar.commands.data.prepare_videos import main as prepare_videos
 from fsar.commands.data.splits import main as splits
 from fsar.terminal.failure import Options, one_message
-from fsar.terminal.shown import SQUARES, show_warnings, shown
+from fsar.terminal.shown import SQUARES, show_messages, shown
 from fsar.terminal.usage import PlainParser
 
 
@@ -57,12 +58,23 @@ def test_wrong_options_and_checked_videos_send_no_escapes(tmp_path: Path, capsys
 
 def test_letters_that_no_font_has_are_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(warnings, "formatwarning", lambda message, *_: f"as it is: {message}")
-    show_warnings()
+    show_messages()
     lines = [
         warnings.formatwarning(f"Glyph {n} (X) missing from font(s) DejaVu Sans.", UserWarning, "", 1) for n in "12"
     ]
     assert lines == [SQUARES, ""]
     assert warnings.formatwarning("else", UserWarning, "", 1) == "as it is: else"
+
+
+def test_what_is_logged_sends_no_escapes(caplog: pytest.LogCaptureFixture) -> None:
+    with one_message(debug=False):
+        log = logging.getLogger("lightning.pytorch")
+        log.warning("%s and %s have the same content", "\x1b[31ma.mp4", "b.mp4")
+        log.warning("as it is: %d %%", 3)
+    assert [record.getMessage() for record in caplog.records] == [
+        r"\x1b[31ma.mp4 and b.mp4 have the same content",
+        "as it is: 3 %",
+    ]
 
 
 def test_warnings_and_the_first_look_at_a_folder_send_no_escapes(

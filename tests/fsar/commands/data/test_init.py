@@ -61,6 +61,21 @@ def test_few_classes_and_odd_names(clips: Path, tmp_path: Path, capsys: pytest.C
         main(["init", "odd", "-o", "other.yaml"])
 
 
+def test_what_is_printed_can_be_typed(clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("class_0", "class_1"):
+        shutil.copytree(clips / name, tmp_path / "my clips" / name)
+    main(["init", "my clips"])
+    said = capsys.readouterr().out
+    assert "fsar check-videos 'my clips' --quick" in said
+    assert "-c 'my clips.yaml'" in said
+    try:
+        (tmp_path / "my clips" / "class_1").rename(tmp_path / "my clips" / "caf\udce9")
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    with pytest.raises(SystemExit, match=r"the name of my clips/caf\\udce9 is no UTF-8, so that no configuration"):
+        main(["init", "my clips", "-o", "other.yaml"])
+
+
 def test_the_lines_that_are_printed_fit_the_encoder(
     clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from fsar.__main__ import main
-from fsar.inference.answer import Answer, Answers, as_cell, write_csv
+from fsar.evaluation.cells import to_cell
+from fsar.inference.answer import Answer, Answers, write_csv
 from fsar.inference.known import draw_known
 from fsar.inference.threshold import Threshold
 
@@ -86,4 +87,4 @@ def test_a_table_holds_no_formula(tmp_path: Path) -> None:
         "file,class,share,similarity,unlike_all,unreadable\n"
         "'=a.mp4,'@run,0.750000,-1.500000,true,\n'+b.mp4,,,,,'-cut off\n"
     )
-    assert as_cell("plain=1") == "plain=1"
+    assert to_cell("plain=1") == "plain=1"
