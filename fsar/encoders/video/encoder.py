@@ -27,8 +27,9 @@ class VideoEncoder(FrameEncoder):
 
     Of a clip of ``t`` frames it gives ``t' = t / time_stride`` steps: ``frames (... t' d)`` and ``patches (... t' p
     w)``, of which frames are the mean (of X-CLIP the class token of every frame). Every step has seen others than its
-    own frames, so that the features of a clip depend on their order and cannot be cut or joined afterwards. It has no
-    text tower, and adapters made for image towers refuse it.
+    own frames, so that the features of a clip depend on their order and cannot be cut or joined afterwards; but with
+    ``window`` each step has seen its window alone, and those of one window lie side by side. It has no text tower, and
+    adapters made for image towers refuse it.
 
     Args:
         model: ``torchvision``: r3d_18, mc3_18, r2plus1d_18, s3d, mvit_v1_b, mvit_v2_s, swin3d_t, swin3d_s or swin3d_b.
@@ -49,6 +50,10 @@ class VideoEncoder(FrameEncoder):
         resize_to: length of the short side, or of both, before the square is cut out; by default the network's own.
         resize: "short_side" keeps the aspect ratio, "squash" does not; likewise.
         interpolation: "bilinear" or "bicubic"; likewise.
+        window: frames of a clip that the network sees at a time, for clips longer than it takes: each window passes by
+            itself, and the steps of all stand one behind the other. By default a clip passes as a whole.
+        window_stride: frames from the start of a window to that of the next, a multiple of ``time_stride``; by default
+            ``window``. A step that several windows see is the mean of what they make of it.
 
     Raises:
         FileNotFoundError: ``weights`` is no file.
@@ -58,6 +63,8 @@ class VideoEncoder(FrameEncoder):
     >>> encoder = VideoEncoder("r3d_18", None, image_size=32)
     >>> encoder(torch.zeros(1, 8, 3, 32, 32, dtype=torch.uint8)).shape, encoder.steps(8)
     (torch.Size([1, 1, 512]), 1)
+    >>> VideoEncoder("r3d_18", None, image_size=32, window=16, window_stride=8).spans(24)
+    [(0, 7), (8, 15), (16, 23)]
     """
 
     def __init__(
@@ -75,7 +82,11 @@ class VideoEncoder(FrameEncoder):
         resize_to: int | None = None,
         resize: Resize | None = None,
         interpolation: Interpolation | None = None,
+        window: int | None = None,
+        window_stride: int | None = None,
     ) -> None:
+        if window is None and window_stride is not None:
+            raise ValueError(f"window_stride={window_stride} without window: say how many frames a window has.")
         if library == "transformers":
             if weights is not None and Path(weights).resolve() != Path(model).resolve():
                 raise ValueError(
@@ -96,6 +107,8 @@ class VideoEncoder(FrameEncoder):
             visual = network.build(model, side, frames, state, str(weights))
             identity = f"torchvision {model}" + (f" ({visual.frames} frames)" if visual.frames else "")
         channels, *patches = visual.shapes(side)
+        stride = window_stride or window or 0
+        identity += f" in windows of {window} every {stride}" if window else ""
         framing = own.framing(identity, side, resize_to, resize=resize, interpolation=interpolation)
         super().__init__(
             visual=visual,
@@ -111,6 +124,14 @@ class VideoEncoder(FrameEncoder):
         )
         self.time_stride, self.frames = visual.time_stride, visual.frames
         self._of_patches = tuple(patches)
+        self.window, self.window_stride = window, stride
+        if window is not None:
+            self._refuse_length(window, "window")
+            if not 0 < stride <= window or stride % self.time_stride:
+                raise ValueError(
+                    f"window_stride={stride}: expected a multiple of {self.time_stride}, the frames of a step, from "
+                    f"{self.time_stride} to {window}, the frames of a window."
+                )
 
     @property
     def gives(self) -> tuple[str, ...]:
@@ -127,25 +148,39 @@ class VideoEncoder(FrameEncoder):
         return frames // self.time_stride
 
     def check_frames(self, frames: int) -> None:
-        """Refuse clips of a length that the network does not take.
+        """Refuse clips of a length that the network, or the windows over them, do not take.
 
         Raises:
             ValueError: names ``data.frames`` and what it may be.
         """
+        if self.window is None:
+            self._refuse_length(frames, "data.frames")
+        elif frames < self.window or (frames - self.window) % self.window_stride:
+            below = frames - (frames - self.window) % self.window_stride
+            near = f"{below} or {below + self.window_stride}" if below >= self.window else f"{self.window} or more"
+            raise ValueError(
+                f"data.frames is {frames}, but {type(self).__name__} ({self.identity}) sees {self.window} frames at a "
+                f"time, each window {self.window_stride} after the last: set data.frames to {near}, or window of the "
+                "encoder to fewer."
+            )
+
+    def _refuse_length(self, frames: int, option: str) -> None:
+        """Raises ValueError for a number of frames that the network does not take, naming the ``option`` of it."""
         if self.frames and frames != self.frames:
             other = (
                 "" if frames % self.time_stride else f", or frames of the encoder to {frames} where weights allow it"
             )
+            longer = f", or window of the encoder to {self.frames}" if frames > self.frames and not self.window else ""
             raise ValueError(
-                f"data.frames is {frames}, but {type(self).__name__} ({self.identity}) was built for clips of "
-                f"{self.frames}: set data.frames to {self.frames}{other}."
+                f"{option} is {frames}, but {type(self).__name__} ({self.identity}) was built for clips of "
+                f"{self.frames}: set {option} to {self.frames}{longer}{other}."
             )
         if frames % self.time_stride or not frames:
             below = frames - frames % self.time_stride
             near = f"{below} or {below + self.time_stride}" if below else f"{self.time_stride} or a multiple"
             raise ValueError(
-                f"data.frames is {frames}, but {type(self).__name__} ({self.identity}) makes one step of every "
-                f"{self.time_stride} frames: set data.frames to {near}."
+                f"{option} is {frames}, but {type(self).__name__} ({self.identity}) makes one step of every "
+                f"{self.time_stride} frames: set {option} to {near}."
             )
 
     def _checked(self, streams: Streams) -> Tensor:
@@ -154,13 +189,18 @@ class VideoEncoder(FrameEncoder):
         return clips
 
     def _pass(self, encode: Encode, clips: Tensor, axes: int, text: Tensor | None = None) -> Tensors:
-        """See :meth:`FrameEncoder._pass`; what goes through together are whole clips ``(b t *)``."""
-        lead, t = clips.shape[: -axes - 1], clips.shape[-axes - 1]
+        """See :meth:`FrameEncoder._pass`; what goes through together are whole clips or windows ``(b t *)``."""
+        lead = clips.shape[: -axes - 1]
+        if self.window is not None:  # (... t *) -> (... windows window *), a view
+            clips = clips.unfold(-axes - 1, self.window, self.window_stride).movedim(-1, -axes - 1)
+        t = clips.shape[-axes - 1]
         needs_graph = torch.is_grad_enabled() and (clips.requires_grad or not self.frozen)
         size = self.frames_per_chunk or max(1, (16 if clips.device.type == "cpu" else 256) // t)
         whole = clips.reshape(-1, *clips.shape[-axes - 1 :])
         found = encode_in_chunks(encode, whole, self.visual, needs_graph, size)
-        return {name: value.reshape(*lead, *value.shape[1:]) for name, value in found.items()}
+        found = {name: value.reshape(*lead, -1, *value.shape[1:]) for name, value in found.items()}
+        shift = self.window_stride // self.time_stride
+        return {name: join_windows(value, shift, len(lead)) for name, value in found.items()}
 
     def _encode(self, frames: Tensor, needs: Sequence[str]) -> Tensors:
         pooled, patches = self.visual(self._pixels(frames))
@@ -169,3 +209,23 @@ class VideoEncoder(FrameEncoder):
     @cached_property
     def _patches(self) -> tuple[int, ...]:
         return self._of_patches
+
+
+def join_windows(steps: Tensor, shift: int, axis: int) -> Tensor:
+    """The steps of windows ``(... v t' *)`` one behind the other, ``(... t *)``; where windows meet, their mean.
+
+    Args:
+        steps: of each window.
+        shift: steps from the start of a window to that of the next.
+        axis: of the windows.
+    """
+    count, size = steps.shape[axis : axis + 2]
+    if count == 1 or shift == size:
+        return steps.flatten(axis, axis + 1)
+    windows = steps.movedim((axis, axis + 1), (0, 1))
+    total = windows.new_zeros((count - 1) * shift + size, *windows.shape[2:])
+    seen = windows.new_zeros(len(total), *(1 for _ in windows.shape[2:]))
+    for start, window in zip(range(0, len(total), shift), windows, strict=False):
+        total[start : start + size] += window
+        seen[start : start + size] += 1
+    return (total / seen).movedim(0, axis)

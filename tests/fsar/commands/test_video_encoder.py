@@ -63,6 +63,26 @@ def test_stored_features_give_what_videos_give(folder: Path) -> None:
     assert first["accuracy"] == second["accuracy"]
 
 
+def test_longer_clips_in_windows(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = yaml.safe_load((folder / "run.yaml").read_text())
+    content["data"]["frames"] = 12
+    encoder = content["model"]["method"]["init_args"]["encoder"]["init_args"]
+    encoder |= {"window": 8, "window_stride": 4}
+    (folder / "long.yaml").write_text(yaml.safe_dump(content))
+    run(f"extract --store {folder}/windows -c {folder}/long.yaml --splits test")
+    run(f"test --run {folder}/videos -c {folder}/long.yaml")
+    run(f"test --run {folder}/stored -c {folder}/long.yaml --data.features {folder}/windows")
+    first, second = (
+        json.loads(next((folder / name).rglob("results.json")).read_text()) for name in ("videos", "stored")
+    )
+    assert first["accuracy"] == second["accuracy"]
+    assert first["encoder_sha256"] == second["encoder_sha256"]
+    with pytest.raises(SystemExit, match=r"data\.frames is 14, but .* set data\.frames to 12 or 16, or window"):
+        main(shlex.split(f"test -c {folder}/long.yaml --data.frames 14 --data.benchmark.root nowhere"))
+    with pytest.raises(SystemExit, match=r"data\.frames is 12, but .* to 8, or window of the encoder to 8, or"):
+        main(shlex.split(f"test -c {folder}/run.yaml --data.frames 12 --data.benchmark.root nowhere"))
+
+
 @pytest.mark.parametrize(
     "line",
     [
