@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from episodes.framing import Framing, Interpolation, Resize
 from fsar.encoders.weights.architecture import close_names
+from fsar.encoders.weights.fitting import suggest_networks
 from fsar.encoders.weights.state import strict_load
 
 Library = Literal["torchvision", "timm"]
@@ -91,18 +92,22 @@ def build(library: Library, model: str, size: int, state: Mapping[str, Tensor] |
     Raises:
         ValueError: weights that do not fit, or a size that the network does not take.
     """
-    make = _timm if library == "timm" else _torchvision
-    network, heads = make(model, size)
+    network, heads = network_without_head(library, model, size)
     body = {k: v for k, v in (state or {}).items() if not k.startswith(tuple(f"{head}." for head in heads))}
     late = library == "timm" and hasattr(network, "set_input_size") and _side(model) not in (None, size)
     fits = all(body[name].shape == x.shape for name, x in network.state_dict().items() if name in body)
     if late and not fits:
         _resize(network, model, size)  # the weights are of this size already
     if state is not None:
-        strict_load(network, body, source, f"{library} model {model!r}")
+        strict_load(network, body, source, f"{library} model {model!r}", lambda _: suggest_networks(state))
     if late and fits:
         _resize(network, model, size)
     return network.eval()
+
+
+def network_without_head(library: Library, model: str, size: int) -> tuple[nn.Module, tuple[str, ...]]:
+    """The network with random weights, and what its classifier is called, which it lacks."""
+    return (_timm if library == "timm" else _torchvision)(model, size)
 
 
 def channels_of(network: nn.Module, model: str, size: int) -> int:

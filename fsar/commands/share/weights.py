@@ -19,6 +19,7 @@ import torch
 from fsar.encoders.weights.architecture import shapes_suggest
 from fsar.encoders.weights.available import Offer, fetch, find_offer, list_offers
 from fsar.encoders.weights.by_name import RECOMMENDED, encoder_by_name, split_name
+from fsar.encoders.weights.fitting import fitting_networks
 from fsar.encoders.weights.state import read_state
 from fsar.encoders.weights.variants import recognise
 from fsar.terminal.failure import Options, one_message
@@ -107,11 +108,28 @@ def check(path: Path) -> None:
     if maker:
         print(f"made by {maker}{f'; left out: {chr(44).join(variant.dropped)}' if variant.dropped else ''}")
     hint = shapes_suggest(variant.state)
-    print(hint or "its shapes are no CLIP of open_clip: an image network, as timm:NAME:FILE?")
+    networks = [] if hint else fitting_networks(variant.state)
+    networks.sort(key=lambda name: -len(name) * (name.partition(":")[2] in path.name))
+    print(hint or name_networks(networks, path))
     if quick is not None:
         print(f"activation: {'QuickGELU' if quick else 'GELU'}")
     elif " are those of " in hint:
         print("it does not say its activation: quick_gelu true for what descends from OpenAI's, else false")
+    if networks and not networks[0].startswith("video:"):
+        try_frame((networks[0], str(path)))
+
+
+def name_networks(networks: Sequence[str], path: Path) -> str:
+    """What is said of the networks that a file's tensors fit, of which the first is the likeliest."""
+    if not networks:
+        return "no network of open_clip, torchvision or timm has tensors of these names and shapes"
+    first, said = networks[0], f"its names and shapes are those of {', '.join(networks)}"
+    if len(networks) > 1:
+        said += "\nthey do not tell these apart: take the one that it was trained as"
+    library, _, model = first.partition(":")
+    if library == "video":
+        return f"{said}\nuse it: fsar.encoders.VideoEncoder with model {model}, weights {path}"
+    return f"{said}\nuse it: --encoder {first}:{path}"
 
 
 def try_frame(name: tuple[str, str | None]) -> None:

@@ -85,8 +85,6 @@ class VideoEncoder(FrameEncoder):
         window: int | None = None,
         window_stride: int | None = None,
     ) -> None:
-        if window is None and window_stride is not None:
-            raise ValueError(f"window_stride={window_stride} without window: say how many frames a window has.")
         if library == "transformers":
             if weights is not None and Path(weights).resolve() != Path(model).resolve():
                 raise ValueError(
@@ -107,7 +105,7 @@ class VideoEncoder(FrameEncoder):
             visual = network.build(model, side, frames, state, str(weights))
             identity = f"torchvision {model}" + (f" ({visual.frames} frames)" if visual.frames else "")
         channels, *patches = visual.shapes(side)
-        stride = window_stride or window or 0
+        stride = (window or 0) if window_stride is None else window_stride
         identity += f" in windows of {window} every {stride}" if window else ""
         framing = own.framing(identity, side, resize_to, resize=resize, interpolation=interpolation)
         super().__init__(
@@ -125,13 +123,7 @@ class VideoEncoder(FrameEncoder):
         self.time_stride, self.frames = visual.time_stride, visual.frames
         self._of_patches = tuple(patches)
         self.window, self.window_stride = window, stride
-        if window is not None:
-            self._refuse_length(window, "window")
-            if not 0 < stride <= window or stride % self.time_stride:
-                raise ValueError(
-                    f"window_stride={stride}: expected a multiple of {self.time_stride}, the frames of a step, from "
-                    f"{self.time_stride} to {window}, the frames of a window."
-                )
+        self._check_windows()
 
     @property
     def gives(self) -> tuple[str, ...]:
@@ -163,6 +155,18 @@ class VideoEncoder(FrameEncoder):
                 f"time, each window {self.window_stride} after the last: set data.frames to {near}, or window of the "
                 "encoder to fewer."
             )
+
+    def _check_windows(self) -> None:
+        """Raises ValueError for windows that the network does not take."""
+        if self.window is None and self.window_stride:
+            raise ValueError(f"window_stride={self.window_stride} without window: say how many frames a window has.")
+        if self.window is not None:
+            self._refuse_length(self.window, "window")
+            if not 0 < self.window_stride <= self.window or self.window_stride % self.time_stride:
+                raise ValueError(
+                    f"window_stride={self.window_stride}: expected a multiple of {self.time_stride}, the frames of a "
+                    f"step, from {self.time_stride} to {self.window}, the frames of a window."
+                )
 
     def _refuse_length(self, frames: int, option: str) -> None:
         """Raises ValueError for a number of frames that the network does not take, naming the ``option`` of it."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from fsar.encoders.image_networks import Own
 from fsar.encoders.weights.architecture import close_names
+from fsar.encoders.weights.fitting import suggest_networks
 from fsar.encoders.weights.state import strict_load
 
 Made = tuple[Tensor, Tensor]
@@ -98,12 +99,18 @@ def build(model: str, size: int, frames: int | None, state: Mapping[str, Tensor]
         raise ValueError(f"frames={frames}: {model} takes {takes}. Leave frames out, and set data.frames.")
     if kind.size not in (None, size):
         raise ValueError(f"image_size={size}: torchvision builds {model} for {kind.size} pixels only. Leave it out.")
-    body = torchvision.models.get_model(model, weights=None)
-    setattr(body, kind.head, nn.Identity())
+    body, _ = body_without_head(model)
     if state is not None:
         rest = {k: v for k, v in state.items() if not k.startswith(f"{kind.head}.")}
-        strict_load(body, rest, source, f"torchvision video model {model!r}")
+        strict_load(body, rest, source, f"torchvision video model {model!r}", lambda _: suggest_networks(state))
     return VideoNetwork(body.eval(), kind.look, kind.blocks, kind.time_stride, kind.frames)
+
+
+def body_without_head(model: str) -> tuple[nn.Module, str]:
+    """A network of torchvision with random weights, and what its classifier is called, which it lacks."""
+    body, head = torchvision.models.get_model(model, weights=None), _kind(model).head
+    setattr(body, head, nn.Identity())
+    return body, head
 
 
 def own_pixels(model: str, weights: str | None) -> Own:

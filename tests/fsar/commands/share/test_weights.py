@@ -105,7 +105,7 @@ def test_a_file_is_looked_at(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "does not say its activation" in shown
     torch.save({"conv.weight": torch.ones(2)}, tmp_path / "other.pt")
     weights.main(["check", str(tmp_path / "other.pt")])
-    assert "are no CLIP of open_clip" in capsys.readouterr().out
+    assert "no network of open_clip, torchvision or timm has" in capsys.readouterr().out
     torch.save({"conv.weight": torch.tensor([torch.nan])}, tmp_path / "nan.pt")
     with pytest.raises(SystemExit, match="holds NaN"):
         weights.main(["check", str(tmp_path / "nan.pt")])
