@@ -35,19 +35,19 @@ QUIET = {  # no word to anyone about this page being used
 }
 
 
-def main(args: list[str] | None = None) -> None:
-    """Entry point; any failure is one message, and exit status 2 or 1."""
-    own, overrides = read(sys.argv[1:] if args is None else args)
+def main(args: list[str] | None = None, program: str = "fsar-demo") -> None:
+    """Entry point; any failure is one message that begins with ``program``, and exit status 2 or 1."""
+    own, overrides = read(sys.argv[1:] if args is None else args, program)
     if find_spec("gradio") is None:
-        sys.exit("fsar-demo: the page needs gradio, which is not installed: pip install 'fsar[web]'")
-    with one_message(own.debug, "fsar-demo"):
+        sys.exit(f"{program}: the page needs gradio, which is not installed: pip install 'fsar[web]'")
+    with one_message(own.debug, program):
         serve(own, overrides)
 
 
-def read(args: list[str]) -> tuple[argparse.Namespace, list[str]]:
+def read(args: list[str], program: str = "fsar-demo") -> tuple[argparse.Namespace, list[str]]:
     """Our own options, and those that are handed on to the configuration."""
     limits = Limits()
-    parser = Options(DESCRIPTION, EPILOG, prog="fsar-demo")
+    parser = Options(DESCRIPTION, EPILOG, prog=program)
     parser.add_argument("run", nargs="?", help="run folder, published folder, or Hugging Face repository user/name")
     parser.add_argument("--checkpoint", default="best", choices=("best", "last"), help="of a run folder")
     parser.add_argument(
@@ -84,7 +84,7 @@ def serve(own: argparse.Namespace, overrides: list[str]) -> None:
             try:
                 worker.ready()
             except RuntimeError as error:
-                sys.exit(f"fsar-demo: {error}\n(--debug shows where)")
+                sys.exit(f"fsar: {error}\n(--debug shows where)")
             print(f"{describe(own)} answers on http://{own.host}:{app.server_port}   (Ctrl-C ends it)", flush=True)
             app.block_thread()
         finally:
@@ -101,7 +101,7 @@ def start(own: argparse.Namespace, questions: ClipQuestions, held: Held) -> Any:
     here = is_loopback(own.host)
     if not here:
         print(
-            f"fsar-demo: WARNING: --host {own.host} lets every machine that reaches this one use the page and send it "
+            f"WARNING: --host {own.host} lets every machine that reaches this one use the page and send it "
             "files. There is no password.",
             file=sys.stderr,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from io import BytesIO
@@ -12,6 +13,7 @@ from typing import IO
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fsar.terminal.shown import shown
 from fsar.web.arrival import Disconnected, Patience, TooMuch, again, take
 from fsar.web.hosts import is_here
 from fsar.web.uploads import TOKEN, Held, Limits
@@ -62,11 +64,25 @@ class Guard:
             await self.app(scope, receive, send)
             return
 
+        started = False
+
         async def with_headers(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 message["headers"] = [*message.get("headers", ()), *HEADERS]
             await send(message)
 
+        try:
+            await self._answer(scope, receive, with_headers)
+        except Exception as error:  # gradio's, of a request that the page does not make: it lets all through
+            line = f"{scope['method']} {scope['path'][:200]}: {type(error).__name__}: {str(error)[:200]}"
+            print(shown(" ".join(line.split())), file=sys.stderr)
+            if not started:
+                await refuse("The page has no use for this.", 400)(scope, receive, with_headers)
+
+    async def _answer(self, scope: Scope, receive: Receive, with_headers: Send) -> None:
+        """What the page asks; all else is refused."""
         if refusal := self._refusal(scope):
             await refusal(scope, receive, with_headers)
         elif scope["path"].rstrip("/") == PROGRESS and scope["method"] == "GET":
@@ -84,6 +100,9 @@ class Guard:
     def _refusal(self, scope: Scope) -> PlainTextResponse | None:
         headers = dict(scope["headers"])
         path, host = scope["path"].rstrip("/"), headers.get(b"host", b"").decode("latin-1")
+        names = [name for name, _ in scope["headers"]]
+        if names.count(b"host") > 1 or names.count(b"origin") > 1:
+            return refuse("A request comes from one place.", 400)
         if self.only_local and not is_here(host):
             return refuse(f"This page is served to this machine alone, not as {host}.", 403)
         if not is_own(headers, host):
@@ -98,7 +117,7 @@ class Guard:
         if not scope["path"].startswith(FILE + TOKEN):
             return scope
         file = self.held.folder / scope["path"].removeprefix(FILE + TOKEN)
-        if not (file.resolve().is_relative_to(self.held.folder.resolve()) and file.is_file()):
+        if "\0" in scope["path"] or not (file.resolve().is_relative_to(self.held.folder.resolve()) and file.is_file()):
             return None
         path = f"{FILE}{file}"
         return {**scope, "path": path, "raw_path": path.encode()}

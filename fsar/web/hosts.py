@@ -17,6 +17,7 @@ def is_loopback(host: str) -> bool:
 def is_here(host: str) -> bool:
     """Whether a Host header, with a port or without, names this machine alone."""
     try:
-        return is_loopback(urlsplit(f"//{host}").hostname or "")
-    except ValueError:  # no address
+        name, _ = (parts := urlsplit(f"//{host}")).hostname, parts.port  # a port that is none raises as well
+        return is_loopback(name or "")
+    except ValueError:  # no address, or no port
         return False

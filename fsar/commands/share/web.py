@@ -7,4 +7,4 @@ def main(args: list[str]) -> None:
     """Serve until it is interrupted; see :mod:`fsar.web.app`."""
     from fsar.web.app import main as serve
 
-    serve(args)
+    serve(args, "fsar web")

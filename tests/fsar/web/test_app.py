@@ -109,7 +109,8 @@ def test_another_name_for_this_machine_is_refused(tmp_path: Path) -> None:
     held = Held(tmp_path)
     for host in ("localhost:7860", "LocalHost:7860", "127.0.0.1", "127.0.0.2:7860", "[::1]:7860", "[::1]"):
         assert ask(held, "GET", "/", host)[0] == 200
-    for host in ("example.org", "127.0.0.1.example.org:7860", "[example", "0.0.0.0:7860", ""):
+    near = ("127.0.0.1.example.org:7860", "127.0.0.1:7860.example.org")
+    for host in ("example.org", *near, "[example", "0.0.0.0:7860", ""):
         assert ask(held, "GET", "/", host)[0] == 403
     assert ask(held, "GET", "/", "example.org", local=False)[0] == 200  # --host was given
 

@@ -151,7 +151,9 @@ def test_a_whole_upload_is_held_and_counted(served: Served) -> None:
     assert served.held.size() == 150
 
 
-@pytest.mark.parametrize("file", ["held/nothing/a.mp4", "held/../../etc/passwd", "held/%2e%2e/%2e%2e/etc/hostname"])
+@pytest.mark.parametrize(
+    "file", ["held/nothing/a.mp4", "held/../../etc/passwd", "held/%2e%2e/%2e%2e/etc/hostname", "held/%00"]
+)
 def test_what_is_not_held_is_no_path_of_this_machine(served: Served, file: str) -> None:
     with socket.create_connection(("127.0.0.1", served.port), timeout=WAIT) as connection:
         lines = f"GET /gradio_api/file={file} HTTP/1.1\r\nHost: 127.0.0.1:{served.port}\r\n\r\n"
@@ -241,3 +243,21 @@ def test_a_page_on_another_port_cannot_upload(served: Served) -> None:
     assert upload(served, form(b"x"), Origin="http://127.0.0.1:9")[0] in (403, 0)
     assert served.files() == []
     assert upload(served, form(b"x"), Origin=own)[0] == 200
+
+
+def test_what_gradio_cannot_read_is_refused_in_a_line(served: Served, capfd: pytest.CaptureFixture[str]) -> None:
+    long = f"multipart/form-data; boundary={'B' * 9000}"
+    status, found = upload(served, form(b"x"), **{"Content-Type": long})
+    assert (status, found) == (400, b"The page has no use for this.")
+    said = capfd.readouterr().err
+    assert said.startswith("POST /gradio_api/upload: ")
+    assert said.count("\n") == 1
+    assert served.files() == []
+
+
+@pytest.mark.parametrize("name", ["Host", "Origin"])
+def test_a_request_comes_from_one_place(served: Served, name: str) -> None:
+    own = {"Host": f"127.0.0.1:{served.port}", "Origin": f"http://127.0.0.1:{served.port}"}[name]
+    status, _ = upload(served, form(b"x"), **{"Host": f"127.0.0.1:{served.port}\r\n{name}: evil.org\r\n{name}: {own}"})
+    assert status == 400
+    assert served.files() == []
