@@ -11,10 +11,11 @@ import signal
 import socket
 import sys
 import tempfile
+from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.user_code import find_user_code
@@ -73,9 +74,9 @@ def read(args: list[str], program: str = "fsar-demo") -> tuple[argparse.Namespac
 def serve(own: argparse.Namespace, overrides: list[str]) -> None:
     """Serve the page until interrupted; then nothing of it is left on disk."""
     find_user_code()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder is deleted then as well
+    signal.signal(signal.SIGTERM, end)
     limits = Limits(megabytes=own.megabytes, seconds=own.seconds)
-    with tempfile.TemporaryDirectory(prefix="fsar-demo-", ignore_cleanup_errors=True) as name:
+    with suppress(Ended), tempfile.TemporaryDirectory(prefix="fsar-demo-", ignore_cleanup_errors=True) as name:
         os.environ |= {**QUIET, "GRADIO_TEMP_DIR": name}  # before gradio is imported
         make = partial(make_predictor, own.run, own.checkpoint, own.encoder, overrides, own.device)
         worker = Worker(make, Path(name), own.debug)
@@ -89,6 +90,27 @@ def serve(own: argparse.Namespace, overrides: list[str]) -> None:
             app.block_thread()
         finally:
             worker.close()
+    leave()
+
+
+class Ended(BaseException):
+    """Raised where the program is when it is told to end, so that the folder is deleted then as well."""
+
+
+def end(*_: object) -> NoReturn:
+    """What SIGTERM does."""
+    raise Ended
+
+
+def leave() -> NoReturn:
+    """End at once with status 0.
+
+    The server's threads are daemons. An interpreter that ends in its usual way unwinds them wherever they are, and one
+    that is in compiled code then aborts the whole process.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def start(own: argparse.Namespace, questions: ClipQuestions, held: Held) -> Any:
