@@ -21,6 +21,7 @@ import yaml
 
 from fsar.terminal.files.aliases import rename_classes
 from fsar.terminal.files.config_files import find_origin
+from fsar.terminal.nulls import find_nulls
 from fsar.terminal.shown import shown
 
 WORDS = {
@@ -69,7 +70,10 @@ class PlainParser(jsonargparse.ArgumentParser):
         asked = next((found[1] for word in args or () if (found := re.match(r"--([\w.]+)\.help(=|$)", word))), "")
         if asked and not PlainParser.asked.endswith(f".{asked}"):  # else this is a parser of a part of that one
             PlainParser.asked = asked
-        return super().parse_args(args, **kwargs)
+        config = super().parse_args(args, **kwargs)
+        for key, kinds in find_nulls(config):
+            self.error(f'Parser key "{key}": expected {typed(kinds)}, found null; leave it out for its default.')
+        return config
 
     def format_help(self, *args: Any) -> str:
         """What ``--help`` prints; jsonargparse knows the options of a part of a part by their last names alone."""
@@ -179,12 +183,18 @@ def missing(key: str, owner: str, found: re.Match[str]) -> str:
     return f"{key}: {owner} needs {names}; give --{key}.{names.split(', ')[0]}."
 
 
+def no_part(key: str, owner: str, found: re.Match[str]) -> str:
+    name = key.rpartition(".")[2] if found[1] is None else found[1]
+    return f"{key}: expected a class ({name}), found {'null' if found[2] == 'None' else found[2]!r}."
+
+
 def wrong_type(key: str, owner: str, found: re.Match[str]) -> str:
     return f"{key}: expected {typed(found[1])}, found {found[2].strip()!r}."
 
 
 LEAVES: tuple[tuple[str, Callable[[str, str, re.Match[str]], str]], ...] = (
     (r"^Subtypes: \[(.*?)\]$.*^Given value: (.*)", wrong_type),
+    (r"(?:Not a valid subclass of (\w+)\.|Expected an import path .*?) Got value: (\S*)", no_part),
     (r"Expected an? (?:at most )?(.+?)\. Got value: (.*)", wrong_type),
     (r"(?:dot import path string|import path format): (\S+)", no_class),
     (r"module '\S+' has no attribute '(\S+)'", no_class),
@@ -212,7 +222,7 @@ def word(name: str) -> str:
     kind = kind.rpartition(".")[2]
     if kind == "Literal":
         return f"one of {inner[:-1]}"
-    return WORDS.get(kind, f"a {kind}")
+    return WORDS.get(kind, f"{'an' if kind[:1] in tuple('AEIOUaeiou') else 'a'} {kind}")
 
 
 def near_option(unknown: str, options: Collection[str]) -> str:

@@ -19,7 +19,7 @@ from episodes.framing import Framing
 from fsar.encoders.adapted import Adapted
 from fsar.encoders.beside import Beside
 from fsar.encoders.cost import added_cost
-from fsar.encoders.weights.state import hash_tensors
+from fsar.encoders.weights.state import hash_tensors, refuse_other_kinds
 from fsar.evaluation.bank import VideoBank, cache_key, contents, feature_key, score_episodes
 from fsar.evaluation.calibration import Calibration, calibrate, calibration_facts, read_calibration
 from fsar.evaluation.metrics import EpisodeAccuracy
@@ -281,7 +281,7 @@ def check_checkpoint(learner: Learner, checkpoint: dict[str, Any]) -> None:
             f"the checkpoint holds {theirs}, but the configuration builds {ours}: give the configuration it was "
             "trained with (config.yaml of its run folder)."
         )
-    expected, found = set(learner.state_dict()), set(checkpoint["state_dict"])
+    expected, found = set(own := learner.state_dict()), set(given := checkpoint["state_dict"])
     if learner._trainer is None or learner.trainer.state.fn != "fit":  # objectives are read by a training alone
         expected, found = ({n for n in names if not n.startswith("objectives.")} for names in (expected, found))
     if expected != found:
@@ -291,6 +291,7 @@ def check_checkpoint(learner: Learner, checkpoint: dict[str, Any]) -> None:
             f"({', '.join(missing[:3]) or 'none'}), {len(extra)} are not known ({', '.join(extra[:3]) or 'none'}). "
             "Use the configuration it was trained with."
         )
+    refuse_other_kinds({name: own[name] for name in expected}, given, f"the checkpoint does not fit {ours}")
     if (recorded := checkpoint.get(FROZEN_KEY)) not in (None, actual := frozen_fingerprint(learner.method)):
         raise ValueError(
             f"the checkpoint was trained on frozen weights {recorded[:12]}, but these are {actual[:12]}: name the same "

@@ -84,6 +84,25 @@ def refuse_nan(state: Mapping[str, Tensor], source: str) -> None:
         )
 
 
+def kind_of(value: object) -> str:
+    """What a weight is, in words, apart from its precision."""
+    if not isinstance(value, Tensor):
+        return f"no tensor but a {type(value).__name__}"
+    numbers = "numbers" if value.is_floating_point() else "complex numbers" if value.is_complex() else "whole numbers"
+    return f"{numbers} {tuple(value.shape)}"
+
+
+def refuse_other_kinds(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], what: str) -> None:
+    """Weights of another shape do not fit, and whole numbers would be taken for weights in silence.
+
+    Raises:
+        ValueError: that begins with ``what``, and names the first such tensor.
+    """
+    for name in sorted(wanted):
+        if (here := kind_of(wanted[name])) != (there := kind_of(found[name])):
+            raise ValueError(f"{what}: {name} holds {there}, and {here} are needed. Use the configuration it is of.")
+
+
 def strict_load(
     network: nn.Module,
     state: Mapping[str, Tensor],
@@ -108,6 +127,7 @@ def strict_load(
     found = "; ".join(f"{len(names)} {kind}: {list_names(names)}" for kind, names in groups if names)
     if found:
         raise ValueError(f"{source} does not fit {target}. Tensors {found}.\n{suggest(state)}".rstrip())
+    refuse_other_kinds(wanted, state, f"{source} does not fit {target}")
     network.load_state_dict(state)
 
 
