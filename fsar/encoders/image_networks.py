@@ -130,7 +130,8 @@ def cached_weights(library: Library, model: str) -> str:
         FileNotFoundError: says where it was looked for, and what to give.
         ValueError: an unknown model.
     """
-    _refuse_unknown(library, model)
+    if library == "timm" or model not in torchvision.models.list_models(module=torchvision.models.video):
+        _refuse_unknown(library, model)
     if library == "torchvision":
         folder = Path(torch.hub.get_dir(), "checkpoints")
         files = [folder / Path(entry.url).name for entry in torchvision.models.get_model_weights(model)]
@@ -157,9 +158,11 @@ def _refuse_unknown(library: Library, model: str) -> None:
     else:
         known, where = timm.list_models(), "timm"
     if model.partition(".")[0] not in known or (library == "torchvision" and "." in model):
+        videos = torchvision.models.list_models(module=torchvision.models.video)
+        seen = " It sees clips: take fsar.encoders.VideoEncoder." if model in videos else ""
         raise ValueError(
             f"model={model!r} is no image network of {library}."
-            + (close_names(model, known) or f" See {where}.list_models().")
+            + (seen or close_names(model, known) or f" See {where}.list_models().")
         )
     if library == "timm":
         try:

@@ -6,6 +6,7 @@ from torch import nn
 
 from episodes.words import pluralise
 from fsar.adapters.base import FramePositions
+from fsar.adapters.d2st import DeformableAttention
 from fsar.adapters.evl import EVLNetwork
 from fsar.alignment.covariance import AlphaDistance
 from fsar.alignment.per_query.cross_tuple import TupleAttention
@@ -13,8 +14,10 @@ from fsar.encoders.audio import WithSound
 from fsar.method import Method
 from fsar.methods.vision_only.strm import FrameEnrichment
 from fsar.temporal import TemporalTransformer
+from fsar.temporal.frame_motion import FrameMotion
 from fsar.temporal.motion import MotionBranch
 from fsar.temporal.video_heads import ClassTokenTransformer
+from fsar.temporal.warp import TemporalWarp
 
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 SPELLINGS = {*PRECISIONS, "32", "16", "bf16", "None"}
@@ -38,15 +41,14 @@ def check_joined(method: Method, frames: int) -> None:
             told += f", of which {type(method.encoder).__name__} makes {steps} step{'s' if steps > 1 else ''}"
         made_for = _frames_of(part)
         if made_for is not None and made_for != steps:
+            whole = made_for * (frames // steps)
             raise ValueError(
                 f"{told}, but {type(part).__name__} was made for clips of {pluralise(made_for, 'frame')}: set "
-                f"data.frames to {made_for}, or frames of that part (model.{name.split('.')[0]}) to {steps}."
+                f"data.frames to {whole}, or frames of that part (model.{name.split('.')[0]}) to {steps}."
             )
-        if isinstance(part, MotionBranch) and steps < 2:
-            raise ValueError(
-                f"{told}, but the motion that {type(method).__name__} reads is between two of them: set data.frames to "
-                f"{2 * frames // steps} or more."
-            )
+        fewest, why = _fewest_of(part, type(method).__name__)
+        if steps < fewest:
+            raise ValueError(f"{told}, but {why}: set data.frames to {fewest * (frames // steps)} or more.")
         if isinstance(part, TupleAttention) and steps < part.cardinality:
             raise ValueError(
                 f"{told}, but TRX compares tuples of {pluralise(part.cardinality, 'frame')}: set data.frames to "
@@ -97,6 +99,17 @@ def _frames_of(part: nn.Module) -> int | None:
     if isinstance(part, AlphaDistance):
         return part.shape[0]
     return part.frames if isinstance(part, EVLNetwork | FrameEnrichment) else None
+
+
+def _fewest_of(part: nn.Module, method: str) -> tuple[int, str]:
+    """How many frames a clip must have for this part at least, and why."""
+    if isinstance(part, MotionBranch | FrameMotion):
+        return 2, f"the motion that {method} reads is between two of them"
+    if isinstance(part, TemporalWarp):
+        return 4, "TA2N pools time twice by two"
+    if isinstance(part, DeformableAttention):
+        return part.kernel[0], f"D2ST-Adapter finds its points by a convolution over {part.kernel[0]} of them"
+    return 1, ""
 
 
 def check_precision(precision: object) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from fsar.encoders.video.encoder import VideoEncoder
 from fsar.encoders.weights.architecture import shapes_suggest
 from fsar.encoders.weights.available import Offer, fetch, find_offer, list_offers
 from fsar.encoders.weights.by_name import RECOMMENDED, encoder_by_name, split_name
@@ -115,7 +116,7 @@ def check(path: Path) -> None:
         print(f"activation: {'QuickGELU' if quick else 'GELU'}")
     elif " are those of " in hint:
         print("it does not say its activation: quick_gelu true for what descends from OpenAI's, else false")
-    if networks and not networks[0].startswith("video:"):
+    if networks:
         try_frame((networks[0], str(path)))
 
 
@@ -126,9 +127,6 @@ def name_networks(networks: Sequence[str], path: Path) -> str:
     first, said = networks[0], f"its names and shapes are those of {', '.join(networks)}"
     if len(networks) > 1:
         said += "\nthey do not tell these apart: take the one that it was trained as"
-    library, _, model = first.partition(":")
-    if library == "video":
-        return f"{said}\nuse it: fsar.encoders.VideoEncoder with model {model}, weights {path}"
     return f"{said}\nuse it: --encoder {first}:{path}"
 
 
@@ -140,7 +138,8 @@ def try_frame(name: tuple[str, str | None]) -> None:
     """
     encoder = encoder_by_name(*name)
     side = encoder.image_size
-    features = encoder(torch.full((1, 1, 3, side, side), 127, dtype=torch.uint8))
+    frames = encoder.frames or encoder.time_stride if isinstance(encoder, VideoEncoder) else 1
+    features = encoder(torch.full((1, frames, 3, side, side), 127, dtype=torch.uint8))
     if not bool(features.isfinite().all()):
         raise ValueError(f"{name[0]} gives features that are not finite: fetch it again.")
-    print(f"a grey frame gives {features.shape[-1]} finite numbers")
+    print(f"a grey {'frame' if frames == 1 else 'clip'} gives {features.shape[-1]} finite numbers")

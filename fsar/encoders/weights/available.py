@@ -93,9 +93,15 @@ def list_offers(pattern: str) -> Iterator[Offer]:
     for name in timm.list_pretrained():
         if wanted.search(f"timm:{name}"):
             yield describe_timm(name)
-    for name in torchvision.models.list_models(module=torchvision.models):
+    for name in torchvision_networks():
         if wanted.search(f"torchvision:{name}"):
             yield describe_torchvision(name)
+
+
+def torchvision_networks() -> list[str]:
+    """Of images, and of videos."""
+    modules = (torchvision.models, torchvision.models.video)
+    return [name for module in modules for name in torchvision.models.list_models(module=module)]
 
 
 def describe_clip(model: str, tag: str) -> Offer:
@@ -119,7 +125,7 @@ def describe_timm(name: str) -> Offer:
 
 
 def describe_torchvision(name: str) -> Offer:
-    """An image network of torchvision."""
+    """An image or video network of torchvision."""
     weights = next(iter(torchvision.models.get_model_weights(name)))
     side = weights.transforms().crop_size[0]
     return Offer(f"torchvision:{name}", side, "BSD-3-Clause", weights.url, _is_cached("torchvision", name), False)
@@ -143,7 +149,7 @@ def find_offer(name: str) -> Offer:
     library, _, model = name.partition(":")
     if library == "timm" and model in timm.list_pretrained():
         return describe_timm(model)
-    if library == "torchvision" and model in torchvision.models.list_models(module=torchvision.models):
+    if library == "torchvision" and model in torchvision_networks():
         return describe_torchvision(model)
     if (library, model) in open_clip.list_pretrained():
         return describe_clip(library, model)

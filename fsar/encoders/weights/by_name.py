@@ -9,6 +9,8 @@ from fsar.encoders.clip import ClipEncoder
 from fsar.encoders.frame import FrameEncoder
 from fsar.encoders.image import ImageEncoder
 from fsar.encoders.image_networks import cached_weights
+from fsar.encoders.video.encoder import VideoEncoder
+from fsar.encoders.video.network import VIDEO_NETWORKS
 from fsar.encoders.weights.architecture import FOLDER, HUB
 
 USUAL = "usual"
@@ -43,6 +45,8 @@ def options_by_name(model: str, pretrained: str | None = USUAL) -> tuple[type[Fr
     if found:
         library, name = found.groups()
         weights = cached_weights(library, name) if pretrained == USUAL else pretrained
+        if library == "torchvision" and name in VIDEO_NETWORKS:
+            return VideoEncoder, {"model": name, "weights": weights, "library": library}
         return ImageEncoder, {"model": name, "weights": weights, "library": library}
     own = None if model.startswith((HUB, FOLDER)) else "openai"  # those bring their weights
     return ClipEncoder, {"model": model, "pretrained": own if pretrained == USUAL else pretrained}

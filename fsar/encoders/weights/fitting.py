@@ -31,8 +31,7 @@ class _Empty(TorchFunctionMode):
 
 
 def fitting_networks(state: Mapping[str, Tensor]) -> list[str]:
-    """Names as ``--encoder`` takes them, and ``video:NAME`` of the networks that ``VideoEncoder`` takes; those of one
-    list have the same tensors, which do not tell them apart."""
+    """Names as ``--encoder`` takes them; those of one list have the same tensors, which do not tell them apart."""
     table = json.loads(TABLE.read_text(encoding="utf-8"))
     found = {name for heads in table["heads"] for name in table["networks"].get(digest(without(state, heads)), [])}
     return sorted(found)
@@ -57,21 +56,19 @@ def digest(state: Mapping[str, Tensor]) -> str:
 
 def list_networks() -> Iterator[str]:
     """All of them."""
-    from fsar.encoders.video.network import VIDEO_NETWORKS  # which asks this module what a file fits
-
-    yield from (f"torchvision:{name}" for name in torchvision.models.list_models(module=torchvision.models))
-    yield from (f"video:{name}" for name in VIDEO_NETWORKS)
+    for module in (torchvision.models, torchvision.models.video):
+        yield from (f"torchvision:{name}" for name in torchvision.models.list_models(module=module))
     yield from (f"timm:{name}" for name in timm.list_models())
 
 
 def describe_network(name: str) -> tuple[set[str], tuple[str, ...]]:
     """Digests of a network, one for each size of frames that torchvision has weights for, and what its classifier is
     called."""
-    from fsar.encoders.image_networks import network_without_head
-    from fsar.encoders.video.network import body_without_head
+    from fsar.encoders.image_networks import network_without_head  # which asks this module what a file fits
+    from fsar.encoders.video.network import VIDEO_NETWORKS, body_without_head
 
     library, _, model = name.partition(":")
-    if library == "video":
+    if library == "torchvision" and model in VIDEO_NETWORKS:
         body, head = _build(body_without_head, model)
         return {digest(body.state_dict())}, (head,)
     sizes = {224}

@@ -31,6 +31,7 @@ from fsar.encoders.weights.architecture import (
     read_published,
     shapes_suggest,
 )
+from fsar.encoders.weights.fitting import suggest_networks
 from fsar.encoders.weights.state import read_state, strict_load
 from fsar.encoders.weights.variants import recognise
 
@@ -84,13 +85,15 @@ def load_clip(model: str, pretrained: str | None, quick_gelu: bool | None = None
         variant = recognise(state, str(path))
         state, image_only = variant.state, variant.image_only
         activation = bool(tag.get("quick_gelu", False)) if tag else (True if openai else variant.quick_gelu)
-    activation = _choose_activation(name, str(pretrained), activation, quick_gelu, known=not pretrained)
+    try:
+        activation = _choose_activation(name, str(pretrained), activation, quick_gelu, known=not pretrained)
+    except ValueError:
+        if state is not None:  # that a file does not fit at all is told first
+            _fill(_build(name, False, download), state, image_only, str(path), name)
+        raise
     network = _build(name, activation, download)
     if state is not None:
-        state = _to_open_clip(state, network)
-        if image_only:  # the other tower keeps its random weights, and is handed to nobody
-            state |= {k: x for k, x in network.state_dict().items() if not k.startswith("visual.") and k not in state}
-        strict_load(network, state, str(path), f"model {name!r}", shapes_suggest)
+        _fill(network, state, image_only, str(path), name)
     mean, std = whole[2:4] if whole else (tuple(tag["mean"]), tuple(tag["std"])) if tag else _family_statistics(name)
     config = config_of(name)
     scalars = dict(network.named_parameters(recurse=False))
@@ -105,6 +108,15 @@ def load_clip(model: str, pretrained: str | None, quick_gelu: bool | None = None
         quick_gelu=activation,
         logit_scale=scalars["logit_scale"].exp().item(),
         logit_bias=scalars["logit_bias"].item() if "logit_bias" in scalars else None,
+    )
+
+
+def _fill(network: nn.Module, state: dict[str, Tensor], image_only: bool, source: str, name: str) -> None:
+    state = _to_open_clip(state, network)
+    if image_only:  # the other tower keeps its random weights, and is handed to nobody
+        state |= {k: x for k, x in network.state_dict().items() if not k.startswith("visual.") and k not in state}
+    strict_load(
+        network, state, source, f"model {name!r}", lambda found: shapes_suggest(found) or suggest_networks(found)
     )
 
 

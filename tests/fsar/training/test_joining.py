@@ -9,12 +9,15 @@ import torch
 from torch import nn
 
 from fsar.adapters.base import FramePositions
+from fsar.adapters.d2st import DeformableAttention
 from fsar.alignment import OTAM, SoftDTW
 from fsar.alignment.covariance import AlphaDistance
 from fsar.encoders import FrameEncoder
 from fsar.methods import Prototype
-from fsar.temporal import TemporalTransformer
+from fsar.temporal import FrameMotion, TemporalTransformer
+from fsar.temporal.motion import MotionBranch
 from fsar.temporal.video_heads import ClassTokenTransformer
+from fsar.temporal.warp import TemporalWarp
 from fsar.training.joining import PRECISIONS, check_joined, check_precision
 
 
@@ -44,9 +47,30 @@ def test_steps_that_the_encoder_makes_of_the_frames() -> None:
     made.encoder.steps = lambda frames: frames // 2  # type: ignore[method-assign]
     check_joined(made, 16)
     with pytest.raises(
-        ValueError, match=r"data.frames is 8, of which FrameEncoder makes 4 steps, but .* made for .* 8"
+        ValueError,
+        match=r"8, of which FrameEncoder makes 4 steps, but .* made for .* 8 .* data.frames to 16",
     ):
         check_joined(made, 8)
+
+
+@pytest.mark.parametrize(
+    ("part", "fewest", "why"),
+    [
+        (FrameMotion(16), 2, "the motion that Prototype reads is between two of them"),
+        (MotionBranch(16), 2, "the motion that Prototype reads is between two of them"),
+        (TemporalWarp(16), 4, "TA2N pools time twice by two"),
+        (DeformableAttention(16, 4, (4, 5, 5), (4, 3, 3)), 4, "D2ST-Adapter finds its points by a convolution over 4"),
+    ],
+)
+def test_parts_that_need_some_frames_at_least(part: nn.Module, fewest: int, why: str) -> None:
+    made = method(part)
+    check_joined(made, fewest)
+    with pytest.raises(ValueError, match=rf"data.frames is {fewest - 1}, but {why}.*: set data.frames to {fewest} or"):
+        check_joined(made, fewest - 1)
+    made.encoder.steps = lambda frames: frames // 2  # type: ignore[method-assign]
+    check_joined(made, 2 * fewest)
+    with pytest.raises(ValueError, match=rf"{fewest // 2} steps?, but {why}.*: set data.frames to {2 * fewest} or"):
+        check_joined(made, fewest)
 
 
 def test_channels_of_the_temporal_module() -> None:

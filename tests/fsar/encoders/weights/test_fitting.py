@@ -12,7 +12,7 @@ import torchvision
 from torch import Tensor
 
 from fsar.commands.share import weights
-from fsar.encoders import ImageEncoder, VideoEncoder
+from fsar.encoders import ClipEncoder, ImageEncoder, VideoEncoder
 from fsar.encoders.weights.fitting import TABLE, describe_network, digest, fitting_networks, list_networks, without
 
 ROWS = json.loads(TABLE.read_text())["networks"]
@@ -29,7 +29,7 @@ def of_library(name: str) -> dict[str, Tensor]:
 @pytest.mark.parametrize(
     "name",
     [
-        *("torchvision:resnet18", "torchvision:vit_b_16", "video:r3d_18", "video:mvit_v2_s"),
+        *("torchvision:resnet18", "torchvision:vit_b_16", "torchvision:r3d_18", "torchvision:mvit_v2_s"),
         *("timm:convnext_tiny", "timm:vit_small_patch16_dinov3", "timm:deit_tiny_patch16_224"),
     ],
 )  # fmt: skip
@@ -72,7 +72,9 @@ def test_check_names_the_architecture_and_the_line_to_use(tmp_path: Path, capsys
     assert "those of timm:tf_efficientnet_lite0, timm:efficientnet_lite0\nthey do not tell these apart" in shown
     assert "use it: --encoder timm:tf_efficientnet_lite0:" in shown
     torch.save(torchvision.models.video.r3d_18().state_dict(), tmp_path / "clips.pt")
-    assert "use it: fsar.encoders.VideoEncoder with model r3d_18, weights " in check("clips.pt")
+    shown = check("clips.pt")
+    assert f"use it: --encoder torchvision:r3d_18:{tmp_path / 'clips.pt'}" in shown
+    assert "a grey clip gives 512 finite numbers" in shown
     torch.save({"conv.weight": torch.ones(2)}, tmp_path / "other.pt")
     assert "no network of open_clip, torchvision or timm has tensors of these names" in check("other.pt")
 
@@ -82,5 +84,9 @@ def test_weights_of_another_architecture_are_told_which(tmp_path: Path) -> None:
     said = r"does not fit .*\nIts names and shapes are those of torchvision:squeezenet1_0\.$"
     with pytest.raises(ValueError, match=said):
         ImageEncoder("resnet18", str(tmp_path / "net.pt"))
+    with pytest.raises(ValueError, match=said):
+        ClipEncoder("ViT-B-16", str(tmp_path / "net.pt"))  # not asked first with which activation it was trained
+    with pytest.raises(ValueError, match=r"'r3d_18' is no image network of torchvision\. It sees clips: take fsar.enc"):
+        ImageEncoder("r3d_18", None)
     with pytest.raises(ValueError, match=said):
         VideoEncoder("r3d_18", str(tmp_path / "net.pt"))
