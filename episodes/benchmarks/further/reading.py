@@ -75,7 +75,7 @@ def read_part(known: Further, part: str, lists: Path, allow_changed: bool = Fals
         classes = {rename(name): videos for name, videos in classes.items()}
     if known.cleaned == "positives":
         classes = keep_positives(classes, (content or {}).get("segments"), file, known)
-    return Read(classes, tuple(changes))
+    return Read(name_classes(classes, content), tuple(changes))
 
 
 def differences(known: Further, part: str, classes: Classes) -> list[str]:
@@ -154,6 +154,16 @@ def read_line(line: str, words: list[str], place: str) -> tuple[str, str]:
     if not name or not video:
         raise ValueError(f"{place}: '{line}' is in no known format. Expected `video class`, or class/video.")
     return os.path.basename(name), video_id(video)
+
+
+def name_classes(classes: Classes, content: Any) -> Classes:
+    """Classes that are numbered by the names that the file gives beside them, ``meta.v2_class_names``; others as they
+    are."""
+    meta = content.get("meta") if isinstance(content, dict) else None
+    names = meta.get("v2_class_names") if isinstance(meta, dict) else None
+    if not isinstance(names, list) or not all(c.isdecimal() and int(c) < len(names) for c in classes):
+        return classes
+    return {str(names[int(c)]): videos for c, videos in classes.items()}
 
 
 def rename(name: str) -> str:

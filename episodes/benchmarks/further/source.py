@@ -68,6 +68,8 @@ class Listed:
         found = find_all(self.root, wanted, self.known.dataset, self.known.name, self.allow_missing)
         train, val, test = (make_split(split, classes[split], found, self.root) for split in SPLITS)
         faults = [*self.known.faults, *tell_recordings(classes, self.known.dataset)]
+        if any(name.isdecimal() for named in classes.values() for name in named):
+            faults.append("classes are numbered and their names are not in the lists: what reads names sees numbers")
         if self.known.cleaned:
             faults = [f"cleaned from {self.known.published}: {self.known.says}", *faults]
         facts = self._facts(classes, found, faults, [change for one in read.values() for change in one.changes])

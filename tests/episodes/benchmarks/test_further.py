@@ -60,6 +60,21 @@ def write(root: Path, lists: dict[str, Any]) -> Path:
     return root / "lists.json"
 
 
+def test_numbered_classes_have_the_names_that_the_file_gives(tmp_path: Path) -> None:
+    names = [f"Back {i} PIKE" for i in range(48)]
+    parts = {"train": {"0": ["a_1"], "2": ["a_2"]}, "val": {"4": ["b_1"]}, "test": {"47": ["c_1"], "5": ["c_2"]}}
+    file = write(tmp_path, parts)
+    file.write_text(json.dumps({**parts, "meta": {"v2_class_names": names}}))
+    benchmark = Listed("diving48_vba", tmp_path / "videos", file, allow_changed=True).load()
+    assert benchmark.train.class_names == ("Back 0 PIKE", "Back 2 PIKE")
+    assert benchmark.test.class_names == ("Back 47 PIKE", "Back 5 PIKE")
+    assert [Path(path).stem for path in benchmark.test.paths] == ["c_1", "c_2"]
+    assert not any("numbered" in note for note in benchmark.notes)
+    file.write_text(json.dumps({**parts, "meta": {"v2_class_names": names[:40]}}))
+    with_numbers = Listed("diving48_vba", tmp_path / "videos", file, allow_changed=True).load()
+    assert with_numbers.test.class_names == ("class 47", "class 5")
+
+
 def test_faults_and_versions_stand_in_facts_and_notes(tmp_path: Path) -> None:
     lists = {
         "base": {"3": ["aaaaaaaaaaa_00001", "bbbbbbbbbbb_00001"]},
@@ -72,6 +87,7 @@ def test_faults_and_versions_stand_in_facts_and_notes(tmp_path: Path) -> None:
     benchmark = Listed("diving48_tamt", tmp_path / "videos", file, allow_changed=True).load()
     assert benchmark.facts["label_version"] == "Diving48 V1 (inferred)"
     assert benchmark.test.class_names == ("class 7",)
+    assert any(note.startswith("classes are numbered and their names are not in the lists") for note in benchmark.notes)
     assert "1 of 2 recordings of the test are in training too" in benchmark.notes
     assert any("labels from before V2" in note for note in benchmark.facts["list_faults"])
     assert len(benchmark.facts["list_changes"]) == 6
