@@ -69,6 +69,11 @@ class TemporalTransformer(nn.Module):
         """``(... l d) -> (... l d)``."""
         x = tokens.flatten(0, -3) if tokens.dim() > 3 else tokens
         if self.positions is not None:
+            if x.shape[-2] > len(self.positions):
+                raise ValueError(
+                    f"a clip has {x.shape[-2]} tokens, but there are {len(self.positions)} positions: give more "
+                    "positions or fewer data.frames."
+                )
             x = x + self.positions[: x.shape[-2]]
         for block in self.blocks:
             x = block(x)

@@ -12,6 +12,7 @@ from fsar.alignment.covariance import AlphaDistance
 from fsar.alignment.per_query.cross_tuple import TupleAttention
 from fsar.encoders.audio import WithSound
 from fsar.method import Method
+from fsar.methods.clip_fsar import ClipFSAR
 from fsar.methods.vision_only.strm import FrameEnrichment
 from fsar.temporal import TemporalTransformer
 from fsar.temporal.frame_motion import FrameMotion
@@ -54,11 +55,14 @@ def check_joined(method: Method, frames: int) -> None:
                 f"{told}, but TRX compares tuples of {pluralise(part.cardinality, 'frame')}: set data.frames to "
                 f"{part.cardinality * (frames // steps)} or more, or cardinalities of TRX to no more than {steps}."
             )
-        if isinstance(part, TemporalTransformer) and part.positions is not None and len(part.positions) < steps:
-            raise ValueError(
-                f"{told}, but {type(part).__name__} has {len(part.positions)} positions: give it "
-                f"--model.{name}.positions {steps}, or fewer frames."
-            )
+        if isinstance(part, TemporalTransformer) and part.positions is not None:
+            text = isinstance(method, ClipFSAR)  # whose support clips have the text of their class as one token more
+            option = "positions" if text else f"{name}.positions"
+            if len(part.positions) < (tokens := steps + text):
+                raise ValueError(
+                    f"{told}{' (and a text)' * text}, but {type(part).__name__} has {len(part.positions)} positions: "
+                    f"give --model.{option} {tokens}, or fewer frames."
+                )
     temporal = getattr(method, "temporal", None)
     channels = getattr(temporal, "channels", None)
     if isinstance(temporal, nn.Module) and isinstance(channels, int) and channels != method.encoder.channels:

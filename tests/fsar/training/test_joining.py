@@ -12,8 +12,8 @@ from fsar.adapters.base import FramePositions
 from fsar.adapters.d2st import DeformableAttention
 from fsar.alignment import OTAM, SoftDTW
 from fsar.alignment.covariance import AlphaDistance
-from fsar.encoders import FrameEncoder
-from fsar.methods import Prototype
+from fsar.encoders import ClipEncoder, FrameEncoder
+from fsar.methods import ClipFSAR, Prototype
 from fsar.temporal import FrameMotion, TemporalTransformer
 from fsar.temporal.motion import MotionBranch
 from fsar.temporal.video_heads import ClassTokenTransformer
@@ -71,6 +71,15 @@ def test_parts_that_need_some_frames_at_least(part: nn.Module, fewest: int, why:
     check_joined(made, 2 * fewest)
     with pytest.raises(ValueError, match=rf"{fewest // 2} steps?, but {why}.*: set data.frames to {2 * fewest} or"):
         check_joined(made, fewest)
+
+
+def test_a_text_takes_a_position_as_well() -> None:
+    made = ClipFSAR(ClipEncoder("fsar-tiny", "shapes"), OTAM(), positions=9)
+    check_joined(made, 8)
+    with pytest.raises(ValueError, match=r"is 9 \(and a text\), but .* has 9 positions: give --model\.positions 10"):
+        check_joined(made, 9)
+    with pytest.raises(ValueError, match=r"has 9 tokens, but there are 8 positions"):
+        TemporalTransformer(16, positions=8)(torch.rand(2, 9, 16))
 
 
 def test_channels_of_the_temporal_module() -> None:
