@@ -58,6 +58,7 @@ def test_ctrl_c_ends_it_and_keeps_what_was_computed(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     (tmp_path / "slow_frames.py").write_text(SLOW)
     monkeypatch.chdir(tmp_path)
@@ -82,4 +83,4 @@ def test_ctrl_c_ends_it_and_keeps_what_was_computed(
     if kept := AGAIN.get(line.split()[0]):
         monkeypatch.setenv("SLOW_AT", "0")
         assert not main(line.split())
-        assert kept in "".join(capfd.readouterr())
+        assert kept in "".join([*capfd.readouterr(), caplog.text])
