@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from episodes.words import pluralise
@@ -17,6 +18,15 @@ def half_interval(deviation: float, count: int) -> float:
     0.0196
     """
     return float(Z_95 * deviation / count**0.5)
+
+
+def plus_minus(value: float, interval: float) -> str:
+    """Both in percent; one episode alone has no interval.
+
+    >>> plus_minus(0.8635, 0.0031), plus_minus(0.8, float("nan"))
+    ('86.35 ± 0.31', '80.00 ± ?')
+    """
+    return f"{100 * value:.2f} ± {100 * interval:.2f}" if math.isfinite(interval) else f"{100 * value:.2f} ± ?"
 
 
 class Accuracy(NamedTuple):
@@ -37,4 +47,4 @@ class Accuracy(NamedTuple):
 
     def __str__(self) -> str:
         alike = ", the same in each" if self.interval == 0 < self.mean < 1 and self.episodes > 1 else ""
-        return f"{100 * self.mean:.2f} ± {100 * self.interval:.2f} % ({pluralise(self.episodes, 'episode')}{alike})"
+        return f"{plus_minus(self.mean, self.interval)} % ({pluralise(self.episodes, 'episode')}{alike})"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -193,8 +192,3 @@ def dig(tree: Any, path: str) -> Any:
     for key in path.split("."):
         tree = tree.get(key) if isinstance(tree, dict) else None
     return tree
-
-
-def plus_minus(value: float, interval: float) -> str:
-    """``86.35 ± 0.31`` in percent; one episode alone has no interval."""
-    return f"{100 * value:.2f} ± {100 * interval:.2f}" if math.isfinite(interval) else f"{100 * value:.2f} ± ?"

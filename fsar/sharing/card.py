@@ -13,6 +13,7 @@ import jinja2
 import yaml
 
 from episodes.words import pluralise
+from fsar.evaluation.accuracy import plus_minus
 from fsar.evaluation.marks import marks
 from fsar.evaluation.said import floor_template
 from fsar.sharing.card_text import CARD
@@ -113,10 +114,10 @@ def row(record: Mapping[str, Any]) -> tuple[str, ...]:
     """The line of one result in the table."""
     data = record["data"]
     told = [f"{data['ways']}-way {data['shots']}-shot", "opposites" if data["opposites"] else "", marks(record)]
-    floor = percent(record["zero_shot_accuracy"], record["zero_shot_interval_95"]) if has_floor(record) else "–"
+    floor = plus_minus(record["zero_shot_accuracy"], record["zero_shot_interval_95"]) if has_floor(record) else "–"
     if said := floor_template(record):
         floor += f" ({said})"
-    accuracy = percent(record["accuracy"], record["interval_95"])
+    accuracy = plus_minus(record["accuracy"], record["interval_95"])
     what = data["benchmark"], data["split"], ", ".join(filter(None, told)), metric_of(record["config"]) or "–"
     return *what, record["inference"] or "–", f"{record['episodes']:,}", accuracy, floor
 
@@ -124,11 +125,6 @@ def row(record: Mapping[str, Any]) -> tuple[str, ...]:
 def has_floor(record: Mapping[str, Any]) -> bool:
     """Whether class names alone were scored as well."""
     return "zero_shot_accuracy" in record
-
-
-def percent(accuracy: float, interval: float) -> str:
-    """``86.35 ± 0.31``."""
-    return f"{100 * accuracy:.2f} ± {100 * interval:.2f}"
 
 
 def warnings(records: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from fsar.alignment.direct import FrameMean
+from fsar.evaluation.accuracy import plus_minus
 from fsar.evaluation.bank import VideoBank, score_episodes
 from fsar.evaluation.metrics import Accuracy, EpisodeAccuracy
 from fsar.method import Method
@@ -107,11 +108,15 @@ def tell(best: Accuracy, floor: Accuracy | None, ways: int) -> str:
         'validation: 61.30 %, and the frozen frame mean, without training, is 5.2 above: this training did not help.'
         >>> tell(Accuracy(0.205, 0.012, 1000), None, 5)
         'validation is at chance: 20.50 ± 1.20 %, chance 20 %. Nothing was learned that serves new classes.'
+        >>> tell(Accuracy(0.8, float("nan"), 1), None, 5)
+        'validation: 80.00 % of one episode, which says nothing yet: set data.val_episodes.'
     """
+    if best.episodes == 1:
+        return f"validation: {100 * best.mean:.2f} % of one episode, which says nothing yet: set data.val_episodes."
     low, high = best.mean - best.interval, best.mean + best.interval
     if not low > 1 / ways:
         word = "at" if high >= 1 / ways else "below"
-        start = f"validation is {word} chance: {100 * best.mean:.2f} ± {100 * best.interval:.2f} %, chance "
+        start = f"validation is {word} chance: {plus_minus(best.mean, best.interval)} %, chance "
         line = f"{start}{100 / ways:.3g} %. Nothing was learned that serves new classes."
         return line if floor is None else f"{line} The frozen frame mean, without training: {100 * floor.mean:.2f} %."
     if floor is None:

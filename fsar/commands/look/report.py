@@ -22,6 +22,7 @@ from markupsafe import Markup, escape
 
 from episodes.files import write_atomically
 from episodes.words import pluralise
+from fsar.evaluation.accuracy import plus_minus
 from fsar.evaluation.calibration import explain
 from fsar.evaluation.marks import marks
 from fsar.evaluation.provenance import versions
@@ -30,7 +31,7 @@ from fsar.reporting.comparison import compare, over_encoders, share_episodes
 from fsar.reporting.figures import encoder_dots
 from fsar.reporting.insight import Closer
 from fsar.reporting.paper.export import export
-from fsar.reporting.runs import ReportedRun, metric_name, plus_minus, read_result, read_run, setting
+from fsar.reporting.runs import ReportedRun, metric_name, read_result, read_run, setting
 from fsar.reporting.templates import read_templates
 from fsar.reporting.view import View, look
 from fsar.terminal.failure import Options, one_message

@@ -26,6 +26,7 @@ from episodes.words import pluralise
 from fsar.build import Built, build_with_trainer
 from fsar.commands.measure.encoder_words import name_folders, shorten
 from fsar.encoders.weights.options import options_with
+from fsar.evaluation.accuracy import plus_minus
 from fsar.evaluation.bank import VideoBank, score_episodes
 from fsar.evaluation.calibration import calibration_facts
 from fsar.evaluation.comparing.comparison import find, paired_difference
@@ -137,7 +138,7 @@ def settle(asked: Sequence[Asked], data: EpisodicDataModule) -> list[Setting]:
 
 def percent(result: Mapping[str, Any], prefix: str = "") -> str:
     """An accuracy with its interval."""
-    return f"{100 * result[f'{prefix}accuracy']:.2f} ± {100 * result[f'{prefix}interval_95']:.2f}"
+    return plus_minus(result[f"{prefix}accuracy"], result[f"{prefix}interval_95"])
 
 
 def difference(base: Path, folder: Path) -> str:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from fsar.commands.train import fit
+from fsar.evaluation.accuracy import plus_minus
 from fsar.terminal.failure import Options
 
 RUN = Path("runs/demo")
@@ -48,7 +49,7 @@ def main(args: list[str]) -> None:
             if not path.is_file():
                 fsar("test", "--run", str(folder), *options, *extra)
             result = json.loads(path.read_text())
-            cells.append(f"{100 * result['accuracy']:.2f} ± {100 * result['interval_95']:.2f}")
+            cells.append(plus_minus(result["accuracy"], result["interval_95"]))
         rows.append((name, *cells))
     print("\nShapes-motion, test classes, 10,000 episodes each, accuracy in % with its 95 % interval\n")
     print(f"| {'method':28s} | 5-way 1-shot  | reversal pairs |\n|{'-' * 30}|---------------|----------------|")
