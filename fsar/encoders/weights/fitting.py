@@ -19,6 +19,8 @@ import torchvision
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from episodes.files import write_atomically
+
 TABLE = Path(__file__).with_name("networks.json")
 """``heads``: what classifiers are called, each of them one or several prefixes; ``networks``: names by digest."""
 
@@ -98,7 +100,8 @@ def write_table() -> None:
             networks.setdefault(each, []).append(name)
     rows = (f"  {json.dumps(key)}: {json.dumps(sorted(names))}" for key, names in sorted(networks.items()))
     said = f' "heads": {json.dumps(sorted(heads))},\n "networks": {{\n' + ",\n".join(rows) + "\n }\n"
-    TABLE.write_text(f"{{\n{said}}}\n", encoding="utf-8")
+    with write_atomically(TABLE) as part:
+        part.write_text(f"{{\n{said}}}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
