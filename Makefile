@@ -9,21 +9,21 @@ demo: .venv/installed
 	$(BIN)/fsar demo
 
 test: .venv/installed
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2
 
 # The part that a minute is enough for: numbers, shapes, episodes, splits; no command, no training, no page.
 test-fast: .venv/installed
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m fast
+	$(BIN)/python -m pytest -n 2 -m fast
 
 # With the lower bounds of setup.cfg; needs uv and Python 3.11.
 test-oldest:
 	uv venv --python 3.11 --allow-existing .venv-oldest
 	uv pip install --python $(OLDEST)/python --resolution lowest-direct -e '.[dev]'
-	$(OLDEST)/python -m pytest -n 2 --dist worksteal
+	$(OLDEST)/python -m pytest -n 2
 
 # The suite, and which lines and branches of fsar and episodes it ran.
 coverage: .venv/installed
-	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term
 
 lint: .venv/installed
 	$(BIN)/ruff check .
