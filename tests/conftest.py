@@ -75,7 +75,7 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What was imported stays: without it the garbage collector walks it again and again, a quarter of the time."""
+    """What was imported stays: without it the garbage collector walks it again and again."""
     gc.collect()
     gc.freeze()
 
