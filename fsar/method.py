@@ -84,6 +84,9 @@ class Method(nn.Module):
     """True when scoring uses nothing of a class's support clips but the mean of each of their parts; evaluation then
     averages while it looks the parts up and hands over one support clip per class."""
 
+    text_tokens: int = 0
+    """Tokens of text that the temporal Transformer of the method sees behind the frames of a support clip."""
+
     sees_other_queries: bool = False
     """True for a transductive method: the scores of a query depend on which other queries stand in its episode.
     Evaluation scores whole episodes and says how many queries of each class they hold; results carry the mark."""

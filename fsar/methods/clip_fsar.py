@@ -65,6 +65,7 @@ class ClipFSAR(AlignedMethod):
     """
 
     refinable = True
+    text_tokens = 1
 
     def __init__(
         self,

@@ -12,7 +12,6 @@ from fsar.alignment.covariance import AlphaDistance
 from fsar.alignment.per_query.cross_tuple import TupleAttention
 from fsar.encoders.audio import WithSound
 from fsar.method import Method
-from fsar.methods.clip_fsar import ClipFSAR
 from fsar.methods.vision_only.strm import FrameEnrichment
 from fsar.temporal import TemporalTransformer
 from fsar.temporal.frame_motion import FrameMotion
@@ -56,12 +55,13 @@ def check_joined(method: Method, frames: int) -> None:
                 f"{part.cardinality * (frames // steps)} or more, or cardinalities of TRX to no more than {steps}."
             )
         if isinstance(part, TemporalTransformer) and part.positions is not None:
-            text = isinstance(method, ClipFSAR)  # whose support clips have the text of their class as one token more
+            text = method.text_tokens
             option = "positions" if text else f"{name}.positions"
             if len(part.positions) < (tokens := steps + text):
+                told += " (and a text)" if text else ""
                 raise ValueError(
-                    f"{told}{' (and a text)' * text}, but {type(part).__name__} has {len(part.positions)} positions: "
-                    f"give --model.{option} {tokens}, or fewer frames."
+                    f"{told}, but {type(part).__name__} has {len(part.positions)} positions: give "
+                    f"--model.{option} {tokens}, or fewer frames."
                 )
     temporal = getattr(method, "temporal", None)
     channels = getattr(temporal, "channels", None)

@@ -75,7 +75,7 @@ def read_part(known: Further, part: str, lists: Path, allow_changed: bool = Fals
         classes = {rename(name): videos for name, videos in classes.items()}
     if known.cleaned == "positives":
         classes = keep_positives(classes, (content or {}).get("segments"), file, known)
-    return Read(name_classes(classes, content), tuple(changes))
+    return Read(name_classes(classes, content, file), tuple(changes))
 
 
 def differences(known: Further, part: str, classes: Classes) -> list[str]:
@@ -156,13 +156,19 @@ def read_line(line: str, words: list[str], place: str) -> tuple[str, str]:
     return os.path.basename(name), video_id(video)
 
 
-def name_classes(classes: Classes, content: Any) -> Classes:
+def name_classes(classes: Classes, content: Any, file: Path) -> Classes:
     """Classes that are numbered by the names that the file gives beside them, ``meta.v2_class_names``; others as they
-    are."""
+    are.
+
+    Raises:
+        ValueError: for a name that two classes have, which would become one.
+    """
     meta = content.get("meta") if isinstance(content, dict) else None
     names = meta.get("v2_class_names") if isinstance(meta, dict) else None
     if not isinstance(names, list) or not all(c.isdecimal() and int(c) < len(names) for c in classes):
         return classes
+    if twice := [name for name, times in Counter(str(names[int(c)]) for c in classes).items() if times > 1]:
+        raise ValueError(f"{file}: meta.v2_class_names gives the name {twice[0]!r} to several classes; expected once.")
     return {str(names[int(c)]): videos for c, videos in classes.items()}
 
 

@@ -73,6 +73,9 @@ def test_numbered_classes_have_the_names_that_the_file_gives(tmp_path: Path) -> 
     file.write_text(json.dumps({**parts, "meta": {"v2_class_names": names[:40]}}))
     with_numbers = Listed("diving48_vba", tmp_path / "videos", file, allow_changed=True).load()
     assert with_numbers.test.class_names == ("class 47", "class 5")
+    file.write_text(json.dumps({**parts, "meta": {"v2_class_names": [*names[:47], "Back 5 PIKE"]}}))
+    with pytest.raises(ValueError, match=r"lists\.json: .* gives the name 'Back 5 PIKE' to several classes"):
+        Listed("diving48_vba", tmp_path / "videos", file, allow_changed=True).load()
 
 
 def test_faults_and_versions_stand_in_facts_and_notes(tmp_path: Path) -> None:
