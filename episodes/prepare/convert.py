@@ -98,10 +98,11 @@ def prepare(
         ``{path: cause}`` of the videos that could not be read.
 
     Raises:
-        ValueError: when two videos would become one file, or ``out`` has a wrong ending or was made otherwise.
+        ValueError: when two videos would become one file, or ``out`` lies in ``root``, has a wrong ending, was made
+            otherwise or holds what nobody prepared.
         RuntimeError: when a file brings a worker process down.
     """
-    _check_names(out, videos, settings.form)
+    _check_places(root, out, videos, settings.form)
     failed: dict[str, str] = {}
     attempt = partial(_attempt, root=root, out=out, settings=settings)
     packed_at = (out / FRAMES).stat().st_mtime if (out / FRAMES).exists() else 0.0
@@ -129,13 +130,22 @@ def prepare(
     return failed
 
 
-def _check_names(out: Path, videos: Sequence[str], form: Form) -> None:
+def _check_places(root: Path, out: Path, videos: Sequence[str], form: Form) -> None:
+    if out.resolve().is_relative_to(root.resolve()):
+        raise ValueError(
+            f"{out} is {root} or lies in it, where what is prepared would be taken for sources: name a folder outside."
+        )
     if form != "pack" and out.suffix == SUFFIX:
         raise ValueError(f"{out} is the name of a packed store; give {form} another.")
     name, times = next(iter(Counter(map(name_of, videos)).most_common(1)), ("", 0))
     if times > 1:
         both = ", ".join(video for video in videos if name_of(video) == name)
         raise ValueError(f"{both} would all become '{name}': leave out all but one.")
+    goals = () if form == "pack" or (out / RECORD).exists() else (target(out, video, form) for video in videos)
+    if foreign := next((goal for goal in goals if goal.exists()), None):
+        raise ValueError(
+            f"{foreign} is there, and was not prepared by this ({out / RECORD} is not): name another folder."
+        )
 
 
 def _in(store: PackWriter, videos: Sequence[str]) -> list[str]:

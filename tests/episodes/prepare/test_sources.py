@@ -129,3 +129,23 @@ def test_another_suffix_is_another_source(root: Path, tmp_path: Path) -> None:
     other.rename(other.with_name("a.mov"))
     prepare(tmp_path / "videos", tmp_path / "out", ["wave/a.mov"], Settings("jpeg"))
     assert np.allclose(levels(tmp_path / "out", "jpeg", "wave/a"), 80, atol=3)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_is_prepared_lies_elsewhere_than_its_sources(root: Path, form: Form) -> None:
+    before = sorted(root.rglob("*"))
+    inside = root / ("x.pack" if form == "pack" else "x")
+    for out in (root, inside) if form != "pack" else (inside,):
+        with pytest.raises(ValueError, match=r"lies in it, .* name a folder outside"):
+            prepare(root, out, VIDEOS, Settings(form))
+    assert sorted(root.rglob("*")) == before
+
+
+@pytest.mark.parametrize("form", ["h264", "jpeg"])
+def test_what_nobody_prepared_is_not_taken_for_prepared(root: Path, tmp_path: Path, form: Form) -> None:
+    foreign = target(tmp_path / "out", "wave/b", form)
+    foreign.parent.mkdir(parents=True)
+    foreign.write_bytes(b"of somebody else")
+    with pytest.raises(ValueError, match=r"wave/b.* is there, and was not prepared by this .* another folder"):
+        prepare(root, tmp_path / "out", VIDEOS, Settings(form))
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == [foreign]
