@@ -13,12 +13,14 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.nn.functional import embedding_bag, normalize
 
 from episodes.clips import Clips, Contents, Features, LowerHalf, Streams
 from episodes.episode import IndexEpisode, VideoBatch
 from fsar.encoders.tower.seen import layers_among
+from fsar.encoders.tower.text_tower import TextTooLong
 from fsar.encoders.weights.state import hash_tensors
 from fsar.evaluation.shelf import Shelf, gather, roomy_device
 from fsar.method import Method, Parts, Scores
@@ -79,6 +81,7 @@ class VideoBank:
             self.keep(batch.videos, features)
         self._shelf.add("videos", batch.videos.to(place))
         cosines = text_cosines(self.method, features, batch.class_names) if self.floor else None
+        self.floor = cosines is not None  # what cannot be had of one batch cannot be had of the next
         if cosines is not None:
             self._shelf.add("cosines", cosines.to(place))
         if self.keep_means:
@@ -212,7 +215,11 @@ def text_cosines(method: Method, features: Features, names: Sequence[str]) -> Te
     encoder, frames = method.encoder, features.get("tower", features["frames"])
     if encoder.text is None:
         return None
-    text = encoder.text(names)
+    try:
+        text = encoder.text(names)
+    except TextTooLong as error:  # the method itself may read none
+        rank_zero_warn(f"no accuracy of the class names alone stands beside this one. {error}")
+        return None
     if text.shape[-1] != frames.shape[-1]:
         return None
     return normalize(frames.mean(-2), dim=-1) @ normalize(text.to(frames.device), dim=-1).mT

@@ -15,6 +15,10 @@ REMEMBERED = 50_000
 """Texts whose features are kept, at 2 kB each; then all are forgotten."""
 
 
+class TextTooLong(ValueError):
+    """A text has more tokens than the tower reads."""
+
+
 class TextEncoder(nn.Module):
     """CLIP's text tower behind templates; always float32, whatever the image tower holds.
 
@@ -92,12 +96,12 @@ class TextEncoder(nn.Module):
         """Texts -> ``(m l)`` int64 token ids with begin, end and padding.
 
         Raises:
-            ValueError: names the first text that is longer than the tower reads; nothing is cut off silently.
+            TextTooLong: names the first text that is longer than the tower reads; nothing is cut off silently.
         """
         encode, count, length = _tokenizer(self.model, self.download)
         for text in texts:
             if count(text) > length:
-                raise ValueError(
+                raise TextTooLong(
                     f"The text {text[:60]!r}... has {count(text)} tokens, but {self.model} reads {length}. Shorten "
                     f"it, or split it into several texts and average their features."
                 )

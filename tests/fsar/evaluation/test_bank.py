@@ -18,6 +18,7 @@ from episodes.episode import Episode, IndexEpisode, VideoBatch
 from episodes.sampler import EpisodeSampler
 from fsar.alignment import OTAM, Alignment, FrameMean
 from fsar.encoders.frame import FrameEncoder
+from fsar.encoders.tower.text_tower import TextTooLong
 from fsar.evaluation import bank as evaluation
 from fsar.evaluation.bank import VideoBank, feature_key, score_episodes
 from fsar.evaluation.metrics import EpisodeAccuracy
@@ -192,6 +193,25 @@ def test_the_zero_shot_floor_is_the_cosine_with_every_class_of_the_episode() -> 
     torch.testing.assert_close(bank.zero_shot(episodes), expected)
     wider = Features(frames=torch.randn(2, FRAMES, CHANNELS + 1))  # such as features before CLIP's projection
     assert evaluation.text_cosines(method, wider, NAMES) is None
+
+
+def test_names_too_long_for_the_text_cost_the_floor_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = 0
+
+    def refuse(*_: object) -> Tensor:
+        nonlocal asked
+        asked += 1
+        raise TextTooLong("The text 'a photo of x'... has 300 tokens")
+
+    method, pixels = METHODS["prototype"]().eval(), clips()
+    episodes = index_episodes(sampler(1), np.arange(10))
+    wanted = score_episodes(bank_of(method, pixels), episodes).logits
+    monkeypatch.setattr(Text, "per_template", refuse)
+    with pytest.warns(UserWarning, match=r"no accuracy of the class names alone .* The text 'a photo of x'"):
+        bank = bank_of(method, pixels)  # several batches
+    torch.testing.assert_close(score_episodes(bank, episodes).logits, wanted)
+    assert bank.zero_shot(episodes) is None
+    assert asked == 1
 
 
 def test_a_video_that_was_not_encoded_is_an_error() -> None:
