@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 
 from fsar.terminal.files.config_files import refuse_twice
 from fsar.terminal.noise import hush_libraries
-from fsar.terminal.shown import show_messages, shown
+from fsar.terminal.shown import OURS, show_messages, shown
 
 LINES = 8
 INTERRUPTED = 130
@@ -31,8 +31,6 @@ OF_A_UNION = "Does not validate against any of the Union subtypes"
 READABLE = (ValueError, OSError, ImportError, FloatingPointError, NotImplementedError)
 PEER_GONE = re.compile(r"gloo/transport/|ncclRemoteError|Connection (closed|reset) by peer")
 """In what torch raises of several processes when one of them is no longer there."""
-ROOT = Path(__file__).resolve().parents[2]
-OURS = (ROOT / "fsar", ROOT / "episodes", ROOT / "tools")
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import fsar.terminal.shown
 from fsar.commands.data.check_benchmark import main as check_benchmark
 from fsar.commands.data.check_benchmark import print_line
 from fsar.commands.data.check_videos import main as check_videos
@@ -108,3 +109,10 @@ def test_prepared_videos_and_lists_send_no_escapes(tmp_path: Path, capsys: pytes
     for name in ("31m.mp4", "7mout", "5m", "6m"):
         assert f"\\x1b[{name}" in said
     assert "\x1b" not in said
+
+
+def test_a_warning_of_ours_stands_without_its_place_in_the_code() -> None:
+    show_messages()
+    said = warnings.formatwarning("two videos are left out\x1b", UserWarning, fsar.terminal.shown.__file__, 7, None)
+    assert said == "warning: two videos are left out\\x1b\n"
+    assert "UserWarning" in warnings.formatwarning("other", UserWarning, pytest.__file__, 7, None)
