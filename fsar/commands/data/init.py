@@ -26,6 +26,8 @@ from fsar.terminal.shown import shown
 
 FEW, SOME = 4, 10
 """Classes from which on some are trained on and some tested; and from which on some of them choose the checkpoint."""
+TOY = ("tiny", "fsar-tiny")
+"""An encoder that comes with the package, so that there is nothing to get."""
 
 
 @one_message(program="fsar init")
@@ -127,7 +129,8 @@ def measure(folder: Path, clips: Mapping[str, Sequence[str]]) -> str:
 def next_commands(folder: Path, out: Path, classes: int, encoder: str | None = None) -> str:
     """What to type now."""
     lines = [f"fsar check-videos {shlex.quote(os.fspath(folder))} --quick"]
-    if encoder and not Path(encoder.rpartition(":")[2]).is_file():
+    toy = encoder and encoder.partition(":")[0] in TOY
+    if encoder and not toy and not Path(encoder.rpartition(":")[2]).is_file():
         lines.append(f"fsar weights get {encoder}")
     with_encoder = f" --encoder {shlex.quote(encoder)}" if encoder else ""
     reads_names = not encoder or not (encoder == "vision" or encoder.startswith(("timm:", "torchvision:")))

@@ -143,3 +143,5 @@ def try_frame(name: tuple[str, str | None]) -> None:
     if not bool(features.isfinite().all()):
         raise ValueError(f"{name[0]} gives features that are not finite: fetch it again.")
     print(f"a grey {'frame' if frames == 1 else 'clip'} gives {features.shape[-1]} finite numbers")
+    mean, std = (", ".join(f"{value:.3g}" for value in values) for values in (encoder.mean, encoder.std))
+    print(f"its pixels are red, green, blue in 0..1, less {mean}, over {std}: of other ones say mean and std")

@@ -39,13 +39,18 @@ def describe_reach(result: dict[str, Any]) -> str:
     Examples:
         >>> describe_reach({"chance": 0.5, "interval_over_classes": [0.31, 0.62], "classes_seen": 2})
         '± is over episodes; other clips and classes: 31.0 to 62.0 % (2 classes), chance (50 %) is not ruled out'
+        >>> describe_reach({"chance": 0.5, "interval_over_classes": [1.0, 1.0], "classes_seen": 2})
+        '± is over episodes; other clips and classes: not to be told from 2 classes whose queries all fared alike'
         >>> describe_reach({"chance": 0.2, "same_guess": True})
         '± is over episodes; all queries of an episode got the same name: nothing was recognised (chance 20 %)'
     """
     chance, said = f"{100 * result['chance']:.3g} %", "± is over episodes"
     if "interval_over_classes" in result:
         low, high = result["interval_over_classes"]
-        said += f"; other clips and classes: {100 * low:.1f} to {100 * high:.1f} % ({result['classes_seen']} classes)"
+        said += "; other clips and classes: "
+        if low == high:  # all right, or all wrong
+            return f"{said}not to be told from {result['classes_seen']} classes whose queries all fared alike"
+        said += f"{100 * low:.1f} to {100 * high:.1f} % ({result['classes_seen']} classes)"
         if low <= result["chance"] <= high and not result.get("same_guess"):
             said += f", chance ({chance}) is not ruled out"
     if result.get("same_guess"):

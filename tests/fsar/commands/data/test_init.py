@@ -88,4 +88,5 @@ def test_the_lines_that_are_printed_fit_the_encoder(
     assert "fsar weights get small\n  fsar fit" in (small := next_lines("small"))
     assert "-c clips.yaml --encoder small\n" in small
     assert "-c method/prototype -c clips.yaml --encoder timm:resnet18\n" in next_lines("timm:resnet18")
+    assert "weights get" not in next_lines("tiny")
     assert "weights get" not in next_lines("torchvision:resnet18:net.pt")  # the file is here

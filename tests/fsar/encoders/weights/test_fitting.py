@@ -67,6 +67,7 @@ def test_check_names_the_architecture_and_the_line_to_use(tmp_path: Path, capsys
     assert "its names and shapes are those of torchvision:squeezenet1_0\n" in shown
     assert f"use it: --encoder torchvision:squeezenet1_0:{tmp_path / 'net.pt'}" in shown
     assert "a grey frame gives 512 finite numbers" in shown
+    assert "in 0..1, less 0.485, 0.456, 0.406, over 0.229, 0.224, 0.225: of other ones say mean and std" in shown
     torch.save(timm.create_model("efficientnet_lite0").state_dict(), tmp_path / "tf_efficientnet_lite0_mine.pt")
     shown = check("tf_efficientnet_lite0_mine.pt")
     assert "those of timm:tf_efficientnet_lite0, timm:efficientnet_lite0\nthey do not tell these apart" in shown
