@@ -48,6 +48,8 @@ CONFIGS = {
     "list.yaml": "- data\n",
     "twice.yaml": "data:\n  ways: 2\n  ways: 3\n",
     "strange.yaml": "data: {wayz: 2}\n",
+    "null.yaml": "data: {frames: null}\n",
+    "no_part.yaml": "model: {method: {init_args: {alignment: null}}}\n",
     "deep.yaml": "model: {method: {init_args: {alignment: {init_args: {temperature: warm}}}}}\n",
 }
 

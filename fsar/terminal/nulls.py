@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -39,6 +39,21 @@ def find_nulls(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
     for name, part in value.items():
         inside = key if name == "init_args" else f"{key}.{name}" if key else str(name)
         yield from find_nulls(part, inside)
+
+
+def find_null_options(actions: Iterable[Any], config: Namespace) -> Iterator[tuple[str, str]]:
+    """Likewise of the options that a parser has itself: a file may say null of them unseen.
+
+    Args:
+        actions: of the parser.
+        config: what it found.
+    """
+    for action in actions:
+        kind, usual = getattr(action, "_typehint", None), action.default
+        if kind is None or usual is None or action.dest.startswith("trainer.") or takes_null(kind):
+            continue
+        if config.get(action.dest, usual) is None:
+            yield action.dest, str(kind)
 
 
 def takes_null(kind: Any) -> bool:

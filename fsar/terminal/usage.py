@@ -13,15 +13,15 @@ import re
 import sys
 import textwrap
 from argparse import ArgumentError
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar, NoReturn
 
 import jsonargparse
 import yaml
 
 from fsar.terminal.files.aliases import rename_classes
-from fsar.terminal.files.config_files import find_origin
-from fsar.terminal.nulls import find_nulls
+from fsar.terminal.files.config_files import find_origin, is_null
+from fsar.terminal.nulls import find_null_options, find_nulls
 from fsar.terminal.shown import shown
 
 WORDS = {
@@ -71,7 +71,8 @@ class PlainParser(jsonargparse.ArgumentParser):
         if asked and not PlainParser.asked.endswith(f".{asked}"):  # else this is a parser of a part of that one
             PlainParser.asked = asked
         config = super().parse_args(args, **kwargs)
-        for key, kinds in find_nulls(config):
+        called, own = self._called(config.get("subcommand")), config.get(config.get("subcommand") or "", config)
+        for key, kinds in (*find_nulls(config), *find_null_options(called._actions, own)):
             self.error(f'Parser key "{key}": expected {typed(kinds)}, found null; leave it out for its default.')
         return config
 
@@ -88,11 +89,18 @@ class PlainParser(jsonargparse.ArgumentParser):
         text: str = super().format_help(*args)
         return text
 
+    def _called(self, command: str | None) -> PlainParser:
+        """The parser of a command, where each has its own; else this one."""
+        action: Any = getattr(self, "_subcommands_action", None)
+        found: PlainParser = action.choices.get(command, self) if action else self
+        return found
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print what is wrong and leave with status 2; the parser of a nested class leaves that to the outermost."""
         if not self.exit_on_error:
             raise ArgumentError(None, str(message)) from ex
         parser = getattr(ex, "subcommand_parser", self)
+        parser = parser._called("".join(sys.argv[1:2]))
         program = [word for word in parser.prog.split() if not word.startswith("[")]
         options = {option for action in parser._actions for option in action.option_strings}
         sys.stderr.write(
@@ -111,15 +119,21 @@ def simplify(message: str, args: Sequence[str] = (), options: Collection[str] = 
         options: all that the parser knows, such as ``--data.ways``.
     """
     text = message.strip()
+    if not any(word == "None" or word.endswith("=None") for word in args):  # what was typed is null
+        text = re.sub(r"((?:Got|Given) value: )None$", r"\1null", text, flags=re.M)
     if unknown := re.search(r"unrecognized arguments: (\S+)", text):
         return f"there is no option {unknown[1].split('=')[0]}{near_option(unknown[1], options)}"
     if unknown := re.match(r"(?:Subcommand|Group) '\S+' does not accept option '(\S+)'", text):
         return f"{find_origin(unknown[1], args)}there is no option {unknown[1]}{near_option(unknown[1], options)}"
     keys, owner, rest = unnest(re.sub(PARSED, "", text))
     owner = owner or next(iter(re.findall(PARSED, text)), "")
-    if unknown := re.match(r"Option '(\S+)' is not accepted", rest):
-        keys.append(unknown[1])
     key = re.sub(SUBCOMMAND, "", ".".join(keys))
+    if unknown := re.match(r"Option '(\S+)' is not accepted", rest):
+        return find_origin(f"{key}.{unknown[1]}", args, ", ") + no_such_argument(key, owner, unknown[1], args, options)
+    if (lacking := re.match(r"the following arguments are required: (\S+)$", rest)) and owner:
+        whole = f"{key}.{lacking[1]}"
+        if is_null(whole, args):
+            return f"{find_origin(whole, args, ', ')}{whole}: expected {needed(owner, lacking[1])}, found null."
     for pattern, say in LEAVES:
         if found := re.search(pattern, level(rest), re.DOTALL | re.MULTILINE):
             return ("" if say is missing else find_origin(key, args, ", ")) + say(key, owner, found)
@@ -164,11 +178,16 @@ def no_class(key: str, owner: str, found: re.Match[str]) -> str:
     return f"{key}: there is no class {name}{near_class(name) or hint}"
 
 
-def no_such_argument(key: str, owner: str, found: re.Match[str]) -> str:
+def no_such_argument(key: str, owner: str, name: str, args: Sequence[str], options: Collection[str]) -> str:
+    """Of a class, under the key that was typed: what is no option of a model is taken for one of its method."""
+    typed_short = key == "model.method" and any(word.partition("=")[0] == f"--model.{name}" for word in args)
+    key, beside = ("model", [o[8:] for o in options if re.fullmatch(r"--model\.\w+", o)]) if typed_short else (key, [])
     taken = parameters(owner)
-    close = difflib.get_close_matches(found[1], taken, 1)
+    close = difflib.get_close_matches(name, [*taken, *beside], 1)
+    if close and close[0] in beside:
+        return f"there is no option --model.{name}; did you mean --model.{close[0]} ?"
     hint = f"; did you mean {close[0]} ?" if close else f"; it takes {', '.join(taken)}." if taken else "."
-    return f"{key}: {owner.rpartition('.')[2]} takes no argument {found[1]}{hint}"
+    return f"{key}.{name}: {owner.rpartition('.')[2]} takes no argument {name}{hint}"
 
 
 def no_module(key: str, owner: str, found: re.Match[str]) -> str:
@@ -185,11 +204,15 @@ def missing(key: str, owner: str, found: re.Match[str]) -> str:
 
 def no_part(key: str, owner: str, found: re.Match[str]) -> str:
     name = key.rpartition(".")[2] if found[1] is None else found[1]
-    return f"{key}: expected a class ({name}), found {'null' if found[2] == 'None' else found[2]!r}."
+    return f"{key}: expected a class ({name}), found {quote(found[2])}."
 
 
 def wrong_type(key: str, owner: str, found: re.Match[str]) -> str:
-    return f"{key}: expected {typed(found[1])}, found {found[2].strip()!r}."
+    return f"{key}: expected {typed(found[1])}, found {quote(found[2].strip())}."
+
+
+def quote(value: str) -> str:
+    return value if value == "null" else repr(value)
 
 
 LEAVES: tuple[tuple[str, Callable[[str, str, re.Match[str]], str]], ...] = (
@@ -203,7 +226,6 @@ LEAVES: tuple[tuple[str, Callable[[str, str, re.Match[str]], str]], ...] = (
         r"Import path (\S+) does not (?:correspond to a subclass of|implement protocol) (\w+)",
         lambda k, o, m: f"{k}: {m[1]} is no {m[2]}; expected a class derived from it.",
     ),
-    (r"Option '(\S+)' is not accepted", no_such_argument),
     (r"the following arguments are required: (.+)", missing),
     (r"Unable to load config '?\"?([^'\"\n]*)", lambda k, o, m: f"{k}: expected a mapping or a file, found {m[1]!r}."),
 )
@@ -249,6 +271,12 @@ def near_class(name: str, cutoff: float = 0.7) -> str:
     return f"; did you mean {known[close[0]]} ?" if close else ""
 
 
-def parameters(class_path: str) -> list[str]:
-    """Names of the constructor arguments of a class."""
-    return list(inspect.signature(pkgutil.resolve_name(class_path)).parameters) if class_path else []
+def parameters(class_path: str) -> Mapping[str, inspect.Parameter]:
+    """The constructor arguments of a class, by name."""
+    return inspect.signature(pkgutil.resolve_name(class_path)).parameters if class_path else {}
+
+
+def needed(class_path: str, name: str) -> str:
+    """What a constructor argument takes, in words."""
+    kind = parameters(class_path)[name].annotation
+    return typed(kind if isinstance(kind, str) else getattr(kind, "__name__", str(kind)))

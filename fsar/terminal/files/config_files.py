@@ -143,16 +143,30 @@ def find_origin(key: str, args: Sequence[str], end: str = ": ") -> str:
     if any(re.match(rf"--(.*\.)?{re.escape(last)}(=|$)", word) for word in args):
         return ""
     for name in reversed(config_files(args)):
-        if Path(name).is_file() and plain_key in set(flat(yaml.safe_load(Path(name).read_text(encoding="utf-8")))):
+        if Path(name).is_file() and plain_key in read_flat(name):
             return f"{name}{end}"
     return ""
 
 
-def flat(content: Any, prefix: str = "") -> Iterator[str]:
-    """Dotted keys of nested mappings, without ``init_args``."""
+def is_null(key: str, args: Sequence[str]) -> bool:
+    """Whether an option, or else a configuration file of the command line, says null of a key."""
+    words = long_names([word.replace("init_args.", "") for word in args])
+    said = [after for word, after in pairwise([*words, ""]) if word == f"--{key}"]
+    said += [word.partition("=")[2] for word in words if word.startswith(f"--{key}=")]
+    files = [read_flat(name).get(key, "") for name in config_files(args) if Path(name).is_file()]
+    return "null" in said or (not said and None in files)
+
+
+def read_flat(name: str) -> dict[str, Any]:
+    """What a configuration file says, under dotted keys."""
+    return dict(flat(yaml.safe_load(Path(name).read_text(encoding="utf-8"))))
+
+
+def flat(content: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys of nested mappings, without ``init_args``, and their values."""
     for key, value in content.items() if isinstance(content, dict) else ():
         name = prefix.rstrip(".") if key == "init_args" else f"{prefix}{key}"
-        yield name
+        yield name, value
         yield from flat(value, f"{name}.")
 
 

@@ -41,8 +41,8 @@ def test_null_is_found_where_the_type_has_none() -> None:
         ("model.method.alignment.temperature", r"alignment\.temperature: expected a number, found null; leave it out"),
         ("model.method.encoder.tune", "expected one of 'frozen', 'full' or a whole number, found null"),
         ("data.benchmark.twice", "expected one of 'tell', 'drop', 'keep', found null"),
-        ("model.method", r"model\.method: expected a class \(Method\), found 'null'"),
-        ("model.optimizer", r"expected a class \(optimizer\), found 'null'"),
+        ("model.method", r"model\.method: expected a class \(Method\), found null"),
+        ("model.optimizer", r"expected a class \(optimizer\), found null"),
         ("model.optimizer.lr", "expected a number or a Tensor, found null"),
     ],
 )
