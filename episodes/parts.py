@@ -85,6 +85,7 @@ class TaskOptions:
             class_names=split.class_names,
             drop_small_classes=self.drop_small_classes,
             opposites=split.opposites if self.opposites else None,
+            prefix="data." if training else "data.test_",
         )
 
 

@@ -95,6 +95,7 @@ class EpisodeSampler:
         class_names: ``C`` names, for messages and for :class:`~episodes.episode.Episode`; numbers when left out.
         drop_small_classes: leave out classes with fewer than ``shots + queries`` clips instead of raising.
         opposites: pairs of class ids; when given, episodes are 2-way and their classes are one of these pairs.
+        prefix: of the names of ways, shots and queries in messages, such as ``test_`` where these are options.
 
     Raises:
         ValueError: when the split cannot give such episodes; the message says what it has and what would help.
@@ -117,10 +118,12 @@ class EpisodeSampler:
         class_names: Sequence[str] | None = None,
         drop_small_classes: bool = False,
         opposites: Sequence[tuple[int, int]] | None = None,
+        prefix: str = "",
     ) -> None:
+        self._prefix = prefix
         for name, value, least in (("ways", ways, 2), ("shots", shots, 1), ("queries", queries, 1)):
             if value < least:
-                raise ValueError(f"{name} must be at least {least}, found {value}.")
+                raise ValueError(f"{prefix}{name} must be at least {least}, found {value}.")
         self.ways, self.shots, self.queries, self.seed = ways, shots, queries, seed
         videos = np.asarray(labels, dtype=np.int64)
         count = len(class_names) if class_names is not None else int(videos.max(initial=-1)) + 1
@@ -143,19 +146,20 @@ class EpisodeSampler:
         found = f"{has}, {len(large)} of them with {pluralise(needed, 'clip')} or more"
         if len(self.sizes) < self.ways:
             raise ValueError(
-                f"{task} need {pluralise(self.ways, 'class')}, but {found}. Lower ways, or give it more classes."
+                f"{task} need {pluralise(self.ways, 'class')}, but {found}. Lower {self._prefix}ways, or give it more "
+                "classes."
             )
         small = [f"'{self.class_names[c]}' ({self.sizes[c]})" for c in np.flatnonzero(self.sizes < needed)]
         names = ", ".join(small[:8]) + (f" and {len(small) - 8} more" if len(small) > 8 else "")
         leave_out = f", or leave them out with drop_small_classes=True ({len(large)} classes stay)"
         raise ValueError(
             f"{task} need {pluralise(needed, 'distinct clip')} in each class, but {found}. Too small: {names}. "
-            f"Lower shots or queries{leave_out if len(large) >= self.ways else ''}."
+            f"Lower {self._prefix}shots or {self._prefix}queries{leave_out if len(large) >= self.ways else ''}."
         )
 
     def _eligible_pairs(self, opposites: Sequence[tuple[int, int]]) -> Integers:
         if self.ways != 2:
-            raise ValueError(f"episodes of opposite classes are 2-way; found ways={self.ways}.")
+            raise ValueError(f"episodes of opposite classes are 2-way; found {self._prefix}ways={self.ways}.")
         pairs = np.array(opposites, dtype=np.int64).reshape(-1, 2)
         pairs = pairs[np.isin(pairs, self.classes).all(axis=1)]
         if not len(pairs):

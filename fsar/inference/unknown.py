@@ -78,7 +78,7 @@ def measure(
         raise ValueError(
             f"--unknown takes {pluralise(ways, 'class')} of more than {pluralise(shots, 'clip')} for known, and "
             f"needs one more to be unknown; as many clips are there of {len(known)} of the "
-            f"{pluralise(len(names), 'test class')}. Lower --data.ways or --data.test_shots."
+            f"{pluralise(len(names), 'test class')}. Lower --data.test_ways or --data.test_shots."
         )
     rows = []
     for number in range(draws):
