@@ -180,13 +180,23 @@ class Options(argparse.ArgumentParser):
         for before, arg in zip(["", *rest], rest, strict=False):
             if not arg.startswith("-") and (not before.startswith("--") or "=" in before):
                 self.error(
-                    f"{arg} belongs to no option; what holds spaces needs quotes, a folder stands for its files."
+                    f"{self._belonging(arg, args)}; what holds spaces needs quotes, a folder stands for its files."
                 )
             if arg.startswith("-") and not arg.startswith(("--model.", "--data.")):
                 known = [option for action in self._actions for option in action.option_strings]
                 close = difflib.get_close_matches(arg, known, 1)
                 self.error(f"{arg} is no option" + (f"; did you mean {close[0]} ?" if close else "."))
         return own, rest
+
+    def _belonging(self, word: str, args: Sequence[str]) -> str:
+        """What is said of a word that is one too many: behind which option it stands."""
+        behind = (i for i in range(1, len(args)) if args[i] == word and not re.match("-[^=]*$", args[i - 1]))
+        options = [before.partition("=")[0] for before in args[: next(behind, 0)] if before.startswith("-")]
+        option = "".join(options[-1:])
+        action = self._option_string_actions.get(option)
+        if action is None or action.nargs is not None:
+            return f"{word} belongs to no option"
+        return f"{option} takes one {'path' if action.type is Path else 'value'}, but {word} follows too"
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, and leave with status 2; one colon is enough after the option."""
