@@ -127,7 +127,7 @@ class Counted(MofNCompleteColumn):
 
 
 class Speed(ProgressColumn):
-    """Training episodes per second over all processes; in evaluation, batches per second."""
+    """Training episodes per second over all processes; in evaluation, batches per second; of slow work seconds."""
 
     def __init__(self, trainer: Trainer) -> None:
         super().__init__()
@@ -136,9 +136,17 @@ class Speed(ProgressColumn):
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed or 0.0
         if not task.description.startswith("Epoch"):
-            return Text(f"{speed:.1f} batches/s", style="dim")
+            return Text(rate(speed, "batch", "batches"), style="dim")
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        return Text(f"{speed * data.episodes_per_batch * self.trainer.world_size:.1f} episodes/s", style="dim")
+        speed *= data.episodes_per_batch * self.trainer.world_size
+        return Text(rate(speed, "episode", "episodes"), style="dim")
+
+
+def rate(speed: float, one: str, several: str) -> str:
+    """So many per second, or of slow work the seconds for one; nothing before anything is done."""
+    if not speed:
+        return ""
+    return f"{speed:.1f} {several}/s" if speed >= 1 else f"{1 / speed:.1f} s/{one}"
 
 
 class Pictures(Callback):

@@ -172,10 +172,10 @@ def command(words: list[str], parser: Any, run: bool) -> None:
             run_fsar(words[1:], parser, run)
         case ["fsar"] | ["fsar", "--help" | "--version"]:
             fsar(words[1:])
+        case ["fsar-demo", *rest] | ["fsar", "web", *rest]:
+            read_program(lambda: importlib.import_module("fsar.web.app").main(rest), parser)
         case ["fsar", name, *rest]:
             run_command(name, rest, parser, run)
-        case ["fsar-demo", *rest]:
-            read_program(lambda: importlib.import_module("fsar.web.app").main(rest), parser)
         case ["python", "-m", "pytest", *rest]:
             assert pytest.main(["-q", "-p", "no:cacheprovider", *rest]) == 0
         case ["python", tool, *rest]:

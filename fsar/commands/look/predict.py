@@ -15,14 +15,13 @@ from episodes.splits import query_split, support_split
 from episodes.splits.rows import read_rows
 from episodes.video import limits
 from episodes.words import pluralise
+from fsar.commands.look.answers import describe, describe_explanation, describe_known
 from fsar.evaluation.calibration import explain
-from fsar.inference.answer import Answer, Answers, write_csv
-from fsar.inference.explain import Explanation, draw_words
+from fsar.inference.answer import Answers, write_csv
 from fsar.inference.explain import explain as explain_answer
 from fsar.inference.known import draw_known
 from fsar.inference.predictor import load_named
 from fsar.inference.threshold import KEEP
-from fsar.reporting.classes import Share
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.files.config_files import read_yaml
 from fsar.terminal.outputs import output_file
@@ -39,7 +38,6 @@ of `fsar test` may follow.
 
 Class names, which some methods read, are the folders' names with spaces for underscores, unless classes.yaml in the
 support folder (or the file given as --classes) says otherwise, with a line `folder: name` for each that differs."""
-BAR = 24
 
 
 def main(args: list[str]) -> None:
@@ -201,75 +199,6 @@ def listed_support(table: Path) -> dict[str, list[Path]]:
     for row in read_rows(table, {}):
         support.setdefault(row.values["label"].replace("_", " "), []).append(Path(row.values["file"]))
     return support
-
-
-def describe(answer: Answer) -> str:
-    """An answer as lines of text: the ranking with bars, and which frames were matched."""
-    width = max(len(name) for name, _ in answer.ranking)
-    sure = answer.unlike_all and answer.threshold.telling
-    lines = [answer.clip + ("   unlike all of them" if sure else "")]
-    for name, number in answer.ranking:
-        bar = block() * round(BAR * number)
-        lines.append(f"  {answer.amount(number, 1):>6}  {name:{width}}  {bar}".rstrip())
-    best = answer.ranking[0][0]
-    if best in answer.alignments:
-        lines.append(f"  {answer.alignments[best].describe(best)}")
-    if answer.note:
-        lines.append(f"  {answer.note}")
-    return "\n".join(lines)
-
-
-def describe_explanation(why: Explanation) -> str:
-    """What becomes of the answer when the clip is changed, and which frames carry it."""
-    lines = []
-    for one in why.variants[1:]:
-        kept = f"still {why.name}" if one.name == why.name else f"{one.name}, no longer {why.name}"
-        before, after = why.variants[0].number_of(why.name), one.number_of(why.name)
-        lines.append(f"  {one.what}: {kept} ({why.name} {before:.2f} -> {after:.2f})")
-    most = max(range(len(why.frames)), key=why.frames.__getitem__)
-    shares = " ".join(f"{x:+.2f}" for x in why.frames)
-    lines.append(f"  lead lost without each frame: {shares} (of {why.lead:.2f})")
-    lines.append(f"  frame {most + 1} matters most" if why.frames[most] > 0 else "  no frame is needed")
-    if why.words is not None:
-        called = " ".join(str(int(i) + 1) for i in why.words.argmax(0))
-        listed = ", ".join(f"{i} {name}" for i, name in enumerate(why.names, 1))
-        lines.append(f"  by the class names alone its frames are {called} ({listed})")
-    if why.steps:
-        lines.append(f"  its frames over the steps of {why.name}, in order: {'; '.join(map(str, why.steps))}")
-    lines += [f"  frames that show {row}" for row in draw_words(why.shown)]
-    return "\n".join(lines)
-
-
-def block() -> str:
-    """What bars are made of: "#" where the output cannot show the block."""
-    try:
-        "█".encode(getattr(sys.stdout, "encoding", None) or "utf-8")
-    except UnicodeEncodeError:
-        return "#"
-    return "█"
-
-
-def describe_known(answers: Answers, truth: Mapping[str, str], shots: int, seed: int) -> str:
-    """The share of clips of known classes that were named right, by class and in all."""
-    hits: dict[str, list[bool]] = {name: [] for name in truth.values()}
-    for answer in answers:
-        hits[truth[answer.clip]].append(answer.ranking[0][0] == truth[answer.clip])
-    width = max(map(len, hits))
-    lines = [f"  {name:{width}}  {sum(right)} of {len(right)}" for name, right in hits.items()]
-    right = sum(map(sum, hits.values()))
-    if not answers:
-        return "no clip could be read"
-    share = Share(right / len(answers), len(answers))
-    low, high = share.ends
-    return "\n".join(
-        [
-            f"named right: {share.value:.1%} ({right} of {pluralise(len(answers), 'clip')}; 95 % interval "
-            f"{low:.1%} to {high:.1%}), chance {1 / len(hits):.1%}",
-            *lines,
-            f"{pluralise(len(hits), 'class')}, {pluralise(shots, 'clip')} of each as support, drawn by --seed "
-            f"{seed}; all others were named.",
-        ]
-    )
 
 
 def report(

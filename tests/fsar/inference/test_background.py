@@ -10,7 +10,8 @@ import yaml
 from torch.nn.functional import normalize
 
 from episodes.splits import Split
-from fsar.commands.look.predict import describe, report
+from fsar.commands.look.answers import describe
+from fsar.commands.look.predict import report
 from fsar.inference.answer import Answers
 from fsar.inference.background import judge, learned_background
 from fsar.inference.predictor import Predictor, configure

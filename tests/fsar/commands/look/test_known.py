@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from fsar.__main__ import main
+from fsar.commands.look.answers import describe, describe_known
 from fsar.evaluation.cells import to_cell
 from fsar.inference.answer import Answer, Answers, write_csv
 from fsar.inference.known import draw_known
 from fsar.inference.threshold import Threshold
 
 THRESHOLD = Threshold({"@run": -1.0, "walk": -1.0}, 0.9, 9, 9, 18)
+SIMILAR = {"@run": 0.0, "walk": 0.0}
 
 
 @pytest.fixture
@@ -88,3 +90,19 @@ def test_a_table_holds_no_formula(tmp_path: Path) -> None:
         "'=a.mp4,'@run,0.750000,-1.500000,true,\n'+b.mp4,,,,,'-cut off\n"
     )
     assert to_cell("plain=1") == "plain=1"
+
+
+@pytest.mark.parametrize("columns", [80, 30])
+def test_a_long_name_stays_within_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    names = ("waving", " ".join(["pretending"] * 22), "x" * 250)
+    answer = Answer("a.mp4", tuple(zip(names, (0.7, 0.2, 0.1), strict=True)), SIMILAR, THRESHOLD, itself="waving")
+    told = describe(answer).splitlines()[1:-1]
+    assert max(map(len, told)) <= columns
+    assert "".join(re.sub(r"^ +0\.\d{3}|[ █#]", "", line) for line in told) == "".join(names).replace(" ", "")
+    bars = [len(re.findall("[█#]", line)) for line in told]
+    assert bars[0] == max(bars) > 3
+    known = describe_known(Answers([answer]), {"a.mp4": names[1]}, 1, 0).splitlines()[1:-1]
+    assert max(map(len, known)) <= columns
+    (short,) = describe(Answer("a.mp4", (("waving", 1.0),), SIMILAR, THRESHOLD, itself="waving")).splitlines()[1:-1]
+    assert len(short) == min(columns, 42)
