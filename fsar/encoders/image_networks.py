@@ -15,7 +15,7 @@ from timm.models import get_pretrained_cfg
 from torch import Tensor, nn
 
 from episodes.framing import Framing, Interpolation, Resize
-from fsar.encoders.weights.architecture import close_names
+from fsar.encoders.weights.architecture import close_names, short_name
 from fsar.encoders.weights.fitting import suggest_networks
 from fsar.encoders.weights.state import strict_load
 
@@ -145,9 +145,10 @@ def cached_weights(library: Library, model: str) -> str:
         place = f"the Hugging Face cache ({repository or 'none is published'})"
     there = [file for file in files if file.is_file()]
     if not there:
+        name = f"{library}:{model}"
+        get = "" if place.endswith("(none is published)") else f": `fsar weights get {short_name(name)}` fetches them"
         raise FileNotFoundError(
-            f"the weights of {library}:{model} are not in {place}. Give a file with its state dict: "
-            f"{library}:{model}:FILE."
+            f"the weights of {name} are not in {place}{get}. Give a file with its state dict: {name}:FILE."
         )
     return str(there[0])
 

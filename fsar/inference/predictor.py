@@ -270,7 +270,10 @@ def load_named(
         return load(run, checkpoint, overrides, device, trust_classes)
     if config:
         return configure([*(part for file in config for part in ("-c", file)), *overrides], device)
-    return bare(*split_name(encoder or ""), device)
+    try:
+        return bare(*split_name(encoder or ""), device)
+    except (FileNotFoundError, ValueError) as error:
+        raise type(error)(f"--encoder {encoder}: {error}") from error
 
 
 def configure(args: Sequence[str], device: str = "auto") -> Predictor:

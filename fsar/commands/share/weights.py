@@ -17,9 +17,9 @@ from pathlib import Path
 import torch
 
 from fsar.encoders.video.encoder import VideoEncoder
-from fsar.encoders.weights.architecture import shapes_suggest
+from fsar.encoders.weights.architecture import RECOMMENDED, shapes_suggest
 from fsar.encoders.weights.available import Offer, fetch, find_offer, list_offers
-from fsar.encoders.weights.by_name import RECOMMENDED, encoder_by_name, split_name
+from fsar.encoders.weights.by_name import encoder_by_name, split_name
 from fsar.encoders.weights.fitting import fitting_networks
 from fsar.encoders.weights.state import read_state
 from fsar.encoders.weights.variants import recognise

@@ -32,6 +32,18 @@ _WEIGHTS = (  # in the order of open_clip
 )
 TINY = Path(__file__).parents[1] / "tiny"
 
+RECOMMENDED = {
+    "small": ("MobileCLIP2-S0:dfndr2b", "reads class names too; the one for a CPU"),
+    "base": ("ViT-B-16:openai", "reads class names too; what the papers use"),
+    "vision": ("timm:vit_small_patch16_dinov3.lvd1689m", "sees images alone; strong without any training"),
+}
+"""By use: what the short names mean, and what for. ``configs/encoder/`` has the same under the same names."""
+
+
+def short_name(name: str) -> str:
+    """``base`` for ``ViT-B-16:openai``, likewise for all of :data:`RECOMMENDED`; any other name as it is."""
+    return next((use for use, (meant, _) in RECOMMENDED.items() if meant == name), name)
+
 
 def architecture(model: str) -> str:
     """The name under which open_clip knows ``model``; a JSON file is registered under its stem, and what is published

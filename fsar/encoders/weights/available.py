@@ -21,8 +21,7 @@ from open_clip.pretrained import get_pretrained_cfg as clip_config
 from torch import nn
 
 from fsar.encoders.image_networks import cached_weights
-from fsar.encoders.weights.architecture import close_names, config_of
-from fsar.encoders.weights.by_name import RECOMMENDED
+from fsar.encoders.weights.architecture import RECOMMENDED, close_names, config_of
 from fsar.encoders.weights.load import cached_tag, load_clip
 
 CLIP_LICENCES = {

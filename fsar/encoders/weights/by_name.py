@@ -5,22 +5,23 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import open_clip
+import timm
+import torchvision
+
 from fsar.encoders.clip import ClipEncoder
 from fsar.encoders.frame import FrameEncoder
 from fsar.encoders.image import ImageEncoder
 from fsar.encoders.image_networks import cached_weights
 from fsar.encoders.video.encoder import VideoEncoder
 from fsar.encoders.video.network import VIDEO_NETWORKS
-from fsar.encoders.weights.architecture import FOLDER, HUB
+from fsar.encoders.weights.architecture import FOLDER, HUB, RECOMMENDED, architecture, close_names
 
 USUAL = "usual"
-
-RECOMMENDED = {
-    "small": ("MobileCLIP2-S0:dfndr2b", "reads class names too; the one for a CPU"),
-    "base": ("ViT-B-16:openai", "reads class names too; what the papers use"),
-    "vision": ("timm:vit_small_patch16_dinov3.lvd1689m", "sees images alone; strong without any training"),
-}
-"""By use: what the short names mean, and what for. ``configs/encoder/`` has the same under the same names."""
+NAMES = (
+    "Expected small, base or vision, a name of open_clip such as ViT-B-16:openai, timm:NAME or torchvision:NAME; `fsar "
+    "weights PATTERN` lists them."
+)
 
 
 def encoder_by_name(model: str, pretrained: str | None = USUAL) -> FrameEncoder:
@@ -48,8 +49,27 @@ def options_by_name(model: str, pretrained: str | None = USUAL) -> tuple[type[Fr
         if library == "torchvision" and name in VIDEO_NETWORKS:
             return VideoEncoder, {"model": name, "weights": weights, "library": library}
         return ImageEncoder, {"model": name, "weights": weights, "library": library}
+    refuse_unknown(model)
     own = None if model.startswith((HUB, FOLDER)) else "openai"  # those bring their weights
     return ClipEncoder, {"model": model, "pretrained": own if pretrained == USUAL else pretrained}
+
+
+def refuse_unknown(name: str) -> None:
+    """Say what a name may be, when open_clip has none such; what is wrong with a file or place the encoder says.
+
+    Raises:
+        ValueError: names what is nearest.
+    """
+    if name.startswith((HUB, FOLDER)) or name.endswith(".json"):
+        return
+    try:
+        architecture(name)
+    except ValueError:
+        libraries = {"timm": timm.list_models(), "torchvision": torchvision.models.list_models()}
+        meant = [f"{library}:{name}" for library, names in libraries.items() if name in names]
+        known = [*RECOMMENDED, *open_clip.list_models()]
+        close = f" Did you mean {' or '.join(meant)}?" if meant else close_names(name, known)
+        raise ValueError(f"no encoder is called {name!r}.{close} {NAMES}") from None
 
 
 def split_name(text: str) -> tuple[str, str]:

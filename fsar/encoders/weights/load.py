@@ -30,6 +30,7 @@ from fsar.encoders.weights.architecture import (
     has_both_activations,
     read_published,
     shapes_suggest,
+    short_name,
 )
 from fsar.encoders.weights.fitting import suggest_networks
 from fsar.encoders.weights.state import read_state, strict_load
@@ -136,10 +137,10 @@ def _tag_file(name: str, pretrained: str, tag: Mapping[str, Any], download: bool
     repository, _, file = tag["hf_hub"].rpartition("/")
     if download:
         return Path(download_pretrained(dict(tag)))
+    get = f"`fsar weights get {short_name(f'{name}:{pretrained}')}` fetches them (or set download to true)"
     raise FileNotFoundError(
-        f"The weights {pretrained!r} of {name} are not in the Hugging Face cache. Set download to true to fetch them. "
-        f"Without a network copy {file or 'open_clip_model.safetensors'} of {repository} from another machine and "
-        "give its path as pretrained."
+        f"The weights {pretrained!r} of {name} are not in the Hugging Face cache: {get}. Without a network copy "
+        f"{file or 'open_clip_model.safetensors'} of {repository} from another machine and give its path as pretrained."
     )
 
 

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fsar.encoders.weights.by_name import RECOMMENDED, options_by_name, split_name
+from fsar.encoders.weights.architecture import RECOMMENDED
+from fsar.encoders.weights.by_name import options_by_name, split_name
 from fsar.terminal.files.aliases import rename_classes
 from fsar.terminal.files.config_files import read_yaml
 from fsar.terminal.files.shipped import find_shipped

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from fsar.commands.share import weights
 from fsar.encoders.weights import available
+from fsar.encoders.weights.architecture import RECOMMENDED
 from fsar.encoders.weights.available import CLIP_LICENCES, fetch, find_offer, list_offers
-from fsar.encoders.weights.by_name import RECOMMENDED, split_name
+from fsar.encoders.weights.by_name import split_name
 from fsar.terminal.files.shipped import find_shipped, spell_shipped
 
 

@@ -183,9 +183,11 @@ def test_a_tag_that_is_not_cached_is_one_error_without_the_network(monkeypatch: 
     monkeypatch.setattr("socket.getaddrinfo", network)
     with pytest.raises(
         FileNotFoundError,
-        match=r"'openai' of RN50 are not in the .* download to true.* copy open_clip_model\.saf.* of timm/",
+        match=r"'openai' of RN50 are not in the .*get RN50:openai.* to true.* copy open_clip_model\.saf.* of timm/",
     ):
         load_clip("RN50", "openai")
+    with pytest.raises(FileNotFoundError, match="`fsar weights get base` fetches them"):
+        load_clip("ViT-B-16", "openai")
     with pytest.raises(FileNotFoundError, match=r"text tower of roberta-ViT-B-32 is 'roberta-base'"):
         load_clip("roberta-ViT-B-32", None)
 
