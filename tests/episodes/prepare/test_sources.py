@@ -56,8 +56,7 @@ def place(tmp_path: Path, form: Form) -> Path:
     return tmp_path / ("out.pack" if form == "pack" else "out")
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(("form", "workers"), [*((form, 1) for form in FORMS), ("pack", 2)])
 def test_a_replaced_source_is_made_anew(root: Path, tmp_path: Path, form: Form, workers: int) -> None:
     out, settings = place(tmp_path, form), Settings(form, fps=10.0)
     prepare(root, out, VIDEOS, settings, workers)
