@@ -48,7 +48,12 @@ def main(args: Sequence[str]) -> None:
     drawn = draw_splits(classes, own.splits, own.splits_seed, source.fractions, what)
     shots = own.test_shots or [data.test_shots]
     ways, queries, episodes = data.test_ways, data.test_queries, data.test_episodes
-    ground = encode_all(built, source, classes)
+    data.benchmark, data._benchmark = with_lists(source, [], [], classes.names), None
+    listed = np.array(data.load().test.labels)
+    for each in drawn:  # before anything is encoded
+        for k in shots:
+            sampler_of(listed, classes, each, (ways, k, queries, data.test_seed))
+    ground = encode_all(built)
     out = Path(built.config["run"] or time.strftime(RUNS))
     for k in shots:
         rows = [test_split(ground, classes, each, (ways, k, queries, episodes, data.test_seed)) for each in drawn]
@@ -77,10 +82,9 @@ def refuse_trained(built: Built) -> None:
         )
 
 
-def encode_all(built: Built, source: Any, classes: Classes) -> Ground:
+def encode_all(built: Built) -> Ground:
     """All clips of all classes, each encoded once."""
     data = built.data
-    data.benchmark, data._benchmark = with_lists(source, [], [], classes.names), None
     data.test_ways, data.test_shots, data.test_queries = 2, 1, 1  # each split has its own
     data.drop_small_classes, data.trainer = True, built.trainer
     built.trainer.strategy.connect(built.learner)
@@ -101,20 +105,41 @@ def test_split(ground: Ground, classes: Classes, drawn: Drawn, asked: tuple[int,
         ValueError: when the split cannot give such episodes, naming it.
     """
     ways, shots, queries, episodes, seed = asked
-    number = {name: i for i, name in enumerate(classes.names)}
-    mine = np.array([number[name] for name in drawn.classes["test"]])
-    videos = np.concatenate([np.flatnonzero(ground.labels == c) for c in mine])
-    labels = np.repeat(np.arange(len(mine)), [int((ground.labels == c).sum()) for c in mine])
-    names = [ground.class_names[c] for c in mine]
-    try:
-        sampler = EpisodeSampler(labels, ways, shots, queries, seed, names)
-    except ValueError as error:
-        raise ValueError(f"classes drawn by seed {drawn.seed}, {error}") from error
+    sampler, mine, videos = sampler_of(ground.labels, classes, drawn, (ways, shots, queries, seed))
     tasks = as_tasks(sampler, episodes)
     tasks = tasks._replace(classes=mine[tasks.classes], support=videos[tasks.support], query=videos[tasks.query])
     row = summarise_row("", measure_accuracy(ground.score(tasks), tasks.query_labels))
     about = {"seed": drawn.seed, "classes": drawn.classes, "episodes_sha256": sampler.fingerprint(episodes)}
     return {**about, "accuracy": row.mean, "interval_95": row.interval, "episodes": row.episodes}
+
+
+def sampler_of(
+    found: Any, classes: Classes, drawn: Drawn, asked: tuple[int, int, int, int]
+) -> tuple[EpisodeSampler, Any, Any]:
+    """Episodes of the test classes of one split.
+
+    Args:
+        found: ``(v)`` the class of every video, as a number of ``classes``.
+        classes: all of them.
+        drawn: the division.
+        asked: ways, shots, queries, seed of the episodes.
+
+    Returns:
+        The sampler; ``(C)`` which of all classes are its own; ``(v)`` which of all videos.
+
+    Raises:
+        ValueError: when the split cannot give such episodes, naming it.
+    """
+    ways, shots, queries, seed = asked
+    number = {name: i for i, name in enumerate(classes.names)}
+    mine = np.array([number[name] for name in drawn.classes["test"]])
+    videos = np.concatenate([np.flatnonzero(found == c) for c in mine])
+    labels = np.repeat(np.arange(len(mine)), [int((found == c).sum()) for c in mine])
+    try:
+        sampler = EpisodeSampler(labels, ways, shots, queries, seed, drawn.classes["test"], prefix="test_")
+    except ValueError as error:
+        raise ValueError(f"the classes drawn by seed {drawn.seed}: {error}") from error
+    return sampler, mine, videos
 
 
 def tell(rows: Sequence[dict[str, Any]], over: OverSplits, what: str, facts: dict[str, Any]) -> None:

@@ -94,8 +94,12 @@ def test_groups_never_cross(tmp_path: Path) -> None:
         draw_splits(classes, 11, 0, SHARES, "ten classes")
 
 
-def test_what_cannot_be_drawn_is_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_drawn_is_refused(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = yaml.safe_load(Path("run.yaml").read_text())["data"]["benchmark"]["init_args"]["root"]
+    monkeypatch.setattr("fsar.commands.measure.over_splits.encode_all", lambda *_: pytest.fail("videos were encoded"))
+    untrained = "--model.method Prototype --model.alignment FrameMean"
     with pytest.raises(ValueError, match="needs 2 or more"):
         draw_splits(classes_of(Folder(root, seed=0)), 1, 0, SHARES, "nine")
     with pytest.raises(ValueError, match="are published"):
@@ -107,6 +111,8 @@ def test_what_cannot_be_drawn_is_refused(place: Path, capsys: pytest.CaptureFixt
         "splits --benchmark hmdb51 -c run.yaml": "go with --random",
         "test --splits 3 -c run.yaml --data.features store": "leave it out",
         "test --splits 3 -c run.yaml --data.opposites true --data.test_ways 2": "not pairs of opposites",
+        f"test --splits 3 -c run.yaml {untrained} --data.test_ways 5": "drawn by seed 0: 5-way",
+        f"test --splits 3 -c run.yaml {untrained} --test_shots 1 4": "drawn by seed 0: 3-way 4-shot",
     }.items():
         with pytest.raises(SystemExit) as end:
             run(line)
