@@ -7,7 +7,7 @@ them. Other clips of theirs must be kept, and clips of the remaining classes sho
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,13 @@ class Unknown(Callback):
 
     def __init__(self) -> None:
         self.found: dict[str, Any] = {}
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Refuse classes that are too few before their clips are encoded,."""
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        split = data.splits["test"]
+        held = {c: [v for v, label in enumerate(split.labels) if label == c] for c in range(len(split.class_names))}
+        find_known(held, data.test_ways, data.test_shots)
 
     @torch.no_grad()
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -73,13 +80,7 @@ def measure(
         ValueError: when no class is left to be unknown.
     """
     held = {c: [v for v in bank.videos if labels[v] == c] for c in range(len(names))}
-    known = [c for c, videos in held.items() if len(videos) > shots]
-    if len(known) < ways or sum(bool(videos) for videos in held.values()) <= ways:
-        raise ValueError(
-            f"--unknown takes {pluralise(ways, 'class')} of more than {pluralise(shots, 'clip')} for known, and "
-            f"needs one more to be unknown; as many clips are there of {len(known)} of the "
-            f"{pluralise(len(names), 'test class')}. Lower --data.test_ways or --data.test_shots."
-        )
+    known = find_known(held, ways, shots)
     rows = []
     for number in range(draws):
         rng = np.random.default_rng((seed, number))
@@ -95,6 +96,27 @@ def measure(
     promised = support.threshold(keep)
     share = promised.promised if promised.checked else 1.0
     return {"draws": draws, "ways": ways, "shots": shots, "promised": share} | _means(rows)
+
+
+def find_known(held: Mapping[int, Sequence[int]], ways: int, shots: int) -> list[int]:
+    """The classes that can be taken for known.
+
+    Args:
+        held: videos of each class.
+        ways: known classes of a draw.
+        shots: support clips of each.
+
+    Raises:
+        ValueError: when they are too few, or no class is left to be unknown.
+    """
+    known = [c for c, videos in held.items() if len(videos) > shots]
+    if len(known) < ways or sum(bool(videos) for videos in held.values()) <= ways:
+        raise ValueError(
+            f"--unknown takes {pluralise(ways, 'class')} of more than {pluralise(shots, 'clip')} for known, and "
+            f"needs one more to be unknown; as many clips are there of {len(known)} of the "
+            f"{pluralise(len(held), 'test class')}. Lower --data.test_ways or --data.test_shots."
+        )
+    return known
 
 
 def ask(support: SupportSet, known: Tensor, unknown: Tensor, keep: float) -> tuple[float, float, float]:

@@ -18,6 +18,7 @@ from fsar.encoders import ClipEncoder
 from fsar.evaluation.bank import VideoBank
 from fsar.inference.unknown import area, describe, measure
 from fsar.methods import Prototype
+from fsar.training.learner import Learner
 
 NAMES = appearance.CLASSES["test"][:8]
 CLIPS = 10
@@ -84,6 +85,11 @@ def test_the_command_measures_what_it_tested(
     monkeypatch.setattr(sys, "argv", ["fsar"])
     monkeypatch.delenv("FSAR_RUN", raising=False)
     options = ["--data.ways", "2", "--data.test_shots", "3", "--model.method", "Prototype"]
+    all_known = ["--data.ways", "3", *options[2:]]
+    with monkeypatch.context() as patched:
+        patched.setattr(Learner, "test_step", lambda *_: pytest.fail("a clip was encoded before"))
+        with pytest.raises(ValueError, match="needs one more to be unknown"):
+            main(["test", "--debug", "--unknown", "--run", "wrong", "-c", str(config), *all_known])
     main(["test", "--debug", "--unknown", "--run", "run", "-c", str(config), *options])
     (file,) = Path("run").glob("results/*/results.json")
     found = json.loads(file.read_text())["unknown"]
