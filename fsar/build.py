@@ -173,7 +173,7 @@ def parse_options(parser: Parser, args: Sequence[str]) -> Namespace:
         return parser.parse_args(words)
     except ArgumentError as error:
         options = {option for action in parser._actions for option in action.option_strings}
-        raise ValueError(usage.simplify(str(error), words, options)) from None
+        raise ValueError(usage.simplify(usage.told(error, error), words, options)) from None
 
 
 def join_parts(learner: Learner, data: EpisodicDataModule, trainer: Mapping[str, Any] | None = None) -> None:

@@ -50,6 +50,7 @@ CONFIGS = {
     "strange.yaml": "data: {wayz: 2}\n",
     "null.yaml": "data: {frames: null}\n",
     "no_part.yaml": "model: {method: {init_args: {alignment: null}}}\n",
+    "part.yaml": "class_path: fsar.encoders.ClipEncoder\ninit_args: {pretraind: shapes}\n",
     "deep.yaml": "model: {method: {init_args: {alignment: {init_args: {temperature: warm}}}}}\n",
 }
 

@@ -104,10 +104,22 @@ class PlainParser(jsonargparse.ArgumentParser):
         program = [word for word in parser.prog.split() if not word.startswith("[")]
         options = {option for action in parser._actions for option in action.option_strings}
         sys.stderr.write(
-            f"{program[0]}: {shown(simplify(str(message), sys.argv[1:], options))}\n"
+            f"{program[0]}: {shown(simplify(told(message, ex), sys.argv[1:], options))}\n"
             f"(`{' '.join(program)} --help` lists every option)\n"
         )
         sys.exit(2)
+
+
+def told(message: object, error: BaseException | None) -> str:
+    """A message of jsonargparse, with what is wrong inside the file of a part: it then tries the file's name as the
+    value, reads the same file again, and says that the file names itself."""
+    text, loop = str(message), "Config file loop detected: "
+    while loop in text and error is not None:
+        before = error.__context__
+        if str(error).startswith(loop) and isinstance(before, ValueError):
+            return text.replace(str(error), str(before))
+        error = error.__cause__ or before
+    return text
 
 
 def simplify(message: str, args: Sequence[str] = (), options: Collection[str] = ()) -> str:
