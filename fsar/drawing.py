@@ -11,13 +11,15 @@ from matplotlib import font_manager, rc_context, rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from fsar.alignment.maps import Cells, digits, frames_of_a_step, name_steps
 from fsar.terminal.shown import shown
 
 INK, PATH, COSTS, LINE = "#222222", "Blues", "Greys_r", "#c2410c"
 LINES: Mapping[str, Any] = {"solid": "-", "dashed": (0, (4, 2))}
-
+TINT, STRONGEST = np.array([255, 106, 0]), 0.7
+"""The colour of heat over a frame, and how much of it the hottest patch has."""
 
 EAST_ASIAN = ("CJK", "Source Han", "WenQuanYi", "Droid Sans Fallback", "IPA", "Takao", "Nanum", "PingFang", "Hiragino",
     "Apple SD Gothic", "YaHei", "SimHei", "SimSun", "Yu Gothic", "MS Gothic", "Malgun", "Arial Unicode")  # fmt: skip
@@ -194,4 +196,42 @@ def draw_confusion(counts: Sequence[Sequence[int]], names: Sequence[str], named:
     for i, j in zip(*np.nonzero(count), strict=True):
         ink = "white" if share[i, j] > 60 else INK
         axes.text(j, i, f"{share[i, j]:.0f}", ha="center", va="center", fontsize=9, color=ink)
+    return figure
+
+
+def tint(frames: np.ndarray, heat: Tensor) -> np.ndarray:
+    """Frames ``(t h w c)`` with heat ``(t rows columns)``, 0 to 1, over them."""
+    large = interpolate(heat[:, None].float(), frames.shape[1:3], mode="bilinear")[:, 0, :, :, None]
+    share = STRONGEST * large.numpy()
+    return (frames * (1 - share) + TINT * share).round().astype(np.uint8)
+
+
+@text_as_it_is()
+def draw_heat(frames: np.ndarray, heat: Tensor, title: str, below: str) -> Figure:
+    """The frames ``(t h w c)`` of a clip, and under them the same with heat ``(t rows columns)``, 0 to 1, over them.
+
+    Args:
+        frames: uint8.
+        heat: see :func:`tint`.
+        title: above them.
+        below: what the heat is, beside the bar of its colour.
+    """
+    t, (height, width) = len(frames), frames.shape[1:3]
+    inch = 1.3
+    figure = Figure(figsize=(inch * t, 2 * inch * height / width + 0.9), dpi=110, facecolor="white")
+    rows = figure.subplots(2, t, squeeze=False, gridspec_kw={"wspace": 0.04, "hspace": 0.04})
+    up = 1 / figure.get_size_inches()[1]
+    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.45 * up, top=1 - 0.45 * up)
+    for axes, picture in zip(rows.flat, [*frames, *tint(frames, heat)], strict=True):
+        axes.imshow(picture)
+        axes.set_axis_off()
+    for i, axes in enumerate(rows[0]):
+        style = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.8}
+        axes.text(0.04, 0.06, str(i + 1), transform=axes.transAxes, fontsize=8, color=INK, bbox=style)
+    figure.text(0.5, 1 - 0.1 * up, shown(title), ha="center", va="top", fontsize=11, color=INK)
+    bar = figure.add_axes((0.01, 0.14 * up, 0.12, 0.16 * up))
+    shares = STRONGEST * np.linspace(0, 1, 64)[None, :, None]
+    bar.imshow((255 * (1 - shares) + TINT * shares).round().astype(np.uint8), aspect="auto")
+    bar.set_axis_off()
+    figure.text(0.14, 0.22 * up, f"0 to 1    {shown(below)}", ha="left", va="center", fontsize=9, color="#555555")
     return figure

@@ -20,6 +20,7 @@ from torch.nn.functional import normalize
 from episodes.clips import Streams
 from episodes.episode import VideoBatch
 from episodes.splits import Split
+from fsar.encoders.tower.heat import class_heat
 from fsar.inference.answer import rank_classes
 from fsar.inference.asked import PathLike, label_clips
 from fsar.inference.predictor import Predictor
@@ -87,6 +88,7 @@ class Explanation:
         names: of the classes, the rows of ``words``.
         steps: of the class, over the frames; nothing for a run that was not trained with steps.
         shown: ``(t)`` by word of the classes, how likely each frame shows it, by the run's WordMap if it has one.
+        heat: ``(t rows columns)``, Grad-CAM of the class, see :func:`fsar.encoders.tower.heat.class_heat`.
     """
 
     name: str
@@ -97,11 +99,17 @@ class Explanation:
     names: tuple[str, ...]
     steps: tuple[Stretch, ...] = ()
     shown: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    heat: Tensor | None = None
 
     @property
     def surest(self) -> float:
         """The largest of :attr:`shown`, against which it is drawn."""
         return max((max(row) for row in self.shown.values()), default=1.0) or 1.0
+
+    @property
+    def said_of_heat(self) -> str:
+        """What :attr:`heat` is, in words."""
+        return f"What speaks for {self.name}: Grad-CAM of the last map, the hottest place of the clip as 1"
 
     def record(self) -> dict[str, Any]:
         """What JSON can hold."""
@@ -114,6 +122,7 @@ class Explanation:
             else dict(zip(self.names, self.words.double().numpy().round(4).tolist(), strict=True)),
             "steps": [one._asdict() for one in self.steps],
             "words_by_frame": {word: [round(x, 4) for x in row] for word, row in self.shown.items()},
+            "class_heat": None if self.heat is None else self.heat.double().numpy().round(3).tolist(),
         }
 
 
@@ -177,7 +186,8 @@ def explain(predictor: Predictor, support: Mapping[str, PathLike | Sequence[Path
     words = name_frames(learner.method, frames, names)
     steps = follow_steps(learner, frames, names[best])
     told, by_word = tuple(said[: -len(frames)]), map_words(learner, frames, names)
-    return Explanation(names[best], float(lead[0]), told, tuple(lost), words, names, steps, by_word)
+    heat = class_heat(learner.method.encoder, frames.to(device), lambda clip: asked.logits_of(clip)[best])
+    return Explanation(names[best], float(lead[0]), told, tuple(lost), words, names, steps, by_word, heat)
 
 
 def name_frames(method: Any, frames: Tensor, names: Sequence[str]) -> Tensor | None:

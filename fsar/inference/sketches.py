@@ -12,7 +12,7 @@ from episodes.clips import Streams
 from fsar.alignment.maps import FrameMap
 from fsar.encoders.frame import FrameEncoder
 from fsar.encoders.tower.blocks import blocks_of
-from fsar.encoders.tower.rollout import heat_of
+from fsar.encoders.tower.heat import heat_of
 from fsar.sketching import See, Sketch, find_edges, sketch_picture
 
 
@@ -59,7 +59,7 @@ def sketch_frame(
 ) -> Sketch:
     """Strokes that the encoder takes for a frame.
 
-    They begin at edges, most where the encoder looks (:func:`fsar.encoders.tower.rollout.heat_of`).
+    They begin at edges, most where the encoder looks (:func:`fsar.encoders.tower.heat.heat_of`).
 
     Args:
         frame: ``(h w 3)`` uint8.

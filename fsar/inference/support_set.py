@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from episodes.clips import Streams
 from episodes.episode import IndexEpisode
 from fsar.evaluation.bank import VideoBank, score_episodes
 from fsar.evaluation.calibration import Calibration, fit_temperature
@@ -57,6 +58,13 @@ class SupportSet:
     def episode(self, queries: Tensor) -> IndexEpisode:
         """All clips and the queries, numbers ``(q)`` in the bank, as one episode ``(1 ...)``."""
         return self._episodes(torch.arange(len(self.clips))[None], queries[None])
+
+    def logits_of(self, frames: Tensor) -> Tensor:
+        """``(n)`` for the frames ``(t c h w)`` of a clip that may be in no bank, with a graph if they want one."""
+        method, episode = self.bank.method, self.episode(self.clips[:1])
+        support = self.bank.look_up("support", episode.support, episode.classes.device)
+        query = method.query_parts(method.encode(Streams(frames=frames[None, None])))
+        return method.score(support, query, episode, self.bank.text).logits[0, 0]
 
     def leave_each_out(self, shots: int) -> tuple[Scores, Tensor]:
         """Scores ``(N 1 n)`` of every clip of a class of two or more without it, and which they are ``(N)``.

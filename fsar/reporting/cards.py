@@ -90,7 +90,7 @@ class Card:
         matches: the classes that it is drawn against.
         metric: that made the maps, "" when there are none.
         more: a closer look, when it was asked for.
-        heat: JPEG frames ``(t)`` of it.
+        heat: of it: what it is, and JPEG frames ``(t)``.
     """
 
     kind: str
@@ -102,7 +102,7 @@ class Card:
     matches: list[Match]
     metric: str
     more: Insight | None = None
-    heat: Sequence[str] = ()
+    heat: Sequence[tuple[str, Sequence[str]]] = ()
 
     @property
     def ranking(self) -> tuple[tuple[str, float], ...]:

@@ -150,7 +150,7 @@ def make_card(
     metric = next(iter(answer.alignments.values())).metric if answer.alignments else ""
     frames = jpegs(seen)
     more = look_closer(predictor, support, query, answer, asked)
-    heat = jpegs(more.heat[1]) if more and more.heat else []
+    heat = [(what, jpegs(painted)) for what, painted in more.heat] if more else []
     return Card(chosen.kind, number, truth, rows.video[chosen.row], answer, frames, matches, metric, more, heat)
 
 

@@ -4,22 +4,25 @@ the clip is changed, and a sketch of the frame that decides the match."""
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from fsar.encoders.tower.rollout import heat_of
+from episodes.files import write_atomically
+from fsar.drawing import draw_heat, tint
+from fsar.encoders.frame import FrameEncoder
+from fsar.encoders.tower.heat import ROLLOUT, heat_of
 from fsar.inference.answer import Answer
 from fsar.inference.explain import Explanation, explain
 from fsar.inference.predictor import Predictor
 from fsar.inference.sketches import sketch_frame, telling_frame
-
-TINT = np.array([255, 106, 0])
-STRONGEST = 0.7
-"""How much of the tint the hottest patch has."""
+from fsar.terminal.shown import shown
 
 
 class Closer(NamedTuple):
@@ -40,12 +43,13 @@ class Insight:
 
     Args:
         why: counterfactuals and frames, None where not asked for.
-        heat: frames ``(t h w c)`` with heat over them, and what the heat is; None for an encoder without patches.
+        heat: what it is, and the frames ``(t h w c)`` with it over them: where the encoder looks, and what speaks for
+            the class; none for an encoder without patches.
         sketch: number of a frame, from 0, and its strokes as an SVG element.
     """
 
     why: Explanation | None
-    heat: tuple[str, np.ndarray] | None
+    heat: Sequence[tuple[str, np.ndarray]]
     sketch: tuple[int, str] | None
 
     @property
@@ -62,7 +66,7 @@ def look_closer(
         return None
     encoder, frames = predictor.learner.method.encoder, predictor.frames(query)
     why = explain(predictor, support, query) if asked.explain else None
-    heat = paint_heat(predictor, frames) if asked.explain else None
+    heat = list(paint_heats(encoder, frames, why)) if why else []
     sketch = None
     found = answer.alignments.get(answer.ranking[0][0])
     if asked.sketch and found is not None and len(found.path) == len(frames) and "layers" in encoder.gives:
@@ -72,13 +76,30 @@ def look_closer(
     return Insight(why, heat, sketch)
 
 
-def paint_heat(predictor: Predictor, frames: np.ndarray) -> tuple[str, np.ndarray] | None:
-    """Frames ``(t h w c)`` with a tint where the encoder looks, and what that is; None where it has no patches."""
-    encoder = predictor.learner.method.encoder
+def paint_heats(encoder: FrameEncoder, frames: np.ndarray, why: Explanation) -> Iterator[tuple[str, np.ndarray]]:
+    """What heat is, and frames ``(t h w c)`` with it over them; where no attention can be rolled out that of the class
+    alone, if it has any."""
     pixels = torch.from_numpy(frames).movedim(-1, -3).to(next(encoder.parameters()).device)
-    found = heat_of(encoder, pixels)
-    if found is None or len(found[1]) != len(frames):
-        return None
-    large = torch.nn.functional.interpolate(found[1][:, None], frames.shape[1:3], mode="bilinear")[:, 0, :, :, None]
-    share = STRONGEST * large.numpy()
-    return found[0], (frames * (1 - share) + TINT * share).round().astype(np.uint8)
+    looked = heat_of(encoder, pixels)
+    if looked and len(looked[1]) == len(frames) and (looked[0] == ROLLOUT or why.heat is None):
+        yield f"Where the encoder looks: {looked[0]}, the hottest patch of each frame alike.", tint(frames, looked[1])
+    if why.heat is not None:
+        yield f"{why.said_of_heat}.", tint(frames, why.heat)
+
+
+def draw_heats(folder: Path, predictor: Predictor, answers: Sequence[Answer], whys: Sequence[Explanation]) -> None:
+    """A picture of what speaks for the class of each answer, by the name of its clip; standard error says which."""
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn: Counter[str] = Counter()
+    for answer, why in zip(answers, whys, strict=True):
+        clip, encoder = Path(answer.clip), predictor.learner.method.encoder
+        if why.heat is None:
+            print(shown(f"{clip}: {encoder.identity} has no patches with a gradient, so no heat"), file=sys.stderr)
+            continue
+        drawn[clip.stem] += 1
+        count = f"_{drawn[clip.stem]}" if drawn[clip.stem] > 1 else ""
+        title = f"{clip.name}: {answer.amount(answer.ranking[0][1])} {why.name}"
+        figure = draw_heat(predictor.frames(clip), why.heat, title, why.said_of_heat)
+        with write_atomically(folder / f"{clip.stem}{count}.png") as part:
+            figure.savefig(part, format="png")
+        print(shown(f"{folder / clip.stem}{count}.png"), file=sys.stderr)

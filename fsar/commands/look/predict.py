@@ -22,9 +22,10 @@ from fsar.inference.explain import explain as explain_answer
 from fsar.inference.known import draw_known
 from fsar.inference.predictor import load_named
 from fsar.inference.threshold import KEEP
+from fsar.reporting.insight import draw_heats
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.files.config_files import read_yaml
-from fsar.terminal.outputs import output_file
+from fsar.terminal.outputs import output_file, output_folder
 from fsar.terminal.shown import shown
 from fsar.terminal.user_code import find_user_code
 
@@ -74,7 +75,10 @@ def main(args: list[str]) -> None:
         known = None if truth is None else {str(clip): name for clip, name in truth.items()}
         if own.csv is not None:
             write_csv(own.csv, answers, known)
-        whys = [explain_answer(predictor, support, answer.clip) for answer in answers] if own.explain else []
+        asked = own.explain or own.heat is not None
+        whys = [explain_answer(predictor, support, answer.clip) for answer in answers] if asked else []
+        if own.heat is not None:
+            draw_heats(own.heat, predictor, answers, whys)
         if own.json:
             counts = {name: len(clips) for name, clips in support.items()}
             said = report(answers, counts, notes, known)
@@ -138,6 +142,12 @@ def options() -> Options:
     )
     parser.add_argument(
         "--explain", action="store_true", help="ask again backwards, shuffled, and without each frame; is slower"
+    )
+    parser.add_argument(
+        "--heat",
+        type=output_folder,
+        metavar="DIR",
+        help="--explain, and a picture of each query: what speaks for its class",
     )
     parser.add_argument("--csv", type=output_file, metavar="FILE", help="write a table: file, class, probability, ...")
     parser.add_argument("--json", action="store_true", help="print JSON, with the alignment maps")

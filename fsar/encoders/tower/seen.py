@@ -65,7 +65,7 @@ def watched(visual: nn.Module, needs: Sequence[str]) -> Iterator[Callable[[], di
     """
     layers = layers_among(needs)
     with ExitStack() as hooks:
-        last = hooks.enter_context(_last_of(visual)) if {"patches", "projected"} & {*needs} else []
+        last = hooks.enter_context(last_of(visual)) if {"patches", "projected"} & {*needs} else []
         states = hooks.enter_context(record_states(blocks_of(visual))) if layers else []
 
         def found() -> dict[str, Tensor]:
@@ -164,7 +164,7 @@ def _place(visual: nn.Module) -> str | None:
 
 
 @contextmanager
-def _last_of(visual: nn.Module) -> Iterator[list[Tensor]]:
+def last_of(visual: nn.Module) -> Iterator[list[Tensor]]:
     """A list that gets the last map or tokens of every pass."""
     last: list[Tensor] = []
     timm = _timm(visual)

@@ -8,11 +8,14 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from episodes.shapes import motion
 from episodes.shapes.source import write_video
+from episodes.splits import Split
 from fsar.commands.look import predict
 from fsar.fusion import AlignmentMap
 from fsar.inference import Predictor, bare
@@ -27,6 +30,7 @@ from fsar.inference.explain import (
     name_frames,
     without_frame,
 )
+from fsar.inference.support_set import SupportSet
 from fsar.objectives import SubCaptionGrouping, WordMap
 from fsar.reporting.insight import Insight
 from fsar.reporting.templates import read_templates
@@ -80,24 +84,35 @@ def test_backwards_it_is_the_other_class(opposite: Path, asked: tuple[Predictor,
     assert len(found.frames) == 8
     assert max(found.frames) > 0
     assert found.lead > 0
+    assert found.heat is not None
+    assert found.heat.max() == 1
     assert found.words is not None
     torch.testing.assert_close(found.words.sum(0), torch.ones(8))
     encoder = predictor.learner.method.encoder
+    files = tuple(str(clip) for clips in support.values() for clip in clips)
+    split = Split("explain", found.names, files, (0, 1), Path())
     frames = torch.from_numpy(predictor.frames(opposite / "query.mp4")).movedim(-1, -3)
+    bank, _ = predictor.encode(split, False, ())
+    bank.close()
+    read = SupportSet(bank, torch.arange(2), torch.arange(2), found.names).logits_of(frames)
+    assert float(read[0] - read[1]) == pytest.approx(found.lead, abs=1e-4)  # what the heat is of is what was answered
     with torch.no_grad():
         cosine = torch.cosine_similarity(encoder.text(found.names)[:, None], encoder(frames)[None], dim=-1)
     torch.testing.assert_close(found.words, (100 * cosine).softmax(0), atol=1e-4, rtol=1e-4)
 
 
-def test_on_the_command_line(opposite: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_on_the_command_line(opposite: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first, second, *_ = motion.CLASSES["test"]
     words = ["--encoder", "fsar-tiny:shapes", "--support", str(opposite / "support"), "--query"]
     predict.main([*words, str(opposite / "query.mp4"), "--explain"])
     said = capsys.readouterr().out
     assert f"backwards: {second}, no longer {first}" in said
     assert "lead lost without each frame: " in said
-    predict.main([*words, str(opposite / "query.mp4"), "--explain", "--json"])
+    predict.main([*words, str(opposite / "query.mp4"), "--heat", str(tmp_path / "heat"), "--json"])
+    with Image.open(tmp_path / "heat" / "query.png") as picture:
+        assert picture.width > 2.5 * picture.height  # eight frames, and the same with heat
     (record,) = json.loads(capsys.readouterr().out)["answers"]
+    assert np.array(record["explanation"]["class_heat"]).shape == (8, 8, 8)
     assert set(record["explanation"]["variants"]) == {"as it is", "backwards", "shuffled", "its middle frame alone"}
     assert len(record["explanation"]["lead_lost_without_frame"]) == 8
 
@@ -150,7 +165,7 @@ def test_words_over_frames_are_those_of_the_map(opposite: Path, asked: tuple[Pre
 def test_the_report_draws_words_over_frames_against_the_surest() -> None:
     why = Explanation("a", 1.0, (), (0.0, 0.0), None, ("a",), shown={"sit": (0.2, 0.05), "wave": (0.1, 0.0)})
     assert why.surest == 0.2
-    more = Insight(why, None, None)
+    more = Insight(why, (), None)
     card = {"more": more, "query": ["one.jpg", "two.jpg"], "heat": [], "answer": {"measure": "share"}}
     templates = read_templates()
     templates.filters["minus"] = str
@@ -161,4 +176,4 @@ def test_the_report_draws_words_over_frames_against_the_surest() -> None:
         "sit": ["1.00", "0.25"],
         "wave": ["0.50", "0.00"],
     }
-    assert "Words by frame" not in closer({**card, "more": Insight(replace(why, shown={}), None, None)})
+    assert "Words by frame" not in closer({**card, "more": Insight(replace(why, shown={}), (), None)})

@@ -137,7 +137,8 @@ def test_a_closer_look_at_the_episodes_shown(runs: Path) -> None:
     page = (runs / "closer.html").read_text()
     assert page.count("<summary>A closer look</summary>") == 1
     assert "attention rollout" in page
-    assert page.count('alt="heat over frame') == 8
+    assert "Grad-CAM" in page
+    assert page.count('alt="heat over frame') == 16
     assert page.count('<span class="weight">') == 8
     for what in ("as it is", "backwards", "shuffled", "its middle frame alone"):
         assert f'<th scope="row">{what}</th>' in page

@@ -1,4 +1,5 @@
-"""Where a tower looks in a frame: attention rollout of a ViT, or which patches are like the frame as a whole.
+"""Where a tower looks in a frame: attention rollout of a ViT, or which patches are like the frame as a whole; and what
+in the frames of a clip speaks for a class: Grad-CAM.
 
 Abnar and Zuidema 2020, "Quantifying Attention Flow in Transformers", https://arxiv.org/abs/2005.00928, eq. 1: with A_l
 (n n) the mean over the heads of block l's attention, I for the residual, rows adding up to 1::
@@ -6,11 +7,19 @@ Abnar and Zuidema 2020, "Quantifying Attention Flow in Transformers", https://ar
     R = Ã_L ... Ã_2 Ã_1,   Ã_l = (A_l + I) / 2
 
 heat is the class token's row of R over the patches, and the mean of all rows in a tower without one.
+
+Selvaraju et al. 2017, "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization",
+https://arxiv.org/abs/1610.02391, eq. 1 and 2: with A (t p k) the last map of the frames and y the logit of a class::
+
+    heat_tp = max(0, sum_k α_tk A_tpk),   α_tk = mean_p ∂y / ∂A_tpk
+
+The frames of a clip share y, so that one which says nothing for the class stays cold. Of the last block of a ViT often
+the class token alone is read; there A is what enters that block.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -20,7 +29,8 @@ from torch import Tensor, nn
 
 from episodes.clips import Streams
 from fsar.encoders.frame import FrameEncoder
-from fsar.encoders.tower.blocks import blocks_of, has_blocks
+from fsar.encoders.tower.blocks import blocks_of, has_blocks, record_states
+from fsar.encoders.tower.seen import last_of, patches_of
 
 ROLLOUT, ALIKE = "attention rollout", "patches that are like the frame as a whole"
 
@@ -45,6 +55,49 @@ def heat_of(encoder: FrameEncoder, frames: Tensor) -> tuple[str, Tensor] | None:
     if heat is None:
         heat, kind = torch.einsum("tpw,tw->tp", patches, patches.mean(1)).clamp(min=0).cpu(), ALIKE
     return kind, (heat / heat.amax(1, keepdim=True).clamp(min=1e-12)).unflatten(1, (rows, columns))
+
+
+@torch.enable_grad()
+def class_heat(encoder: FrameEncoder, frames: Tensor, read: Callable[[Tensor], Tensor]) -> Tensor | None:
+    """Grad-CAM of one clip: which places of its frames speak for a class.
+
+    Args:
+        encoder: one of frames, in evaluation mode.
+        frames: ``(t c h w)``, as it takes them.
+        read: frames ``(t c h w)`` in 0..1, through the encoder, to the logit of the class, a number.
+
+    Returns:
+        ``(t rows columns)``, the largest of the clip 1, all 0 where nothing speaks for the class; None for an encoder
+        without patches, and where the logit has no gradient by them.
+    """
+    if "patches" not in encoder.gives:
+        return None
+    (rows, columns), visual = encoder.grid, encoder.visual
+    pixels = (frames / 255 if frames.dtype == torch.uint8 else frames).requires_grad_()  # else there is no graph
+    with ExitStack() as hooks:
+        last = hooks.enter_context(last_of(visual))
+        states = hooks.enter_context(record_states(blocks_of(visual))) if has_blocks(visual) else []
+        logit = read(pixels)
+    if not logit.requires_grad or not last or len(last[-1]) != len(frames):
+        return None
+    place, tokens = last[-1], last[-1].dim() == 3
+    if tokens and len(states) > 1 and isinstance(states[-2], Tensor) and states[-2].shape == place.shape:
+        place = states[-2]
+    (slope,) = torch.autograd.grad(logit, [place], allow_unused=True)
+    if slope is None:
+        return None
+    seen, slope = ((x[:, -rows * columns :] if tokens else patches_of(visual, x)).detach() for x in (place, slope))
+    heat = weigh(seen.float(), slope.float()).cpu()
+    return (heat / heat.max().clamp(min=1e-12)).unflatten(1, (rows, columns))
+
+
+def weigh(seen: Tensor, slope: Tensor) -> Tensor:
+    """Heat ``(t p)`` of a map ``(t p k)`` and of the slope of a logit by it.
+
+    >>> weigh(torch.tensor([[[1.0, 2.0], [3.0, 0.0]]]), torch.tensor([[[0.0, 1.0], [2.0, -3.0]]]))
+    tensor([[0., 3.]])
+    """
+    return torch.einsum("tpk,tk->tp", seen, slope.mean(1)).clamp(min=0)
 
 
 def roll_out(attention: list[Tensor], patches: int, frames: int) -> Tensor | None:
