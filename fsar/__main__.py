@@ -72,7 +72,8 @@ def run(args: list[str]) -> int | None:
         return status if isinstance(status, int) else None
     else:
         hint = suggest_command(args[0]) or "; `fsar --help` lists them."
-        sys.exit(f"fsar: there is no command {args[0]}{hint}")
+        print(f"fsar: there is no command {args[0]}{hint}", file=sys.stderr)
+        return 2
     return None
 
 

@@ -31,6 +31,7 @@ from fsar.terminal.files.layers import set_back
 from fsar.terminal.files.sources import list_sources
 from fsar.terminal.processes import end_with_parent
 from fsar.terminal.user_code import find_user_code
+from fsar.terminal.wrong_use import WrongUse
 from fsar.training.joining import check_joined, check_precision, check_sound
 from fsar.training.learner import Learner
 from fsar.training.pixels import check_framing
@@ -173,7 +174,7 @@ def parse_options(parser: Parser, args: Sequence[str]) -> Namespace:
         return parser.parse_args(words)
     except ArgumentError as error:
         options = {option for action in parser._actions for option in action.option_strings}
-        raise ValueError(usage.simplify(usage.told(error, error), words, options)) from None
+        raise WrongUse(usage.simplify(usage.told(error, error), words, options)) from None
 
 
 def join_parts(learner: Learner, data: EpisodicDataModule, trainer: Mapping[str, Any] | None = None) -> None:
@@ -231,7 +232,7 @@ def expand(args: list[str]) -> list[str]:
     out = [part for a in args for part in (a.split("=", 1) if a.startswith("--run=") else [a])]
     out = spell_out(out)
     if "--run" in out[:-1] and not out[out.index("--run") + 1].strip():
-        raise ValueError("--run is empty: name a folder.")
+        raise WrongUse("--run is empty: name a folder.")
     configured = {"-c", "--config", METHOD_OPTION} & {a.split("=")[0] for a in out}
     if any(re.match(r"--model\.method\..*help", a) for a in out) and not names_method(out):
         out[1:1] = [METHOD_OPTION, "ClipFSAR"]  # help on a part needs to know of which method
@@ -241,7 +242,7 @@ def expand(args: list[str]) -> list[str]:
             print(list_sources())
             sys.exit(0)
     if out and re.fullmatch(r"--model\.method\.(.*\.)?help", out[-1]):
-        raise ValueError(f"{out[-1]}: expected the name of a class after it, found none; docs/methods.md lists them.")
+        raise WrongUse(f"{out[-1]}: expected the name of a class after it, found none; docs/methods.md lists them.")
     if "--run" not in out[:-1] or out[0] == "fit":
         return [*out, *set_back(out)]
     folder = Path(out[out.index("--run") + 1])

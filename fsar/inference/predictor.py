@@ -28,7 +28,7 @@ from episodes.video import VideoError, time_limit
 from fsar.alignment import OTAM
 from fsar.alignment.maps import FrameMap, alignment_maps, frames_of_a_step
 from fsar.build import build, device_of, load_weights
-from fsar.encoders.weights.by_name import USUAL, encoder_by_name, split_name
+from fsar.encoders.weights.by_name import USUAL, encoder_by_name, options_by_name, split_name
 from fsar.evaluation.bank import VideoBank, cache_key, feature_key
 from fsar.evaluation.calibration import Calibration
 from fsar.inference.answer import Answer, Answers, rank_classes
@@ -39,6 +39,7 @@ from fsar.inference.threshold import KEEP, Threshold
 from fsar.methods import Prototype
 from fsar.objectives import BackgroundText
 from fsar.sharing.run import open_run
+from fsar.terminal.wrong_use import WrongUse
 from fsar.training.learner import Learner
 
 
@@ -270,10 +271,12 @@ def load_named(
         return load(run, checkpoint, overrides, device, trust_classes)
     if config:
         return configure([*(part for file in config for part in ("-c", file)), *overrides], device)
+    named = split_name(encoder or "")
     try:
-        return bare(*split_name(encoder or ""), device)
-    except (FileNotFoundError, ValueError) as error:
-        raise type(error)(f"--encoder {encoder}: {error}") from error
+        options_by_name(*named)
+    except ValueError as error:
+        raise WrongUse(f"--encoder {encoder}: {error}") from error
+    return bare(*named, device)
 
 
 def configure(args: Sequence[str], device: str = "auto") -> Predictor:

@@ -18,6 +18,7 @@ import yaml
 from fsar.reproduction.facts import SAME_NUMBERS, Facts, facts_of
 from fsar.reproduction.short import SHORT, shorten
 from fsar.terminal.files.shipped import find_shipped, list_shipped, suggest_shipped
+from fsar.terminal.wrong_use import WrongUse
 
 Budget = Literal["published", "short"]
 STEMS = {"kinetics100": ("kinetics100", "kinetics")}
@@ -95,12 +96,12 @@ def find_works(asked: Asked, methods: Sequence[str], shots: Sequence[int]) -> li
 
 
 def refuse_unknown(method: str) -> None:
-    """Raises ValueError for a method without a configuration."""
+    """Raises WrongUse for a method without a configuration."""
     known = sorted({name.split("/")[1] for name in list_shipped() if name.startswith("method/")} - {"tiny"})
     if method not in known:
         near = difflib.get_close_matches(method.lower().replace("-", "_"), known, 1, 0.5)
         hint = f"; did you mean {near[0]} ?" if near else f"; known are {', '.join(known)}."
-        raise ValueError(f"--methods: there is no method {method!r}{hint}")
+        raise WrongUse(f"--methods: there is no method {method!r}{hint}")
 
 
 def _works(asked: Asked, method: str, shots: Sequence[int]) -> Iterator[Work]:
@@ -180,9 +181,7 @@ def _encoder(asked: Asked, content: Mapping[str, Any], differs: list[str]) -> di
     if asked.encoder:
         file = find_shipped(asked.encoder) or find_shipped(f"encoder/{asked.encoder}") or Path(asked.encoder)
         if not file.is_file():
-            raise ValueError(
-                f"--encoder {asked.encoder}: no such file or configuration{suggest_shipped(asked.encoder)}"
-            )
+            raise WrongUse(f"--encoder {asked.encoder}: no such file or configuration{suggest_shipped(asked.encoder)}")
         other = yaml.safe_load(file.read_text(encoding="utf-8"))
         kept = ("tune", "templates") if other["class_path"] == inner["class_path"] else ("tune",)
         options = {**other.get("init_args", {}), **{key: options[key] for key in kept if key in options}}

@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 from fsar.terminal.files.config_files import refuse_twice
 from fsar.terminal.noise import hush_libraries
 from fsar.terminal.shown import OURS, show_messages, shown
+from fsar.terminal.wrong_use import STATUS, WrongUse
 
 LINES = 8
 INTERRUPTED = 130
@@ -35,7 +36,8 @@ PEER_GONE = re.compile(r"gloo/transport/|ncclRemoteError|Connection (closed|rese
 
 @contextmanager
 def one_message(debug: bool | None = None, program: str = "fsar") -> Iterator[None]:
-    """Turn any exception into one message on standard error and exit status 1, a Ctrl-C into one and status 130.
+    """Turn any exception into one message on standard error and exit status 1, a :class:`WrongUse` into one and status
+    2, a Ctrl-C into one and status 130.
 
     It decorates ``main`` of a command as well.
 
@@ -59,7 +61,12 @@ def one_message(debug: bool | None = None, program: str = "fsar") -> Iterator[No
             raise
         lines = f"{program}: {shown(phrase_error(error))}".splitlines()
         first = lines if len(lines) <= LINES else [*lines[: LINES - 1], "..."]
-        sys.exit("\n".join(map(fold, [*first, f"({users_own(error)}--debug shows where)"])))
+        hint = "--help lists every option" if isinstance(error, WrongUse) else f"{users_own(error)}--debug shows where"
+        told = "\n".join(map(fold, [*first, f"({hint})"]))
+        if not isinstance(error, WrongUse):
+            sys.exit(told)
+        print(told, file=sys.stderr)
+        sys.exit(STATUS)
 
 
 def fold(line: str) -> str:

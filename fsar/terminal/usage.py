@@ -277,7 +277,8 @@ def near_class(name: str, cutoff: float = 0.7) -> str:
     known: dict[str, str] = {}
     for module in sorted((m for m in list(sys.modules) if f"{m}.".startswith(PACKAGES)), key=len):
         for each, value in list(vars(sys.modules[module]).items()):
-            if isinstance(value, type) and not each.startswith("_") and value.__module__.startswith(module):
+            ours = isinstance(value, type) and not issubclass(value, BaseException)
+            if ours and not each.startswith("_") and value.__module__.startswith(module):
                 known.setdefault(each.casefold(), f"{module}.{each}")
     close = difflib.get_close_matches(name.rpartition(".")[2].casefold(), known, 1, cutoff)
     return f"; did you mean {known[close[0]]} ?" if close else ""

@@ -153,6 +153,8 @@ def main(args: list[str]) -> int:
     parser.add_argument("--max-pixels", type=int, help=f"of one frame; more is refused undecoded ({limits.PIXELS:,})")
     parser.add_argument("--report", type=output_file, metavar="FILE", help="write a CSV file with one line per clip")
     own = parser.parse_args(args)
+    if own.workers < 1 or not own.seconds > 0:
+        parser.error(f"--workers must be 1 or more and --seconds above 0, found {own.workers} and {own.seconds:g}")
     if own.max_pixels is not None:
         os.environ[limits.VARIABLE] = str(own.max_pixels)
     paths = list(own.paths)

@@ -36,6 +36,7 @@ from fsar.evaluation.provenance import Phases, time_shares
 from fsar.evaluation.results import Predictions, set_damaged_aside, summarise, write_results
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.outputs import output_folder
+from fsar.terminal.wrong_use import WrongUse
 from fsar.text import parse_texts
 from fsar.training.learner import Learner
 
@@ -158,7 +159,7 @@ def check_modes(learner: Learner, settings: Sequence[Setting]) -> None:
     if asked and known is None:
         raise ValueError(f"{name} has one way of inference: leave out --inference.")
     if unknown := asked - set(get_args(known)):
-        raise ValueError(f"--inference {', '.join(sorted(unknown))}: {name} has {', '.join(get_args(known))}.")
+        raise WrongUse(f"--inference {', '.join(sorted(unknown))}: {name} has {', '.join(get_args(known))}.")
 
 
 def connect(built: Built) -> Built:

@@ -41,6 +41,7 @@ from fsar.inference.unknown import Unknown, describe
 from fsar.sharing.run import read_checkpoint, was_only_tested
 from fsar.terminal.failure import one_message
 from fsar.terminal.user_code import find_user_code
+from fsar.terminal.wrong_use import WrongUse
 from fsar.training.checkpoints import BestCheckpoint, LastCheckpoint, ResumePoint
 from fsar.training.learner import Learner
 from fsar.training.live import EpisodeProgress, count_weights
@@ -53,7 +54,7 @@ RUNS = "runs/%Y-%m-%d_%H-%M-%S"
 
 
 def main(args: list[str]) -> None:
-    """Run the command line; any failure is one message and exit status 1, unless ``--debug``."""
+    """Run the command line; any failure is one message and exit status 2 or 1, unless ``--debug``."""
     if args[:1] == ["test"] and any(word.partition("=")[0] == "--splits" for word in args):
         return test_over_splits(args[1:])
     debug, unknown = "--debug" in args, args[:1] == ["test"] and "--unknown" in args
@@ -86,7 +87,7 @@ def take_shots(args: list[str]) -> tuple[list[str], list[int]]:
     """The command line with the first of ``--test_shots 1 5`` as ``--data.test_shots 1``, and all of them.
 
     Raises:
-        ValueError: for what is no number of shots, or is there twice.
+        WrongUse: for what is no number of shots, or is there twice.
     """
     if args[:1] not in (["test"], ["validate"]) or SHOTS not in args:
         return args, []
@@ -94,7 +95,7 @@ def take_shots(args: list[str]) -> tuple[list[str], list[int]]:
     end = next((i for i in range(at + 1, len(args)) if args[i].startswith("-")), len(args))
     words = args[at + 1 : end]
     if not words or not all(word.isdecimal() and int(word) > 0 for word in words) or len(set(words)) < len(words):
-        raise ValueError(f"{SHOTS}: expected different whole numbers of 1 or more, found {' '.join(words) or 'none'}.")
+        raise WrongUse(f"{SHOTS}: expected different whole numbers of 1 or more, found {' '.join(words) or 'none'}.")
     return [*args[:at], "--data.test_shots", words[0], *args[end:]], [int(word) for word in words]
 
 

@@ -14,6 +14,7 @@ from fsar.encoders.weights.by_name import options_by_name, split_name
 from fsar.terminal.files.aliases import rename_classes
 from fsar.terminal.files.config_files import read_yaml
 from fsar.terminal.files.shipped import find_shipped
+from fsar.terminal.wrong_use import NoSuchFile, WrongUse
 
 OPTION = "--encoder"
 LONG = ("--model.encoder", "--model.method.encoder", "--model.method.init_args.encoder")
@@ -36,12 +37,12 @@ def spell_encoder(args: Sequence[str]) -> list[str]:
     at = words.index(OPTION)
     rest = words[:at] + words[at + 2 :]
     if not "".join(words[at + 1 : at + 2]).strip() or words[at + 1].startswith("-"):
-        raise ValueError(f"{OPTION}: expected a name behind it, such as small or timm:NAME; `fsar weights` lists them.")
+        raise WrongUse(f"{OPTION}: expected a name behind it, such as small or timm:NAME; `fsar weights` lists them.")
     word = words[at + 1]
     if second := next(
         (arg for arg in rest if arg.partition("=")[0].removesuffix(".class_path") in (OPTION, *LONG)), None
     ):
-        raise ValueError(f"{OPTION} {word} and {second} name the encoder twice: keep one of them.")
+        raise WrongUse(f"{OPTION} {word} and {second} name the encoder twice: keep one of them.")
     return options_with(rest, word, OPTION)
 
 
@@ -72,16 +73,18 @@ def describe(word: str, option: str = OPTION) -> dict[str, Any]:
     if file is None and word.endswith((".yaml", ".yml")):
         file = Path(word)
         if not file.is_file():
-            raise FileNotFoundError(f"{option} {word}: expected a YAML file, but there is no such file.")
+            raise NoSuchFile(f"{option} {word}: expected a YAML file, but there is no such file.")
     if file is None:
         try:
             made, options = options_by_name(*split_name(word))
-        except (FileNotFoundError, ValueError) as error:
-            raise type(error)(f"{option} {word}: {error}") from error
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"{option} {word}: {error}") from error
+        except ValueError as error:
+            raise WrongUse(f"{option} {word}: {error}") from error
         return {"class_path": f"fsar.encoders.{made.__name__}", "init_args": options}
     content = rename_classes(read_yaml(file))
     if not isinstance(content, dict) or not isinstance(content.get("class_path"), str):
-        raise ValueError(
+        raise WrongUse(
             f"{option} {word}: expected class_path and init_args of an encoder, as in configs/encoder/tiny.yaml."
         )
     return content

@@ -14,6 +14,7 @@ import yaml
 from fsar.terminal.files.aliases import rename_words
 from fsar.terminal.files.bounds import check_bounds
 from fsar.terminal.files.shipped import find_shipped, spell_shipped, suggest_shipped
+from fsar.terminal.wrong_use import NoSuchFile, WrongUse
 
 
 def spell_out(args: Sequence[str], repeatable: Collection[str] = ()) -> list[str]:
@@ -25,8 +26,7 @@ def spell_out(args: Sequence[str], repeatable: Collection[str] = ()) -> list[str
         repeatable: as in :func:`refuse_twice`.
 
     Raises:
-        ValueError: for an option that is given twice; for a file that cannot be understood.
-        FileNotFoundError: for a file that is not there.
+        WrongUse: for an option that is given twice; for a file that cannot be understood, or is not there.
     """
     out = rename_words(spell_shipped(long_names(args)))
     refuse_twice(out, repeatable)
@@ -66,7 +66,7 @@ def refuse_twice(args: Sequence[str], repeatable: Collection[str] = ()) -> None:
         repeatable: further options that may stand there several times.
 
     Raises:
-        ValueError: naming both.
+        WrongUse: naming both.
     """
     seen: dict[str, str] = {}
     for word, after in zip(args, [*args, "--"][1:], strict=True):
@@ -79,7 +79,7 @@ def refuse_twice(args: Sequence[str], repeatable: Collection[str] = ()) -> None:
             continue
         said = word if equals or after.startswith("--") else f"{option} {after}"
         if key in seen:
-            raise ValueError(f"{option} is given twice, as {seen[key]} and as {said}: keep one of them.")
+            raise WrongUse(f"{option} is given twice, as {seen[key]} and as {said}: keep one of them.")
         seen[key] = said
 
 
@@ -87,8 +87,8 @@ def check_files(args: Sequence[str]) -> None:
     """Look at every configuration file of a command line.
 
     Raises:
-        FileNotFoundError: for one that is not there.
-        ValueError: for one that is not YAML, holds no sections, or holds a key twice, of which the second would win.
+        NoSuchFile: for one that is not there.
+        WrongUse: for one that is not YAML, holds no sections, or holds a key twice, of which the second would win.
     """
     for name in config_files(args):
         path = Path(name)
@@ -96,30 +96,31 @@ def check_files(args: Sequence[str]) -> None:
             near = difflib.get_close_matches(path.stem, [p.stem for p in path.parent.glob("*.yaml")], 1)
             hint = f"; did you mean {path.with_name(near[0])}.yaml ?" if near else suggest_shipped(name) or "."
             found = "it is a folder" if path.is_dir() else "there is no such file"
-            raise FileNotFoundError(f"-c {name}: expected a YAML file, but {found}{hint}")
+            raise NoSuchFile(f"-c {name}: expected a YAML file, but {found}{hint}")
         content = read_yaml(path)
         if not isinstance(content, dict):
             found = "an empty file" if content is None else f"a {type(content).__name__}"
-            raise ValueError(f"-c {name}: expected sections such as trainer:, data: and model:, found {found}.")
+            raise WrongUse(f"-c {name}: expected sections such as trainer:, data: and model:, found {found}.")
 
 
 def read_yaml(path: Path, texts: bool = False) -> Any:
     """What a YAML file says; with ``texts`` every value is the text that stands there, such as ``007`` and ``yes``.
 
     Raises:
-        ValueError: when it is not YAML, stands for too much, or holds a key twice, of which the second would win.
+        WrongUse: when it is not YAML, or holds a key twice, of which the second would win.
+        ValueError: when it stands for too much.
     """
     try:
         text = path.read_text(encoding="utf-8")
         check_bounds(text, str(path))
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except (UnicodeDecodeError, yaml.reader.ReaderError):
-        raise ValueError(f"{path}: expected YAML, found a binary file.") from None
+        raise WrongUse(f"{path}: expected YAML, found a binary file.") from None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        raise ValueError(f"{path}, line {line}: not YAML, {error.problem}.") from None
+        raise WrongUse(f"{path}, line {line}: not YAML, {error.problem}.") from None
     for key, line in find_repeats(node):
-        raise ValueError(f"{path}: {key} stands there twice, again in line {line}: keep one of them.")
+        raise WrongUse(f"{path}: {key} stands there twice, again in line {line}: keep one of them.")
     return yaml.load(text, yaml.BaseLoader if texts else yaml.SafeLoader)
 
 

@@ -89,11 +89,11 @@ def test_several_splits_and_a_fit_take_it(capsys: pytest.CaptureFixture[str]) ->
         ("--encoder torchvision:squeezenet1_1:gone.pt", "weights='gone.pt' is not a file"),
     ],
 )
-def test_what_is_wrong_is_one_message(words: str, said: str) -> None:
+def test_what_is_wrong_is_one_message(words: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     for command in ("test", "fit", *(["sweep --out out"] if words.count("--encoder") == 1 else [])):
         with pytest.raises(SystemExit) as left:
             main(shlex.split(f"{command} -c run.yaml {words}"))
-        assert said in str(left.value)
+        assert said in str(left.value) + capsys.readouterr().err
     assert not Path("runs").exists()
 
 
