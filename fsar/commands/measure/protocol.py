@@ -172,11 +172,12 @@ def cross_domain(
     trained = built.learner.trained_classes
     sources = trained or built.data.load().train.class_names
     meaning = "trained on by name, so no unseen action" if trained else "also named among the source's training classes"
-    for target in targets:
-        other = build_with_trainer([*rest, "-c", target], "fsar protocol").data
+    others = [build_with_trainer([*rest, "-c", target], "fsar protocol").data for target in targets]
+    grounds = [prepare(built, other, ("test",)) for other in others]  # what is refused is refused before the work
+    for target, other, ground in zip(targets, others, grounds, strict=True):
         benchmark = other.load()
         label = f"{benchmark.name} ({Path(target).stem})"
-        rows += [row._replace(what=f"{label}: {row.what}") for row in run(prepare(built, other, ("test",)), **given)]
+        rows += [row._replace(what=f"{label}: {row.what}") for row in run(ground, **given)]
         source = built.data.load().train
         same = shared_videos(
             [source.root / p for p in source.paths], [benchmark.test.root / p for p in benchmark.test.paths]

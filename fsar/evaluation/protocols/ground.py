@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,7 +52,7 @@ class Ground:
         score: of a method on their features.
         method: that one.
         compare: of that method; None where nothing can be asked.
-        means: ``(v d)`` unit means of the videos' frames as the encoder gives them, where they were asked for.
+        means: gives ``(v d)`` unit means of the videos' frames as the encoder gives them, where they were asked for.
     """
 
     labels: Integers
@@ -61,7 +61,7 @@ class Ground:
     score: Score
     method: Any = None
     compare: Compare | None = None
-    means: Tensor | None = None
+    means: Callable[[], Tensor] | None = None
 
     def classes_of(self, split: str) -> Integers:
         """Numbers of the classes of one split."""
@@ -131,9 +131,9 @@ def count_usable(ground: Ground, clips: int, ways: int) -> int:
     return have
 
 
-@torch.no_grad()
 def lay_ground(learner: Any, data: Any, splits: Sequence[str] = ("test",), means: bool = False) -> Ground:
-    """Encode all videos of these splits, each once.
+    """All videos of these splits, to be encoded once each, when they are first asked about: what a protocol refuses is
+    refused before.
 
     Args:
         learner: with the method, on its device; its trainer is that of the data.
@@ -141,26 +141,49 @@ def lay_ground(learner: Any, data: Any, splits: Sequence[str] = ("test",), means
         splits: of ``train``, ``val``, ``test`` and what was put beside them; all are read as in evaluation.
         means: keep those of the frames.
     """
-    learner.eval()
     for name in splits:
         if name in STAGES:
             data.setup(STAGES[name])
     names = tuple(each for name in splits for each in data.splits[name].class_names)
-    bank, labels, parts, first = VideoBank(learner.method, floor=False, means=means), [], {}, 0
-    count = 0
+    labels, parts, first = [], {}, 0
     for name in splits:
         split = data.splits[name]
+        labels.append(np.asarray(split.labels, dtype=np.int64) + first)
+        parts[name] = (first, len(split.class_names))
+        first += len(split.class_names)
+
+    @cache
+    def bank() -> VideoBank:
+        return encode_splits(learner, data, parts, names, means)
+
+    def mean_frames() -> Tensor:
+        return bank().mean_frames(torch.arange(sum(map(len, labels))), learner.device)
+
+    return Ground(
+        np.concatenate(labels),
+        names,
+        parts,
+        lambda tasks: score_tasks(bank(), names, learner.device, tasks),
+        learner.method,
+        lambda tasks: compare_tasks(bank(), names, learner.device, tasks),
+        mean_frames if means else None,
+    )
+
+
+@torch.no_grad()
+def encode_splits(
+    learner: Any, data: Any, parts: dict[str, tuple[int, int]], names: tuple[str, ...], means: bool
+) -> VideoBank:
+    """The videos of several splits, one after the other, see :class:`Ground`."""
+    learner.eval()
+    bank, count = VideoBank(learner.method, floor=False, means=means), 0
+    for name, (first, _) in parts.items():
         for batch in read_videos(data, name):
             moved = replace(batch, videos=batch.videos + count, classes=batch.classes + first, class_names=names)
             bank.add(moved.to(learner.device))
-        labels.append(np.asarray(split.labels, dtype=np.int64) + first)
-        parts[name] = (first, len(split.class_names))
-        first, count = first + len(split.class_names), count + len(split)
+        count += len(data.splits[name])
     bank.close()
-    score = partial(score_tasks, bank, names, learner.device)
-    compare = partial(compare_tasks, bank, names, learner.device)
-    frames = bank.mean_frames(torch.arange(count), learner.device) if means else None
-    return Ground(np.concatenate(labels), names, parts, score, learner.method, compare, frames)
+    return bank
 
 
 def read_videos(data: Any, name: str) -> Iterator[VideoBatch]:

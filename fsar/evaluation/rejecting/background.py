@@ -24,12 +24,11 @@ def judge(ground: Ground, objective: BackgroundText, tasks: Tasks) -> Values:
     tower = ground.method.encoder.text
     if ground.means is None or tower is None:
         raise ValueError("the background text is compared with the frames of an encoder that has a text tower.")
-    device = ground.means.device
-    texts = objective.encode_names(tower, ground.class_names).to(device)
+    means = ground.means()
+    texts = objective.encode_names(tower, ground.class_names).to(means.device)
     found = []
     for classes, query in zip(tasks.classes, tasks.query, strict=True):
-        videos = ground.means[torch.from_numpy(query).to(device)]
-        found.append(
-            1 - objective.unlike_all(videos, texts[torch.from_numpy(classes).to(device)]).double().cpu().numpy()
-        )
+        videos = means[torch.from_numpy(query).to(means.device)]
+        shown = texts[torch.from_numpy(classes).to(means.device)]
+        found.append(1 - objective.unlike_all(videos, shown).double().cpu().numpy())
     return np.stack(found)

@@ -97,7 +97,9 @@ def test_the_background_text_is_asked_among_the_texts_of_the_episode() -> None:
     objective = BackgroundText(CHANNELS, scale=5.0)
     means = normalize(world.frames.mean(1), dim=-1)
     method = type("Method", (), {"encoder": type("Encoder", (), {"text": Tower()})()})()
-    ground = Ground(world.ground.labels, world.ground.class_names, world.ground.parts, world.score, method, None, means)
+    ground = Ground(
+        world.ground.labels, world.ground.class_names, world.ground.parts, world.score, method, None, lambda: means
+    )
     classes, query = np.array([[9, 1, 4], [2, 11, 0]]), np.array([[3, 80], [17, 40]])
     labels = np.zeros((2, 2), dtype=np.int64)
     found = background.judge(ground, objective, Tasks(classes, query, labels, query, labels))

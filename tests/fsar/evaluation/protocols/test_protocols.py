@@ -6,6 +6,7 @@ import importlib
 import itertools
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -197,6 +198,14 @@ def test_names_that_mean_the_same_class() -> None:
     found = name_overlap(["Playing guitar", "ride horse"], ["guitar_playing", "Riding Horse", "HorseRace"])
     assert found == [("Playing guitar", "guitar_playing")]
     assert summarise_row("x", [float("nan"), 0.5, 0.7]) == Measure("x", 0.6, pytest.approx(0.196, abs=1e-3), 2)
+
+
+@pytest.mark.parametrize("name", ["many_way", "open_set", "generalized", "unequal", "wrong_shot", "over_time"])
+def test_what_cannot_be_drawn_is_refused_before_a_video_is_encoded(name: str) -> None:
+    world = World(0.01)
+    world.ground = replace(world.ground, score=lambda tasks: pytest.fail("videos were encoded"))
+    with pytest.raises(ValueError, match=r"class"):
+        _run(name, world, ways=50)
 
 
 @pytest.fixture
