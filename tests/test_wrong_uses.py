@@ -16,6 +16,8 @@ import torch
 import yaml
 from PIL import Image
 
+from fsar.evaluation.said import random_encoders
+
 ROOT = Path(__file__).resolve().parents[1]
 SHORT = {
     "fit": "fsar fit --run {new} -c run.yaml",
@@ -217,6 +219,21 @@ def test_weights_that_were_not_trained_are_said(
     inside: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(f"fsar test --run {tmp_path}/new -c run.yaml")
-    assert re.search(r"no checkpoint was read; the [\d,]+ weights that ClipFSAR trains", capsys.readouterr().out)
+    told = capsys.readouterr().out
+    assert re.search(r"no checkpoint was read; the [\d,]+ weights that ClipFSAR trains", told)
+    assert re.search(r"note: the weights of the encoder \S+ \(pretrained: null\) are random", told)
     run("fsar test --run trained")
-    assert "no checkpoint was read" not in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "no checkpoint was read" not in told
+    assert "(pretrained: null) are random" in told  # it is frozen, and so in no checkpoint
+
+
+def test_random_weights_are_those_that_nothing_brings() -> None:
+    part = {"class_path": "fsar.encoders.ImageEncoder", "init_args": {"model": "resnet18", "weights": None}}
+    assert random_encoders({"encoder": {"init_args": {"encoder": part}}}) == ["resnet18 (weights: null)"]
+    assert random_encoders([part], trained=True)
+    part["init_args"] |= {"tune": "full"}
+    assert not random_encoders([part], trained=True)
+    for model, pretrained in (("hf-hub:a/b", None), ("fsar-tiny", "shapes")):
+        part = {"class_path": "fsar.encoders.ClipEncoder", "init_args": {"model": model, "pretrained": pretrained}}
+        assert not random_encoders(part)

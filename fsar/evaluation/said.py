@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fsar.encoders.weights.architecture import FOLDER, HUB
+
 
 def names_alone(record: Mapping[str, Any]) -> bool:
     """Whether a result owes nothing to support clips: the classes' names alone were read."""
@@ -48,3 +50,25 @@ def quote_templates(templates: str | Sequence[str]) -> str:
 def encoder_templates(method: Any) -> list[str]:
     """Those of a method's encoder, which the floor of names alone stands on."""
     return list(getattr(method.encoder.text, "templates", ()))
+
+
+def random_encoders(config: Any, trained: bool = False) -> list[str]:
+    """``MODEL (pretrained: null)`` of each encoder in a configuration whose weights are random.
+
+    Args:
+        config: plain data.
+        trained: a checkpoint was read, which brings what is trained: an encoder with ``tune: full`` whole.
+
+    >>> random_encoders({"class_path": "fsar.encoders.ClipEncoder", "init_args": {"model": "RN50", "pretrained": None}})
+    ['RN50 (pretrained: null)']
+    """
+    if isinstance(config, Mapping):
+        found = [name for value in config.values() for name in random_encoders(value, trained)]
+        options = config.get("init_args")
+        if str(config.get("class_path")).startswith("fsar.encoders.") and isinstance(options, Mapping):
+            model, brought = str(options.get("model")), trained and options.get("tune") == "full"
+            unset = [key for key in ("pretrained", "weights") if options.get(key, "") is None]
+            if unset and not brought and not model.startswith((HUB, FOLDER)):
+                found.append(f"{model} ({unset[0]}: null)")
+        return found
+    return [name for value in config for name in random_encoders(value, trained)] if isinstance(config, list) else []

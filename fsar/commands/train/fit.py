@@ -36,7 +36,7 @@ from fsar.evaluation.marks import marks, method_marks
 from fsar.evaluation.metrics import Accuracy
 from fsar.evaluation.provenance import time_shares
 from fsar.evaluation.results import set_damaged_aside, write_results
-from fsar.evaluation.said import encoder_templates, names_alone, quote_templates, template
+from fsar.evaluation.said import encoder_templates, names_alone, quote_templates, random_encoders, template
 from fsar.inference.unknown import Unknown, describe
 from fsar.sharing.run import read_checkpoint, was_only_tested
 from fsar.terminal.failure import one_message
@@ -217,17 +217,12 @@ class CLI(LightningCLI):
 
     def before_test(self) -> None:
         """Our own report takes the place of Lightning's table."""
-        self._before()
-
-    def before_validate(self) -> None:
-        """Likewise."""
-        self._before()
-
-    def _before(self) -> None:
         self.config_init[self.subcommand]["verbose"] = False
         self.model.keeps_bank, self.datamodule.together = len(self.shots) > 1, tuple(self.shots)
         if self.trainer.is_global_zero:
             set_damaged_aside(Path(self.trainer.default_root_dir))
+
+    before_validate = before_test
 
     def after_test(self) -> None:
         """Write the results, and say the one number with its interval."""
@@ -294,5 +289,8 @@ class CLI(LightningCLI):
             print(describe(self.unknown.found))
         print(time_shares(result, len(data.splits[split])))
         count = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
-        if count and not self._get(self.config, "ckpt_path"):
+        read = self._get(self.config, "ckpt_path") is not None
+        if count and not read:
             print(f"note: no checkpoint was read; the {count:,} weights that {kind} trains are as before a fit.")
+        if found := random_encoders(self.config_dump["model"], read):
+            print(f"note: the weights of the encoder {', '.join(found)} are random.")
