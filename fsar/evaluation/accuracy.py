@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from episodes.words import pluralise
 
@@ -26,7 +27,38 @@ def plus_minus(value: float, interval: float) -> str:
     >>> plus_minus(0.8635, 0.0031), plus_minus(0.8, float("nan"))
     ('86.35 ± 0.31', '80.00 ± ?')
     """
-    return f"{100 * value:.2f} ± {100 * interval:.2f}" if math.isfinite(interval) else f"{100 * value:.2f} ± ?"
+    return f"{100 * value:.2f} ± {show_half(interval)}"
+
+
+def show_half(interval: float) -> str:
+    """Half an interval in percent, "?" where there is none."""
+    return f"{100 * interval:.2f}" if math.isfinite(interval) else "?"
+
+
+def to_json(record: Any) -> str:
+    """A record as JSON, which knows no NaN: it is null there."""
+    return json.dumps(_finite(record), indent=2, default=str)
+
+
+def from_json(text: str) -> Any:
+    """What :func:`to_json` wrote, with NaN for intervals that are null: of one episode there is none.
+
+    >>> from_json(to_json({"accuracy": 0.8, "interval_95": float("nan")}))
+    {'accuracy': 0.8, 'interval_95': nan}
+    """
+    return json.loads(text, object_hook=_with_nan)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _with_nan(record: dict[str, Any]) -> dict[str, Any]:
+    return {k: math.nan if x is None and k.endswith("interval_95") else x for k, x in record.items()}
 
 
 class Accuracy(NamedTuple):

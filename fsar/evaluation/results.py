@@ -21,7 +21,7 @@ from torch import Tensor
 from episodes.episode import Episode, IndexEpisode
 from episodes.files import write_atomically
 from fsar.encoders.weights.state import hash_tensors
-from fsar.evaluation.accuracy import Accuracy, half_interval
+from fsar.evaluation.accuracy import Accuracy, from_json, half_interval, to_json
 from fsar.evaluation.cells import to_cell
 from fsar.evaluation.comparing.reach import measure_reach
 from fsar.evaluation.marks import record_marks
@@ -200,13 +200,13 @@ def write_json(path: Path, record: dict[str, Any]) -> None:
     """Write a record so that an interruption leaves the old file or the new one, never half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with write_atomically(path) as part:
-        part.write_text(json.dumps(record, indent=2, default=str) + "\n", encoding="utf-8")
+        part.write_text(to_json(record) + "\n", encoding="utf-8")
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
     """What a ``results.json`` holds, None where it is damaged: cut short by a crash, or no record at all."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = from_json(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None

@@ -16,6 +16,7 @@ import csv
 from pathlib import Path
 
 from episodes.files import write_atomically
+from fsar.evaluation.accuracy import show_half
 from fsar.evaluation.cells import to_cell
 from fsar.evaluation.comparing.apart import tell_apart
 from fsar.evaluation.comparing.comparison import Result, differences, find
@@ -43,7 +44,7 @@ def row(result: Result, differs: str) -> tuple[str, ...]:
     """The result's line under :data:`HEADER`."""
     record, data = result.record, result.record["data"]
     what = (result.name, marked_name(record), record["inference"] or "", data["benchmark"], data["split"])
-    numbers = (f"{100 * record['accuracy']:.2f}", f"{100 * record['interval_95']:.2f}")
+    numbers = (f"{100 * record['accuracy']:.2f}", show_half(record["interval_95"]).strip("?"))
     return (*what, str(data["ways"]), str(data["shots"]), f"{record['episodes']}", *numbers, differs)
 
 

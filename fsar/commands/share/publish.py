@@ -32,6 +32,7 @@ from safetensors.torch import save
 
 import fsar
 from fsar.encoders.weights.state import hash_tensors
+from fsar.evaluation.accuracy import from_json
 from fsar.evaluation.provenance import commit, versions
 from fsar.evaluation.results import write_json
 from fsar.sharing.card import Packed, write_card
@@ -158,7 +159,7 @@ def copy_results(
     """
     records, left_out = [], []
     for path in sorted(run.glob(f"{RESULTS}/*/results.json")):
-        found, name = json.loads(path.read_text()), f"{RESULTS}/{path.parent.name}"
+        found, name = from_json(path.read_text(encoding="utf-8")), f"{RESULTS}/{path.parent.name}"
         if found["weights_sha256"] != weights:
             left_out.append(f"{name}: measured on other weights than are published; test again to publish it.")
             continue

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from episodes.words import pluralise
-from fsar.evaluation.accuracy import Z_95, half_interval
+from fsar.evaluation.accuracy import Z_95, from_json, half_interval, show_half
 from fsar.evaluation.cells import from_cell
 from fsar.evaluation.comparing.significance import Bootstrap, bootstrap, bootstrap_clips, correct_holm, needed_units
 from fsar.evaluation.marks import marks
@@ -75,7 +74,7 @@ def read_record(file: Path) -> dict[str, Any]:
         ValueError: when it is damaged, or no evaluation wrote it.
     """
     try:
-        record: dict[str, Any] = rename_classes(json.loads(file.read_text()))
+        record: dict[str, Any] = rename_classes(from_json(file.read_text(encoding="utf-8")))
         missing = {"method", "accuracy", "interval_95", "episodes", "data"} - set(record)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{file} cannot be read as JSON ({error}): run `fsar test` again.") from error
@@ -110,7 +109,7 @@ class PairedResults:
         mean, count = float(self.per_episode.mean()), len(self.per_episode)
         interval = half_interval(self.deviation, count)
         said = (
-            f"{self.result.label} minus {self.base.label}: {100 * mean:+.2f} ± {100 * interval:.2f} points over the "
+            f"{self.result.label} minus {self.base.label}: {100 * mean:+.2f} ± {show_half(interval)} points over the "
             f"same {pluralise(count, 'episode')}, p {show_p(p)}"
         )
         needed = needed_units(self.deviation, mean) if mean and count > 1 else None

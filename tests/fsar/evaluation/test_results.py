@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import math
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,8 +19,9 @@ from torch import nn
 from episodes.dataset import index_episodes
 from episodes.sampler import EpisodeSampler
 from fsar.encoders.weights.state import hash_tensors
+from fsar.evaluation.comparing import comparison
 from fsar.evaluation.provenance import Phases, time_shares
-from fsar.evaluation.results import Predictions, set_damaged_aside, summarise, write_json, write_results
+from fsar.evaluation.results import Predictions, read_record, set_damaged_aside, summarise, write_json, write_results
 
 NAMES = ("wave", "jump", "sit", "clap")
 LABELS = [video % 4 for video in range(24)]
@@ -180,3 +182,17 @@ def test_hashes_see_names_and_shapes_and_no_order() -> None:
 def test_the_line_about_time() -> None:
     line = time_shares({"seconds": {"data": 3.0, "encode": 6.0, "score": 1.0}, "encoder_forwards": 2857}, 2857)
     assert line == "10.0 s: decode 30%, encode 60%, score 10%; 2,857 clips encoded for 2,857 videos"
+
+
+def test_an_interval_of_one_episode_is_null_and_read_as_none(tmp_path: Path) -> None:
+    one = {"accuracy": 1.0, "interval_95": math.nan, "rows": [{"auroc_interval_95": math.nan}], "config": {"a": None}}
+    path = tmp_path / "results.json"
+    write_json(path, {"method": "X", "episodes": 1, "data": {}, **one})
+    assert "NaN" not in path.read_text()
+    for text in (path.read_text(), path.read_text().replace('interval_95": null', 'interval_95": NaN')):  # as before
+        path.write_text(text)
+        for record in (read_record(path), comparison.read_record(path)):
+            assert record is not None
+            assert math.isnan(record["interval_95"])
+            assert math.isnan(record["rows"][0]["auroc_interval_95"])
+            assert record["config"] == {"a": None}

@@ -146,6 +146,15 @@ def test_transductive_results_are_marked_and_paired_on_demand_alone(
     assert capsys.readouterr().out.count(" minus ") == 1
 
 
+def test_one_episode_has_no_interval(tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [result(tmp_path / run, draws(seed, 0.6)[:1]) for seed, run in enumerate("ab")]
+    tool.main([str(run) for run in runs])
+    out = capsys.readouterr().out
+    assert "nan" not in out
+    assert re.search(r"\| \d+\.\d\d \|  \|", out)
+    assert " ± ? points over the same 1 episode" in out
+
+
 def test_a_folder_without_results_is_named(tool: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=r"holds no results\.json"):
         tool.main([str(tmp_path)])
