@@ -51,6 +51,7 @@ CONFIGS = {
     "list.yaml": "- data\n",
     "twice.yaml": "data:\n  ways: 2\n  ways: 3\n",
     "strange.yaml": "data: {wayz: 2}\n",
+    "nan.yaml": "model: {method: {init_args: {scale_init: .nan}}}\n",
     "null.yaml": "data: {frames: null}\n",
     "no_part.yaml": "model: {method: {init_args: {alignment: null}}}\n",
     "part.yaml": "class_path: fsar.encoders.ClipEncoder\ninit_args: {pretraind: shapes}\n",

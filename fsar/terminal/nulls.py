@@ -1,8 +1,9 @@
-"""Values of null below a class, which jsonargparse hands on whatever the argument's type."""
+"""Values that no part takes, and jsonargparse hands on whatever the argument's type: null, NaN, infinity."""
 
 from __future__ import annotations
 
 import inspect
+import math
 import pkgutil
 from collections.abc import Iterable, Iterator, Mapping
 from types import NoneType, UnionType
@@ -54,6 +55,20 @@ def find_null_options(actions: Iterable[Any], config: Namespace) -> Iterator[tup
             continue
         if config.get(action.dest, usual) is None:
             yield action.dest, str(kind)
+
+
+def find_not_finite(value: Any, key: str = "") -> Iterator[tuple[str, float]]:
+    """The key and value of each number that is NaN or infinite; what belongs to the trainer is left to it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield key, value
+    elif isinstance(value, list | tuple):
+        for number, part in enumerate(value):
+            yield from find_not_finite(part, f"{key}[{number}]")
+    elif isinstance(value, Mapping | Namespace):
+        for name, part in (vars(value) if isinstance(value, Namespace) else value).items():
+            inside = key if name == "init_args" else f"{key}.{name}" if key else str(name)
+            if inside != "trainer":
+                yield from find_not_finite(part, inside)
 
 
 def takes_null(kind: Any) -> bool:

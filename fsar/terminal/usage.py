@@ -21,7 +21,7 @@ import yaml
 
 from fsar.terminal.files.aliases import rename_classes
 from fsar.terminal.files.config_files import find_origin, is_null
-from fsar.terminal.nulls import find_null_options, find_nulls
+from fsar.terminal.nulls import find_not_finite, find_null_options, find_nulls
 from fsar.terminal.shown import shown
 
 WORDS = {
@@ -74,6 +74,8 @@ class PlainParser(jsonargparse.ArgumentParser):
         called, own = self._called(config.get("subcommand")), config.get(config.get("subcommand") or "", config)
         for key, kinds in (*find_nulls(config), *find_null_options(called._actions, own)):
             self.error(f'Parser key "{key}": expected {typed(kinds)}, found null; leave it out for its default.')
+        for key, value in find_not_finite(own):
+            self.error(f'Parser key "{key}": expected a finite number, found {value}.')
         return config
 
     def format_help(self, *args: Any) -> str:
