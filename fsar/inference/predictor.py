@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
 from episodes.clips import Clips, combined
@@ -39,6 +38,7 @@ from fsar.inference.threshold import KEEP, Threshold
 from fsar.methods import Prototype
 from fsar.objectives import BackgroundText
 from fsar.sharing.run import open_run
+from fsar.terminal.bars import counting
 from fsar.terminal.wrong_use import WrongUse
 from fsar.training.learner import Learner
 
@@ -163,22 +163,22 @@ class Predictor:
         rest = [video for video in range(len(classes)) if video not in known]
         size = self.data.video_batch
         batches = [rest[start : start + size] for start in range(0, len(rest), size)]
-        console = Console(stderr=True)
         if cache is not None and known and progress:
-            console.print(told(len(known), len(classes), cache.root), soft_wrap=True, highlight=False, markup=False)
-        hidden = not (progress and console.is_terminal)
-        for videos in track(batches, "clips", console=console, transient=True, disable=hidden):
-            clips: dict[int, Clips] = {}
-            for video in videos:
-                try:
-                    with time_limit(self.seconds):
-                        clips[video] = source.clip(video)
-                except errors as error:
-                    causes[split.paths[video]] = error
-            if clips:
-                kept = torch.tensor(list(clips))
-                batch = VideoBatch(kept, combined(torch.stack, list(clips.values())), classes[kept], split.class_names)
-                bank.add(batch.to(device))
+            note = told(len(known), len(classes), cache.root)
+            Console(stderr=True).print(note, soft_wrap=True, highlight=False, markup=False)
+        with counting("encoding", len(rest), hidden=not progress) as tell:
+            for videos in batches:
+                clips: dict[int, Clips] = {}
+                for video in videos:
+                    try:
+                        with time_limit(self.seconds):
+                            clips[video] = source.clip(video)
+                    except errors as error:
+                        causes[split.paths[video]] = error
+                if clips:
+                    kept, made = torch.tensor(list(clips)), combined(torch.stack, list(clips.values()))
+                    bank.add(VideoBatch(kept, made, classes[kept], split.class_names).to(device))
+                tell(len(videos))
         if cache is not None and rest:
             make_room(cache.root)
         return bank, causes

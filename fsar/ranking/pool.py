@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from rich.progress import track
 from torch import Tensor
 
 from episodes.clips import Contents, Features, Streams, combined
@@ -24,6 +23,7 @@ from episodes.splits.dividing import divide
 from fsar.encoders import FrameEncoder
 from fsar.evaluation.bank import VideoBank
 from fsar.method import Method
+from fsar.terminal.bars import counting
 
 TOGETHER = 4
 """Clips that are encoded, or whose parts are made, at a time."""
@@ -197,9 +197,12 @@ def store(
         clips = data.clips(split, training, stored=True)
         kept = Contents(Features, tuple(needs))
         writer = FeatureWriter(root, clips, dict(key), views if training else 1, "float16", kept)
-        for chunk in track(writer.pending(), f"Encoding {data.load().name}", transient=True):
-            some = writer.read(chunk)["frames"].split(TOGETHER)
-            made = [writer.rounded(encoder.features(Streams(frames=x.to(device)), needs)) for x in some]
-            writer.write(chunk, combined(torch.cat, made))
+        left = writer.pending()
+        with counting(f"encoding {data.load().name}", sum(len(writer.videos(chunk)) for chunk in left)) as tell:
+            for chunk in left:
+                some = writer.read(chunk)["frames"].split(TOGETHER)
+                made = [writer.rounded(encoder.features(Streams(frames=x.to(device)), needs)) for x in some]
+                writer.write(chunk, combined(torch.cat, made))
+                tell(len(writer.videos(chunk)))
         stores.append(writer.finish())
     return Pool(split, stores[0], stores[1] if views else None)

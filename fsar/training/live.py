@@ -70,6 +70,10 @@ class EpisodeProgress(RichProgressBar):
     def test_description(self) -> str:
         return describe_loader(self.trainer, self.number)
 
+    @property
+    def predict_description(self) -> str:
+        return "encoding"  # fsar extract
+
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         found, shown = trainer.callback_metrics, {}
         if "train_loss" in found:
@@ -105,29 +109,38 @@ def percent(mean: float, interval: float) -> str:
     return f"{100 * mean:.1f}" + ("" if math.isnan(interval) else f"±{100 * interval:.1f}") + "%"
 
 
+def batch_sizes(trainer: Trainer, task: Task) -> tuple[list[int], str]:
+    """How many clips or episodes each batch of an evaluation or an extraction holds, and which; none of all else."""
+    if task.description not in ("encoding", "scoring") or not task.total:
+        return [], ""
+    if trainer.predicting:
+        module: Any = trainer.lightning_module
+        return module.batch_sizes, "clip"
+    data: Any = trainer.datamodule  # type: ignore[attr-defined]
+    clips = task.description == "encoding"
+    size = data.video_batch if clips else data.episode_batch
+    loader: Any = next((one for one in loaders(trainer) if isinstance(one, IndexEpisodes) != clips), None)
+    if loader is None:
+        return [], ""
+    whole = len(getattr(loader, "videos", None) or loader.sampler) if clips else len(loader.numbers)
+    return [min(size, whole - start) for start in range(0, whole, size)], "clip" if clips else "episode"
+
+
 class Counted(MofNCompleteColumn):
-    """How many batches, and of an evaluation how many clips or episodes, are done of how many."""
+    """How many batches, and of an evaluation or an extraction how many clips or episodes, are done of how many."""
 
     def __init__(self, trainer: Trainer) -> None:
         super().__init__()
         self.trainer = trainer
 
     def render(self, task: Task) -> Text:
-        if task.description not in ("encoding", "scoring") or not task.total:
-            return super().render(task)
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        clips = task.description == "encoding"
-        size = data.video_batch if clips else data.episode_batch
-        loader: Any = next((one for one in loaders(self.trainer) if isinstance(one, IndexEpisodes) != clips), None)
-        if loader is None:
-            return super().render(task)
-        whole = len(getattr(loader, "videos", None) or loader.sampler) if clips else len(loader.numbers)
-        done = whole if task.completed >= task.total else min(int(task.completed) * size, whole)
-        return Text(f"{done:,}/{whole:,} {'clips' if clips else 'episodes'}")
+        sizes, word = batch_sizes(self.trainer, task)
+        return Text(f"{sum(sizes[: int(task.completed)]):,}/{sum(sizes):,} {word}s") if sizes else super().render(task)
 
 
 class Speed(ProgressColumn):
-    """Training episodes per second over all processes; in evaluation, batches per second; of slow work seconds."""
+    """Episodes per second of training over all processes; clips or episodes per second of an evaluation or extraction,
+    and elsewhere batches; of slow work seconds."""
 
     def __init__(self, trainer: Trainer) -> None:
         super().__init__()
@@ -135,18 +148,19 @@ class Speed(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed or 0.0
-        if not task.description.startswith("Epoch"):
-            return Text(rate(speed, "batch", "batches"), style="dim")
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        speed *= data.episodes_per_batch * self.trainer.world_size
-        return Text(rate(speed, "episode", "episodes"), style="dim")
+        if task.description.startswith("Epoch"):
+            data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+            return Text(rate(speed * data.episodes_per_batch * self.trainer.world_size, "episode"), style="dim")
+        sizes, word = batch_sizes(self.trainer, task)
+        found = rate(speed * sum(sizes) / len(sizes), word) if sizes else rate(speed, "batch", "batches")
+        return Text(found, style="dim")
 
 
-def rate(speed: float, one: str, several: str) -> str:
+def rate(speed: float, one: str, several: str = "") -> str:
     """So many per second, or of slow work the seconds for one; nothing before anything is done."""
     if not speed:
         return ""
-    return f"{speed:.1f} {several}/s" if speed >= 1 else f"{1 / speed:.1f} s/{one}"
+    return f"{speed:.1f} {several or one + 's'}/s" if speed >= 1 else f"{1 / speed:.1f} s/{one}"
 
 
 class Pictures(Callback):

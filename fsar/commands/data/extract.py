@@ -27,9 +27,11 @@ from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader, Dataset
 
@@ -47,6 +49,7 @@ from fsar.evaluation.bank import contents, feature_key, to_store
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.outputs import output_folder
 from fsar.training.learner import Learner
+from fsar.training.live import EpisodeProgress
 
 Work = list[tuple[FeatureWriter, int]]
 Shard = tuple[int, int]
@@ -184,6 +187,11 @@ class Extractor(LightningModule):
         writer.write(chunk, combined(torch.cat, parts))
         return len(clips["frames"])
 
+    @property
+    def batch_sizes(self) -> list[int]:
+        """Videos of each chunk that is left to this process."""
+        return [len(writer.videos(chunk)) for writer, chunk in self.work]
+
     def on_predict_end(self) -> None:
         """When all processes are done, the first joins the chunks."""
         self.trainer.strategy.barrier()
@@ -234,6 +242,8 @@ def main(args: list[str]) -> None:
             rest += [f"--trainer.{name}", value]
     learner, data, trainer, _ = build_with_trainer(rest, "fsar extract")
     extractor = Extractor(learner, data, own.store, own.splits, own.views, own.dtype, own.verify, own.shard)
+    bars: Any = trainer  # whose list Lightning types nowhere
+    bars.callbacks = [EpisodeProgress() if isinstance(each, ProgressBar) else each for each in bars.callbacks]
     start, new = time.perf_counter(), not own.store.exists()
     with extractor.held:
         try:

@@ -20,12 +20,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import Progress, TaskID
 
 from episodes.features import made_from
 from episodes.words import pluralise
@@ -38,6 +36,7 @@ from fsar.evaluation.results import write_json
 from fsar.evaluation.shifts import kept
 from fsar.evaluation.shifts.suite import Row, Suite, as_row
 from fsar.evaluation.shifts.table import SHIFTS, Shift, find_shift
+from fsar.terminal.bars import counting
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.outputs import output_folder
 from fsar.terminal.shown import shown
@@ -113,24 +112,18 @@ def measure(built: Built, shifts: Mapping[str, Shift], on: Any, folder: Path) ->
         console.print(f"{again} of {len(wanted)} were measured before ({folder})", highlight=False, soft_wrap=True)
     rows = []
     print(f"{'':16} accuracy, %     from clean, paired", flush=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        for name, severity in wanted:
-            row = kept.name_row(name, severity)
-            if row not in right:
-                bar = progress.add_task(f"{row}: encoding", total=len(suite.videos))
-                suite.tell = partial(_advance, progress, bar)
+    for name, severity in wanted:
+        row = kept.name_row(name, severity)
+        if row not in right:
+            passes = 1 + (name != kept.CLEAN and on == "query" and suite.bank is None)  # the support first
+            with counting(f"{row}: encoding", passes * len(suite.videos)) as suite.tell:
                 right[row] = suite.clean() if name == kept.CLEAN else suite.measure(name, shifts[name], severity)
-                progress.remove_task(bar)
-                kept.write_kept(folder, right, facts | {"rows": kept.as_dicts(right)})
-            rows.append(as_row(name, severity, right[row], right[kept.CLEAN]))
-            print(shown(describe_row(rows[-1])), flush=True)
+            kept.write_kept(folder, right, facts | {"rows": kept.as_dicts(right)})
+        rows.append(as_row(name, severity, right[row], right[kept.CLEAN]))
+        print(shown(describe_row(rows[-1])), flush=True)
     facts["rows"] = kept.as_dicts(right)
     kept.write_kept(folder, right, facts)
     return rows, facts
-
-
-def _advance(progress: Progress, bar: TaskID, done: int, of: int) -> None:
-    progress.update(bar, completed=done, total=of)
 
 
 def describe(built: Built, on: str) -> dict[str, Any]:

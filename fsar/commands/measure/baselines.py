@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.progress import track
 from torch.utils.data import DataLoader
 
 from episodes.clips import Features, combined
@@ -44,6 +43,7 @@ from fsar.methods import (
     SimpleShot,
 )
 from fsar.methods.clip_family.tuning import Grid, tune
+from fsar.terminal.bars import counting
 from fsar.terminal.failure import one_message
 from fsar.terminal.outputs import output_file
 from fsar.text import TextBank
@@ -119,8 +119,11 @@ def encode(data: EpisodicDataModule, encoder: FrameEncoder, name: str) -> Encode
     if data.features is not None:
         source = open_clips(Path(data.features), source, feature_key(method), contents(method))
     loader = DataLoader(source, data.video_batch, num_workers=data.worker_count)
-    batches = track(loader, f"Encoding {name}", transient=True)
-    found = [method.features_of(clips.to(device)) for _, clips in batches]
+    found = []
+    with counting(f"encoding {name}", len(source)) as tell:
+        for videos, clips in loader:
+            found.append(method.features_of(clips.to(device)))
+            tell(len(videos))
     return Encoded(split, combined(torch.cat, found))
 
 

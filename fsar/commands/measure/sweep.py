@@ -34,6 +34,7 @@ from fsar.evaluation.marks import marks, method_marks
 from fsar.evaluation.metrics import EpisodeAccuracy
 from fsar.evaluation.provenance import Phases, time_shares
 from fsar.evaluation.results import Predictions, set_damaged_aside, summarise, write_results
+from fsar.terminal.bars import counting
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.outputs import output_folder
 from fsar.terminal.wrong_use import WrongUse
@@ -51,9 +52,11 @@ def encode(learner: Learner, data: EpisodicDataModule, split: str, videos: list[
     batches = with_cache(data, split, videos)
     cache: Any = getattr(data, "kept", None)
     bank = VideoBank(learner.method, keep=cache and cache.keep)
-    for batch in batches:
-        with phases.measure("encode", learner.device):
-            bank.add(batch.to(learner.device))
+    with counting("encoding", len(videos)) as tell:
+        for batch in batches:
+            with phases.measure("encode", learner.device):
+                bank.add(batch.to(learner.device))
+            tell(len(batch.videos))
     bank.close()
     return bank
 
@@ -61,12 +64,14 @@ def encode(learner: Learner, data: EpisodicDataModule, split: str, videos: list[
 def score(bank: VideoBank, learner: Learner, data: EpisodicDataModule, split: str, phases: Phases) -> None:
     """One setting; leaves ``rows`` and ``result`` with the learner, as a test does."""
     predictions, floor = Predictions(), EpisodeAccuracy()
-    for episodes in IndexEpisodes(data.episode_sampler(split), data.counts[split], data.episode_batch):
-        with phases.measure("score", learner.device):
-            batch = episodes.to(learner.device)
-            predictions.add(batch, score_episodes(bank, batch).logits)
-            if (cosines := bank.zero_shot(batch)) is not None:
-                floor.update(cosines, batch.query_labels)
+    with counting("scoring", data.counts[split], "episodes") as tell:
+        for episodes in IndexEpisodes(data.episode_sampler(split), data.counts[split], data.episode_batch):
+            with phases.measure("score", learner.device):
+                batch = episodes.to(learner.device)
+                predictions.add(batch, score_episodes(bank, batch).logits)
+                if (cosines := bank.zero_shot(batch)) is not None:
+                    floor.update(cosines, batch.query_labels)
+            tell(len(batch.number))
     learner.rows = predictions.arrays()
     summary = summarise(learner.rows, predictions.class_names)
     said = calibration_facts(learner.rows, learner.calibration)

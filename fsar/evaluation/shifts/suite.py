@@ -31,8 +31,8 @@ from fsar.method import Method, Parts
 On = Literal["query", "both"]
 Right = NDArray[np.float64]
 """``(e)`` share of the queries that are named right in each episode."""
-Progress = Callable[[int, int], None]
-"""Told how many videos of how many are encoded."""
+Progress = Callable[[int], None]
+"""Told how many more videos are encoded."""
 AT_ONCE = 4
 """Clips that are attacked together: the graph of all their frames is held."""
 
@@ -95,7 +95,7 @@ class Suite:
         learner: with the method, on its device; its trainer is that of the data.
         data: the data module.
         on: whose clips are changed.
-        progress: told while videos are encoded.
+        progress: told how many more videos are encoded.
 
     Raises:
         ValueError: for a method that reads more of a clip than its frames.
@@ -105,7 +105,7 @@ class Suite:
         if data.joints is not None:
             raise ValueError("data.joints: shifts change the frames of a clip and not its joints; leave them out.")
         self.learner, self.data, self.on = learner.eval(), data, on
-        self.tell: Progress = progress or (lambda done, of: None)
+        self.tell: Progress = progress or (lambda count: None)
         data.setup("test")
         self.sampler, self.count = data.episode_sampler("test"), data.counts["test"]
         self.videos = needed_videos(self.sampler, self.count)
@@ -169,11 +169,9 @@ class Suite:
         return means.to(self.learner.device)
 
     def _fill(self, bank: VideoBank, batches: Any) -> VideoBank:
-        done = 0
         for batch in batches:
             bank.add(batch.to(self.learner.device))
-            done += len(batch.videos)
-            self.tell(done, len(self.videos))
+            self.tell(len(batch.videos))
         bank.close()
         return bank
 

@@ -86,10 +86,19 @@ def test_the_speed_counts_episodes_of_all_processes() -> None:
     assert live.Speed(trainer).render(training).plain == ""
 
 
+def test_an_extraction_counts_clips_and_not_its_chunks() -> None:
+    trainer: Any = SimpleNamespace(predicting=True, lightning_module=SimpleNamespace(batch_sizes=[16, 16, 3, 16, 9]))
+    task: Any = SimpleNamespace(description="encoding", total=5, completed=3, speed=0.5, finished_speed=None)
+    assert live.EpisodeProgress().predict_description == "encoding"
+    assert live.Counted(trainer).render(task).plain == "35/60 clips"
+    assert live.Speed(trainer).render(task).plain == "6.0 clips/s"
+
+
 def test_an_evaluation_counts_clips_and_then_episodes() -> None:
     clips, episodes = SimpleNamespace(sampler=range(300)), IndexEpisodes(None, 1000, batch=256)  # type: ignore[arg-type]
     data = SimpleNamespace(video_batch=16, episode_batch=256)
-    trainer: Any = SimpleNamespace(testing=True, test_dataloaders=[clips, episodes], datamodule=data)
+    loaders = [clips, episodes]
+    trainer: Any = SimpleNamespace(testing=True, predicting=False, test_dataloaders=loaders, datamodule=data)
     for number, word, total, shown in ((0, "encoding", 19, "208/300 clips"), (1, "scoring", 4, "1,000/1,000 episodes")):
         assert live.describe_loader(trainer, number) == word
         task: Any = SimpleNamespace(description=word, total=total, completed=13 if word == "encoding" else 4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from fsar.commands.measure.encoder_words import name_folders
 from fsar.commands.measure.sweep import main
 from fsar.encoders.weights.options import describe, options_with
 from fsar.evaluation.comparing.comparison import find, paired_difference
+from fsar.terminal import bars
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Lightning, about itself and about our tiny loaders
 
@@ -39,9 +41,13 @@ def place(config: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.Mo
     return tmp_path
 
 
-def test_encoders_in_one_table(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_encoders_in_one_table(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bars, "Console", partial(bars.Console, force_terminal=True))
     main(["-c", "run.yaml", "--encoders", "clip.yaml", "net.yaml", "--ways", "3", "--shots", "1", "--out", "out"])
-    printed = capsys.readouterr().out
+    printed, shown = capsys.readouterr()
+    assert re.search(r"encoding .*15/15 clips(.|\n)*scoring .*30/30 episodes", re.sub(r"\x1b\[[\d;]*m", "", shown))
     rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in re.findall(r"^\| (?:clip|net).*", printed, re.M)]
     clip, net = find([place / "out" / "encoders" / name for name in ("clip", "net")])
     assert rows == [

@@ -224,10 +224,12 @@ def test_training_and_test_from_a_store_equal_those_from_pixels(config: Path, st
     np.testing.assert_allclose(features["scores"], pixels["scores"], rtol=1e-3, atol=1e-4)
 
 
-def test_half_precision_costs_at_most_a_thousandth(config: Path, store: Path, tmp_path: Path, tools: Any) -> None:
-    tools("fsar.commands.data.extract").main(
-        ["--store", str(tmp_path), "-c", str(config), "--dtype", "float16", "--splits", "test"]
-    )
+def test_half_precision_costs_at_most_a_thousandth(
+    config: Path, store: Path, tmp_path: Path, tools: Any, capsys: Any
+) -> None:
+    options = ["--dtype", "float16", "--splits", "test", "--trainer.enable_progress_bar", "true"]
+    tools("fsar.commands.data.extract").main(["--store", str(tmp_path), "-c", str(config), *options])
+    assert "42/42 clips" in capsys.readouterr().out  # and not three chunks
     scores = []
     for root in (store, tmp_path):
         cli = tools("fsar.build").build_with_trainer(["-c", str(config), "--data.features", str(root)])
