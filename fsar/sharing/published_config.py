@@ -7,6 +7,7 @@ are for whoever loads it to name. Nothing here imports what it does not trust.
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 import os
 import pkgutil
@@ -27,6 +28,8 @@ TRUSTED = (
 )
 LEVELS = 4
 """Of YAML in strings, each in the former, that are looked into."""
+KEYS = ("seed_everything", "model", "data", "trainer", "run", "ckpt_path", "weights_only", "verbose")
+"""Sections and options of a run's configuration."""
 NOT_NEEDED = ("benchmark", "features", "cache", "support", "query", "workers", "train_sampler", "train_transform")
 
 
@@ -41,6 +44,20 @@ def needed(config: dict[str, Any]) -> dict[str, Any]:
         "model": {"method": config["model"]["method"]},
         "data": {key: value for key, value in config["data"].items() if key not in NOT_NEEDED},
     }
+
+
+def check_keys(config: dict[str, Any], origin: str) -> None:
+    """Refuse what no run has: read as if it were not there, it would promise what is not done.
+
+    Raises:
+        ValueError: names the keys that are not known.
+    """
+    if unknown := sorted(set(map(str, config)) - set(KEYS)):
+        close = difflib.get_close_matches(unknown[0], KEYS, 1)
+        hint = f"did you mean {close[0]} ?" if close else f"known are {', '.join(KEYS)}."
+        raise ValueError(
+            f"{origin} has the key{'s' * (len(unknown) > 1)} {', '.join(unknown)}, which no run has; {hint}"
+        )
 
 
 def check_classes(config: Any, origin: str) -> None:

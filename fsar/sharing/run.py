@@ -22,7 +22,7 @@ from huggingface_hub.errors import GatedRepoError, HFValidationError, HTTPError,
 from safetensors import SafetensorError, safe_open
 
 from fsar.encoders.weights.state import refuse_nan
-from fsar.sharing.published_config import check_classes, name_files, needed
+from fsar.sharing.published_config import check_classes, check_keys, name_files, needed
 from fsar.terminal.files.aliases import rename_classes
 from fsar.terminal.files.bounds import BYTES, check_bounds
 from fsar.training.learner import CLASSES_KEY, FROZEN_KEY, METHOD_KEY
@@ -67,7 +67,8 @@ def open_run(
         FileNotFoundError: nothing of the kind is there, or a file is needed that no override names.
         PermissionError: a repository that wants a login or its owner's consent.
         ConnectionError: a repository that cannot be reached and is not in the cache.
-        ValueError: a damaged file, a checkpoint that would have to be unpickled, a class that is not trusted.
+        ValueError: a damaged file, a checkpoint that would have to be unpickled, a class that is not trusted, or a
+            key that no run has.
     """
     folder = Path(source)
     if isinstance(source, str) and is_repository(source):
@@ -75,7 +76,9 @@ def open_run(
     if (folder / WEIGHTS).is_file():
         if checkpoint != "best":
             raise ValueError(f"{source} is published: it holds the best checkpoint alone, not {checkpoint!r}.")
-        config = needed(read_config(folder / CONFIG))
+        whole = read_config(folder / CONFIG)
+        check_keys(whole, f"{source}/{CONFIG}")
+        config = needed(whole)
         if not trust_classes:
             check_classes(config, f"{source}/{CONFIG}")
         config = name_files(config, str(source), overrides)

@@ -202,6 +202,11 @@ def test_weights_that_publish_did_not_write_are_refused(tmp_path: Path) -> None:
         ("just words", "is no configuration of a run"),
         ("model: evil.yaml\ndata: {}", "is no configuration of a run"),
         ("model: {}\ndata: {}", "is no configuration of a run"),
+        ("model: {method: {}}\ndata: {}\nmodle: {}", r"has the key modle, which no run has; did you mean model \?"),
+        (
+            "model: {method: {}}\ndata: {}\nx: 1\nq: 1",
+            r"config.yaml has the keys q, x, which no run has; known are seed",
+        ),
     ],
 )
 def test_a_configuration_that_is_none_is_refused(content: str, message: str, tmp_path: Path) -> None:
