@@ -9,6 +9,7 @@ import io
 import itertools
 import json
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -181,9 +182,15 @@ def write_results(folder: Path, learner: Any, datamodule: Any, config: dict[str,
         "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
     target.mkdir(parents=True, exist_ok=True)
-    with write_atomically(target / "episodes.csv.gz") as part:
-        write_rows(part, learner.rows, tuple(learner.result["class_names"]), list(datamodule.splits[split].paths))
-    write_json(target / "results.json", record)
+    rows = learner.rows, tuple(learner.result["class_names"]), list(datamodule.splits[split].paths)
+    try:  # rows and record belong together: both are whole before either takes its place
+        with write_atomically(target / "results.json") as part, write_atomically(target / "episodes.csv.gz") as table:
+            write_rows(table, *rows)
+            part.write_text(to_json(record) + "\n", encoding="utf-8")
+    except OSError:  # as on a full disk
+        with suppress(OSError):  # former results lie there
+            target.rmdir()
+        raise
     return target
 
 

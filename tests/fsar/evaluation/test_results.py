@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import gzip
 import json
 import math
@@ -138,6 +139,21 @@ def test_an_interrupted_record_leaves_the_old_one(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         write_json(path, {("not", "a"): "key"})
     assert json.loads(path.read_text()) == {"accuracy": 1}
+
+
+def test_a_full_disk_leaves_the_former_results_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder, _ = results(tmp_path)
+    former = {path.name: path.stat().st_ino for path in folder.iterdir()}
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)  # of the record; the rows are written before
+        for place in (tmp_path, tmp_path / "new"):
+            with pytest.raises(OSError, match="No space left"):
+                results(place)
+    assert {path.name: path.stat().st_ino for path in folder.iterdir()} == former
+    assert list((tmp_path / "new").glob("results/*")) == []
 
 
 @pytest.mark.parametrize("damage", [b"", b'{"accuracy": 0.5, "conf', b"[" * 100_000, b"\xff\x00", b"null"])
