@@ -160,7 +160,7 @@ def rate(speed: float, one: str, several: str = "") -> str:
     """So many per second, or of slow work the seconds for one; nothing before anything is done."""
     if not speed:
         return ""
-    return f"{speed:.1f} {several or one + 's'}/s" if speed >= 1 else f"{1 / speed:.1f} s/{one}"
+    return f"{speed:,.1f} {several or one + 's'}/s" if speed >= 1 else f"{1 / speed:.1f} s/{one}"
 
 
 class Pictures(Callback):
