@@ -76,6 +76,7 @@ def serve(own: argparse.Namespace, overrides: list[str]) -> None:
     find_user_code()
     signal.signal(signal.SIGTERM, end)
     limits = Limits(megabytes=own.megabytes, seconds=own.seconds)
+    status = 128 + signal.SIGTERM  # of a page that is told to end before it answers
     with suppress(Ended), tempfile.TemporaryDirectory(prefix="fsar-demo-", ignore_cleanup_errors=True) as name:
         os.environ |= {**QUIET, "GRADIO_TEMP_DIR": name}  # before gradio is imported
         make = partial(make_predictor, own.run, own.checkpoint, own.encoder, overrides, own.device)
@@ -86,11 +87,12 @@ def serve(own: argparse.Namespace, overrides: list[str]) -> None:
                 worker.ready()
             except RuntimeError as error:
                 sys.exit(f"fsar: {error}\n(--debug shows where)")
+            status = 0
             print(f"{describe(own)} answers on http://{own.host}:{app.server_port}   (Ctrl-C ends it)", flush=True)
             app.block_thread()
         finally:
             worker.close()
-    leave()
+    leave(status)
 
 
 class Ended(BaseException):
@@ -102,15 +104,15 @@ def end(*_: object) -> NoReturn:
     raise Ended
 
 
-def leave() -> NoReturn:
-    """End at once with status 0.
+def leave(status: int) -> NoReturn:
+    """End at once.
 
     The server's threads are daemons. An interpreter that ends in its usual way unwinds them wherever they are, and one
     that is in compiled code then aborts the whole process.
     """
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)
+    os._exit(status)
 
 
 def start(own: argparse.Namespace, questions: ClipQuestions, held: Held) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import os
+import signal
 import socket
 from pathlib import Path
 from typing import Any
@@ -50,6 +52,34 @@ def test_a_port_in_use_is_said() -> None:
             web.port_is_free("127.0.0.1", other.getsockname()[1])
     with pytest.raises(ValueError, match="--port 99999"):
         web.port_is_free("127.0.0.1", 99999)
+
+
+@pytest.mark.parametrize(("answers", "status"), [(False, 143), (True, 0)])
+def test_told_to_end_before_it_answers_it_does_not_say_that_all_is_well(
+    answers: bool, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Page:
+        server_port = 7860
+        block_thread = staticmethod(lambda: signal.raise_signal(signal.SIGTERM))
+
+    class Idle:
+        ready = close = staticmethod(lambda: None)
+
+    def start(*_: object) -> type[Page]:
+        return Page if answers else signal.raise_signal(signal.SIGTERM)  # type: ignore[return-value]
+
+    left: list[int] = []
+    monkeypatch.setattr(web, "start", start)
+    monkeypatch.setattr(web, "leave", left.append)
+    monkeypatch.setattr(web, "Worker", lambda *_: Idle)
+    monkeypatch.setattr(web, "ClipQuestions", lambda *_: None)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        web.serve(web.read(["--encoder", "fsar-tiny:shapes"])[0], [])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert left == [status]
 
 
 def test_which_addresses_are_this_machine_alone() -> None:
