@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,6 +74,18 @@ def test_means_do_not_tell_orders_apart_and_small_clusters_are_left_out(
     main([folder, "--clusters", "4", "--out", str(tmp_path / "some.csv"), "--least", "8"])
     assert "16 of 24 clips in 2 clusters" in capsys.readouterr().out
     assert len(rows_of(tmp_path / "some.csv")) == 16
+
+
+def test_a_name_that_is_no_utf_8_stands_in_json_lines(split: Split, tmp_path: Path) -> None:
+    odd = os.fsdecode(b"caf\xe9")
+    (split.root / "00").rename(split.root / odd)
+    split = replace(split, paths=(odd, *split.paths[1:]))
+    words = [store(tmp_path, split), "--clusters", "3", "--out"]
+    with pytest.raises(SystemExit, match=r"caf\\udce9 is no UTF-8, as a CSV must be: give --out .*/some\.jsonl"):
+        main([*words, str(tmp_path / "some.csv")])
+    main([*words, str(tmp_path / "some.jsonl")])
+    read = Table(tmp_path / "some.jsonl", root=split.root).load().split("train")
+    assert sorted(read.paths) == sorted(split.paths)
 
 
 def test_what_cannot_be_clustered_is_told(split: Split, tmp_path: Path) -> None:
