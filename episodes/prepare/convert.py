@@ -6,15 +6,14 @@ import json
 import multiprocessing
 import os
 import shutil
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from episodes.features.identity import Identity, identify
 from episodes.files import write_atomically
@@ -29,6 +28,8 @@ from episodes.words import pluralise
 
 Form = Literal["h264", "jpeg", "pack"]
 RECORD = "prepared.json"
+SHOWN = 20
+"""Names that stand for several videos, of which a message shows so many."""
 
 
 @dataclass(frozen=True)
@@ -137,10 +138,12 @@ def _check_places(root: Path, out: Path, videos: Sequence[str], form: Form) -> N
         )
     if form != "pack" and out.suffix == SUFFIX:
         raise ValueError(f"{out} is the name of a packed store; give {form} another.")
-    name, times = next(iter(Counter(map(name_of, videos)).most_common(1)), ("", 0))
-    if times > 1:
-        both = ", ".join(video for video in videos if name_of(video) == name)
-        raise ValueError(f"{both} would all become '{name}': leave out all but one.")
+    by_name: dict[str, list[str]] = {}
+    for video in videos:
+        by_name.setdefault(name_of(video), []).append(video)
+    if twice := [f"{', '.join(some)} would all become '{name}'" for name, some in by_name.items() if len(some) > 1]:
+        more = f"; and {len(twice) - SHOWN} more" if len(twice) > SHOWN else ""
+        raise ValueError(f"{'; '.join(twice[:SHOWN])}{more}: leave out all but one of each.")
     goals = () if form == "pack" or (out / RECORD).exists() else (target(out, video, form) for video in videos)
     if foreign := next((goal for goal in goals if goal.exists()), None):
         raise ValueError(
@@ -251,11 +254,18 @@ def _record(out: Path, settings: Settings) -> None:
         except ValueError as error:
             raise ValueError(
                 f"{file} is damaged ({error}), so that nobody knows how {out} was made. If it was "
-                f"with {wanted}, remove that file and start again; else name another folder."
+                f"with {_words(wanted, wanted)}, remove that file and start again; else name another folder."
             ) from error
         if found != wanted:
+            found = found if isinstance(found, dict) else {}
+            differ = [key for key in {**found, **wanted} if found.get(key) != wanted.get(key)]
             raise ValueError(
-                f"{out} was made with {found}, now {wanted} is asked for: use the same, or another folder."
+                f"{out} was made with {_words(found, differ)}, and now {_words(wanted, differ)} is asked for: use the "
+                "same, or another folder."
             )
     with write_atomically(file) as part:
         part.write_text(json.dumps(wanted) + "\n", encoding="utf-8")
+
+
+def _words(settings: Mapping[str, Any], keys: Iterable[str]) -> str:
+    return ", ".join(f"{key.replace('_', ' ')} {settings.get(key, 'unknown')}" for key in keys)

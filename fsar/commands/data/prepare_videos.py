@@ -95,23 +95,32 @@ def chosen(options: argparse.Namespace) -> list[str]:
 
 def run(options: argparse.Namespace, videos: list[str], wanted: Settings) -> int:
     """Prepares the videos, with a progress bar."""
-    notes: list[str] = []
+    notes, tried = list[str](), list[int]()
     columns = "[progress.description]{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task(wanted.form, total=len(videos))
+
+        def progress(done: int, total: int) -> None:
+            tried.append(done)
+            bar.update(task, completed=done)
+
         failed = prepare(
             options.root,
             options.out,
             videos,
             wanted,
             options.workers,
-            lambda done, total: bar.update(task, completed=done),
+            progress,
             options.verify,
             notes,
         )
     for note in notes:
         print(shown(note), file=sys.stderr)
-    print(f"{len(videos) - len(failed):,} of {pluralise(len(videos), 'video')} are in {shown(str(options.out))}")
+    there, made = len(videos) - len(failed), len(tried) - len(failed)
+    print(
+        f"{there:,} of {pluralise(len(videos), 'video')} are in {shown(str(options.out))}: {made:,} made now, "
+        f"{there - made:,} there before"
+    )
     for video, cause in sorted(failed.items()):
         print(shown(f"  left out: {video}: {cause}"), file=sys.stderr)
     return 1 if failed else 0

@@ -47,7 +47,10 @@ def test_a_data_set_is_prepared(
     out = tmp_path / "out"
     args = ["--root", str(root), "--out", str(out), "--form", "h264", "--short-side", "16", "--workers", "1"]
     assert tool.main(args) == 0
-    assert f"3 of 3 videos are in {out}" in capsys.readouterr().out
+    assert f"3 of 3 videos are in {out}: 3 made now, 0 there before\n" in capsys.readouterr().out
+    (out / "2.mp4").unlink()
+    assert tool.main(args) == 0
+    assert f"3 of 3 videos are in {out}: 1 made now, 2 there before\n" in capsys.readouterr().out
     info = probe(out / "2.mp4")
     assert (info.frames, info.height, info.width) == (20, 16, 24)
 
