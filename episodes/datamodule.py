@@ -84,6 +84,11 @@ class EpisodicDataModule(LoaderOptions, ClipOptions, TaskOptions, LightningDataM
             ValueError: when there is nothing to validate.
             VideoError: when some cannot be read and ``skip_unreadable`` is false.
         """
+        if self.test_views is not None and self.features is not None:
+            raise ValueError(
+                "data.test_views: a store of features holds one view of every clip that is tested: leave out "
+                "data.features, or test one view."
+            )
         self.follow(getattr(getattr(self.trainer, "lightning_module", None), "framing", self.framing))
         if stage == "validate" and not self.has_validation:
             raise ValueError(f"split val of benchmark {self.load().name} has no classes: there is nothing to validate.")
@@ -110,13 +115,15 @@ class EpisodicDataModule(LoaderOptions, ClipOptions, TaskOptions, LightningDataM
             drawn = explain_division(self.benchmark, self.load()) if "classes" in str(error) else ""
             raise ValueError(f"split {name} of benchmark {self.load().name}: {error}{drawn}") from error
 
-    def clips(self, split: Split, training: bool = False, stored: bool = False) -> ClipDataset:
-        """Clips of a split, read as training or evaluation does; ``stored`` in a store, the same for every seed."""
-        return self.read(split, training, (0 if stored else self.seed) if training else self.test_seed)
+    def clips(self, split: Split, training: bool = False, stored: bool = False, several: bool = False) -> ClipDataset:
+        """Clips of a split, read as training or evaluation does; ``stored`` in a store, the same for every seed;
+        ``several`` views of each, where ``test_views`` asks for them, as accuracy is measured."""
+        seed = (0 if stored else self.seed) if training else self.test_seed
+        return self.read(split, training, seed, several=several)
 
     def _source(self, name: str) -> ClipDataset | StoredClips:
         """Clips of a split as pixels, or as the features that the encoder of the trainer's module gave them."""
-        clips = self.clips(self.splits[name], name == "train", stored=self.features is not None)
+        clips = self.clips(self.splits[name], name == "train", stored=self.features is not None, several=True)
         if self.features is None:
             return clips
         module: Any = self.trainer and self.trainer.lightning_module
@@ -180,7 +187,7 @@ class EpisodicDataModule(LoaderOptions, ClipOptions, TaskOptions, LightningDataM
             "queries": sampler.queries,
             "opposites": self.opposites,
             "seed": sampler.seed,
-            **made_from(self.clips(self.splits[name], name == "train")),
+            **made_from(self.clips(self.splits[name], name == "train", several=True)),
             "features": self.features,
             "episodes": self.counts[name],
             "episodes_sha256": sampler.fingerprint(self.counts[name]),
@@ -207,11 +214,13 @@ class EpisodicDataModule(LoaderOptions, ClipOptions, TaskOptions, LightningDataM
 
     def video_loader(self, name: str, videos: Sequence[int]) -> ClipLoader:
         """This process's share of some videos of a split, each once, in batches of type ``VideoBatch``."""
+        source = self._source(name)
+        views = source.views if isinstance(source, ClipDataset) else None
         return ClipLoader(
-            self._source(name),
+            source,
             batch_size=self.video_batch,
             sampler=StridedSampler(videos, *self._share),
-            collate_fn=partial(collate_videos, self.splits[name]),
+            collate_fn=partial(collate_videos, self.splits[name], views),
             **self.loading(),
         )
 

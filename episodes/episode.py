@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from episodes.clips import Clips, as_clips, combined
+from episodes.views import Views
 
 T = TypeVar("T", bound="Task")
 V = TypeVar("V", bound="_Held")
@@ -199,12 +200,14 @@ class VideoBatch(_Held):
         clips: of the ``b`` videos, as in :class:`Episode`.
         classes: ``(b)`` int64 split-wide class ids.
         class_names: the ``C`` names of the split.
+        views: of every video; then its ``m`` views have an axis of their own behind that of the videos, ``(b m *)``.
     """
 
     videos: Tensor
     clips: Clips
     classes: Tensor
     class_names: tuple[str, ...]
+    views: Views | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "clips", as_clips(self.clips, "VideoBatch.clips"))

@@ -4,8 +4,7 @@ indices in ``0..frames-1``; two draws from different numpy generators are two vi
 
 from __future__ import annotations
 
-import math
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -61,11 +60,13 @@ def dense_span(
     target_fps: float,
     generator: np.random.Generator | None = None,
     truncate: bool = False,
+    place: float = 0.5,
 ) -> Indices:
     """``t`` frames ``rate`` apart on a clock of ``target_fps``, as released CLIP-FSAR does on Kinetics: ``(t)``.
 
     The span is ``t * rate * fps / target_fps`` frames, or ``floor(frames / t) * t`` where the video is shorter. It
-    starts at a uniform draw, or half-way when ``generator`` is None, and its last frame is ``start + span - rate``.
+    starts at a uniform draw, or half-way (at ``place`` of the way) when ``generator`` is None, and its last frame is
+    ``start + span - rate``.
     The start is a whole frame and the others are the nearest to their places; the released code keeps the fraction of
     the start and cuts that of every place, which ``truncate`` follows (of clips of 8 it moves almost every second one,
     each by one frame).
@@ -76,7 +77,7 @@ def dense_span(
     if span > frames:
         span = frames // t * t
     room = frames - span + 1
-    start = room / 2 if generator is None else generator.random() * room
+    start = room * (place if generator is None else generator.random())
     reach = span - rate
     if reach < t - 1:
         reach = span - span / t
@@ -84,62 +85,6 @@ def dense_span(
         start = int(start)
     places = np.linspace(start, start + reach, t)
     return (places if truncate else places.round()).astype(np.int64).clip(0, frames - 1)
-
-
-class Span(NamedTuple):
-    """A part of a video, from ``start`` up to, not including, ``end`` in seconds; None is the video's end.
-
-    Frame ``i`` is shown at ``i / fps``. It belongs to the span when that lies in ``[start, end)``, where half a
-    millisecond is forgiven on either side: people write seconds to three digits. Spans that follow one another so
-    share no frame and leave none out.
-
-    Examples:
-        >>> Span(2.5, 4.0).frames(frames=100, fps=10.0)
-        range(25, 40)
-    """
-
-    start: float = 0.0
-    end: float | None = None
-
-    def __str__(self) -> str:
-        """``#t=2.5,4``, as W3C Media Fragments write it."""
-        return f"#t={_decimal(self.start)}" + ("" if self.end is None else f",{_decimal(self.end)}")
-
-    def frames(self, frames: int, fps: float) -> range:
-        """The frames of a video of ``frames`` frames that belong to the span.
-
-        Raises:
-            ValueError: when the span reaches beyond the video or holds no frame, or the rate is unknown.
-        """
-        if not fps > 0:
-            raise ValueError("it has no known rate of frames, as folders of images have none, so seconds mean nothing")
-        first = math.ceil((self.start - HALF) * fps)
-        stop = frames if self.end is None else math.ceil((self.end - HALF) * fps)
-        if max(first + 1, stop) > frames:
-            more = "" if self.end is None else "; without an end a span reaches to the video's"
-            raise ValueError(
-                f"its span of {_decimal(self.start)} s to {_decimal(self.end)} s reaches beyond its "
-                f"{pluralise(frames, 'frame')}, {frames / fps:.3f} s at {fps:.4g} frames per second{more}"
-            )
-        if stop <= first:
-            raise ValueError(
-                f"its span of {_decimal(self.start)} s to {_decimal(self.end)} s holds no frame at {fps:.4g} frames "
-                "per second"
-            )
-        return range(first, stop)
-
-    def meets(self, other: Span) -> bool:
-        """Whether the two have time in common."""
-        ends = [math.inf if span.end is None else span.end for span in (self, other)]
-        return max(self.start, other.start) < min(ends)
-
-
-HALF = 0.0005
-
-
-def _decimal(seconds: float | None) -> str:
-    """Without a needless end; an exponent is never written."""
-    return "the end" if seconds is None else f"{seconds:.6f}".rstrip("0").rstrip(".")
 
 
 class FrameSampler:
@@ -199,6 +144,27 @@ class FrameSampler:
     def choose(self, frames: int, t: int, generator: np.random.Generator | None, fps: float) -> Indices:
         """``(t)`` indices where ``frames >= t``; what a sampler of your own defines."""
         raise NotImplementedError(f"{type(self).__name__} must define choose(frames, t, generator, fps).")
+
+    def several(
+        self, frames: int, t: int, clips: int, generator: np.random.Generator | None = None, fps: float = 0.0
+    ) -> list[Indices]:
+        """Several clips of one video, each ``(t)``: draws, or places between those of one clip, evenly.
+
+        Without randomness, clip ``c`` of ``m`` takes every ``m``-th of the ``m t`` frames that would be chosen of a
+        video as long whose frames are ``m`` times as many. A video of fewer than ``t`` frames is the same in all.
+
+        Examples:
+            >>> [clip.tolist() for clip in SegmentCentre().several(frames=100, t=4, clips=2)]
+            [[6, 31, 56, 81], [18, 43, 68, 93]]
+        """
+        if self.random or clips == 1 or frames < t:
+            return [self(frames, t, generator, fps) for _ in range(clips)]
+        return self.spread(frames, t, clips, fps)
+
+    def spread(self, frames: int, t: int, clips: int, fps: float) -> list[Indices]:
+        """The clips of :meth:`several` of a sampler that draws nothing, where ``frames >= t``."""
+        finer = self.choose(frames * clips, t * clips, None, fps * clips)
+        return [finer[c::clips] // clips for c in range(clips)]
 
 
 class SegmentRandom(FrameSampler):
@@ -294,7 +260,13 @@ class DenseSpan(FrameSampler):
 
     def choose(self, frames: int, t: int, generator: np.random.Generator | None, fps: float) -> Indices:
         """See :func:`dense_span`."""
+        return self._at(0.5, frames, t, fps, generator if self.random else None)
+
+    def _at(self, place: float, frames: int, t: int, fps: float, drawn: np.random.Generator | None = None) -> Indices:
         if not fps > 0:
             raise ValueError(f"DenseSpan needs the frames per second of the video, found {fps}: use another sampler.")
-        drawn = generator if self.random else None
-        return dense_span(frames, t, fps, self.rate, self.target_fps, drawn, self.truncate)
+        return dense_span(frames, t, fps, self.rate, self.target_fps, drawn, self.truncate, place)
+
+    def spread(self, frames: int, t: int, clips: int, fps: float) -> list[Indices]:
+        """Spans of the one rate that start at even places, ``(c + 1/2) / m`` of the way: windows over the video."""
+        return [self._at((c + 0.5) / clips, frames, t, fps) for c in range(clips)]

@@ -19,6 +19,7 @@ from episodes.splits import BenchmarkSource, Split
 from episodes.transforms import framed
 from episodes.video import Reader
 from episodes.video.sound import Sound
+from episodes.views import Views
 
 
 @dataclass(eq=False, repr=False)
@@ -105,6 +106,7 @@ class ClipOptions:
             training clip is mirrored, of these classes by taking a mirrored clip of the opposite one; {} for none such
             class. By default nothing is mirrored.
         test_transform: by default likewise, then the centre crop.
+        test_views: several clips and crops of every video in evaluation, {clips: 10, crops: 3}; one by default.
         reader: how videos are decoded: auto (exact on every file), pyav, decord or torchcodec.
         regions: folder with boxes, <class>/<clip>.json of every video, which are tinted before frames are resized.
         regions_colour: red, green or blue.
@@ -134,6 +136,7 @@ class ClipOptions:
     sound_seconds: float = 4.0
     captions: str | None = None
     captions_per_clip: int = 1
+    test_views: Views | None = None
 
     def __post_init__(self) -> None:
         refuse_below_one(frames=self.frames, size=self.size, captions_per_clip=self.captions_per_clip)
@@ -144,6 +147,13 @@ class ClipOptions:
         self.given_transforms = (self.train_transform, self.test_transform)
         self.follow(Framing.usual(self.size or 224))
 
+    def refuse_views(self, command: str) -> None:
+        """Raises ValueError where ``command`` would look at one view though several are asked for."""
+        if self.test_views is not None:
+            raise ValueError(
+                f"data.test_views: {command} looks at one view of every clip: set data.test_views to null."
+            )
+
     def follow(self, framing: Framing) -> None:
         """Bring the frames into the form that an encoder asks for, but where a transform was given."""
         if None in self.given_transforms:
@@ -152,9 +162,14 @@ class ClipOptions:
         self.framing = framing
         self.train_transform = train or framed(framing, "random")
         self.test_transform = test or framed(framing, "centre")
+        if self.test_views is not None:
+            self.test_views.transforms(self.test_transform)
 
-    def read(self, split: Split, training: bool, seed: int, queries: bool = False) -> ClipDataset:
-        """Clips of a split, as training or evaluation reads them; ``queries`` of training, where these differ.
+    def read(
+        self, split: Split, training: bool, seed: int, queries: bool = False, several: bool = False
+    ) -> ClipDataset:
+        """Clips of a split, as training or evaluation reads them; ``queries`` of training, where these differ, and
+        ``several`` views of each in evaluation, where they are asked for.
 
         Raises:
             ValueError: when the encoder cannot take frames of that size.
@@ -171,7 +186,9 @@ class ClipOptions:
         joints = Joints(self.joints, self.joints_order) if given else None
         sound = None if self.sound_rate is None else Sound(self.sound_rate, self.sound_seconds)
         said = Captions(self.captions, self.captions_per_clip) if self.captions is not None and training else None
-        return ClipDataset(split, sampler, transform, self.frames, self.reader, seed, regions, joints, sound, said)
+        views = self.test_views if several and not training else None
+        beside = (regions, joints, sound, said, views)
+        return ClipDataset(split, sampler, transform, self.frames, self.reader, seed, *beside)
 
 
 @dataclass(eq=False, repr=False)

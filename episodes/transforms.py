@@ -77,7 +77,8 @@ class ClipTransform:
             raise ValueError(f"jitter must lie in 0..1 for the first three and 0..0.5 for the hue, found {jitter}.")
         if not 0 <= grey <= 1:
             raise ValueError(f"grey is a probability in 0..1, found {grey}.")
-        self.resize, self.resize_to, self.crop, self.antialias = resize, resize_to, crop, antialias
+        self.resize, self.resize_to, self.antialias = resize, resize_to, antialias
+        self.crop: str = crop  # or start or end of the longer side, see episodes.views
         self.flip, self.jitter, self.grey = flip, jitter, grey
         self.interpolation = interpolation
 
@@ -135,6 +136,9 @@ class ClipTransform:
             top, left = (int(_draw(0, space + 1, generator)) for space in spare)
         else:
             top, left = spare[0] // 2, spare[1] // 2
+        if self.crop in ("start", "end"):  # of the longer side
+            tall, far = clip.shape[-2] > clip.shape[-1], self.crop == "end"
+            top, left = (far * spare[0], left) if tall else (top, far * spare[1])
         return F.crop(clip, top, left, height, width)
 
 

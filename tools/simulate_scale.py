@@ -29,8 +29,8 @@ from episodes.splits import Folder, Split
 from fsar.alignment import OTAM
 from fsar.encoders.frame import FrameEncoder
 from fsar.evaluation.bank import VideoBank, score_episodes
+from fsar.evaluation.bank.shelf import Shelf
 from fsar.evaluation.results import Predictions, summarise, write_rows
-from fsar.evaluation.shelf import Shelf
 from fsar.methods import Prototype
 from fsar.terminal.failure import Options, one_message
 

@@ -16,6 +16,7 @@ from episodes.dataset.reading import ClipSource
 from episodes.episode import Episode, IndexEpisode, VideoBatch
 from episodes.sampler import EpisodeSampler, StridedSampler
 from episodes.splits import Split
+from episodes.views import Views
 
 
 def index_episodes(sampler: EpisodeSampler, numbers: ArrayLike) -> IndexEpisode:
@@ -33,11 +34,12 @@ def index_episodes(sampler: EpisodeSampler, numbers: ArrayLike) -> IndexEpisode:
     )
 
 
-def collate_videos(split: Split, items: Sequence[tuple[int, Clips]]) -> VideoBatch:
-    """Items ``(index, clip)`` of a :class:`ClipDataset` as one batch."""
+def collate_videos(split: Split, views: Views | None, items: Sequence[tuple[int, Clips]]) -> VideoBatch:
+    """Items ``(index, clip)`` of a :class:`ClipDataset` with such views as one batch."""
     videos = torch.tensor([video for video, _ in items])
     classes = torch.tensor([split.labels[video] for video, _ in items])
-    return VideoBatch(videos, combined(torch.stack, [clip for _, clip in items]), classes, split.class_names)
+    clips = combined(torch.stack, [clip for _, clip in items])
+    return VideoBatch(videos, clips, classes, split.class_names, views)
 
 
 def needed_videos(sampler: EpisodeSampler, count: int) -> list[int]:

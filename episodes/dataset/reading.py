@@ -19,6 +19,7 @@ from episodes.sampler import hash_words
 from episodes.splits import Split
 from episodes.video import Reader, VideoError, find_unreadable, read_clip
 from episodes.video.sound import Sound
+from episodes.views import Views
 from episodes.words import pluralise
 
 Transform = Callable[[Tensor, torch.Generator], Any]
@@ -55,6 +56,7 @@ class ClipDataset(Dataset[tuple[int, Streams]]):
         joints: a stream ``joints (t J 3)`` beside the frames; or alone, where the clips are files of joints.
         sound: a stream ``sound (samples)`` beside the frames, NaN of a video without a track.
         captions: a stream ``captions (m l)`` of sentences beside the frames.
+        views: several of each clip, ``frames (m t c h w)``.
 
     Raises:
         ValueError: joints beside a transform that mirrors the frames alone.
@@ -73,6 +75,7 @@ class ClipDataset(Dataset[tuple[int, Streams]]):
         joints: Joints | None = None,
         sound: Sound | None = None,
         captions: Captions | None = None,
+        views: Views | None = None,
     ) -> None:
         if joints is not None and getattr(transform, "flip", False):
             raise ValueError(
@@ -87,6 +90,11 @@ class ClipDataset(Dataset[tuple[int, Streams]]):
         self.split, self.sampler, self.transform = split, sampler, transform
         self.frames, self.reader, self.seed = frames, reader, seed
         self.regions, self.joints, self.sound, self.captions = regions, joints, sound, captions
+        if views is not None and (joints is not None or sound is not None):
+            raise ValueError(
+                "data.test_views are views of the frames alone: leave out data.joints and data.sound_rate."
+            )
+        self.views = views
 
     def __len__(self) -> int:
         return len(self.split)
@@ -95,7 +103,7 @@ class ClipDataset(Dataset[tuple[int, Streams]]):
         return video, self.clip(video)
 
     def clip(self, video: int, *key: int) -> Streams:
-        """``frames (t c h w)``, uint8, ``joints`` and ``sound``; without a key the one view that evaluation uses."""
+        """``frames (t c h w)``, uint8, ``joints`` and ``sound``; without a key what evaluation uses."""
         frame_seed, pixel_seed = map(int, hash_words(self.seed, video, *key, [0, 1]))
         generator = np.random.default_rng(frame_seed)
 
@@ -106,7 +114,11 @@ class ClipDataset(Dataset[tuple[int, Streams]]):
         def choose(frames: int, fps: float) -> np.ndarray:
             part = range(frames) if span is None else span.frames(frames, fps)
             times.append((part.start / fps, part.stop / fps) if fps > 0 else (0.0, 0.0))
-            taken.append((part.start + self.sampler(len(part), self.frames, generator, fps), frames))
+            if self.views is None:
+                chosen = self.sampler(len(part), self.frames, generator, fps)
+            else:
+                chosen = self.views.choose(self.sampler, len(part), self.frames, generator, fps)
+            taken.append((part.start + chosen, frames))
             return taken[-1][0]
 
         if self.joints is not None and self.joints.root is None:
@@ -115,6 +127,11 @@ class ClipDataset(Dataset[tuple[int, Streams]]):
         pixels, dice = rearrange(read, "t h w c -> t c h w"), torch.Generator().manual_seed(pixel_seed)
         if self.regions is not None:
             pixels = self.regions.tint(pixels, self.split, video, *taken[-1])
+        if self.views is not None:
+            several = [
+                f(clip, dice) for clip in pixels.chunk(self.views.clips) for f in self.views.transforms(self.transform)
+            ]
+            return Streams(frames=torch.stack(several))
         streams = Streams(frames=self.transform(pixels, dice))
         if self.joints is not None:
             streams["joints"] = self.joints.read(self.split, video, *taken[-1])

@@ -153,7 +153,7 @@ class Videos:
         rest = [video for video in self.videos if video not in known]
         found = list(known.items())
         for start in range(0, len(found), self.size):
-            yield collate_videos(self.cache.clips.split, found[start : start + self.size])
+            yield collate_videos(self.cache.clips.split, self.cache.clips.views, found[start : start + self.size])
         if rest != self._reads[0]:
             self._reads = rest, self.read(rest)
         yield from self._reads[1]
@@ -174,13 +174,13 @@ def with_cache(data: Any, name: str, videos: Sequence[int]) -> Iterable[VideoBat
     ask = getattr(getattr(trainer, "lightning_module", None), "cache_key", lambda: None)
     key = ask() if data.features is None else None
     names = ("frames",) if key is None else trainer.lightning_module.contents().names
-    data.kept = cache = open_cache(data, data.splits[name], key, names)
+    data.kept = cache = open_cache(data, data.splits[name], key, names, several=True)
     if cache is None:
         return data.video_loader(name, videos)
     if trainer.is_global_zero:
         make_room(cache.root)
     share = list(StridedSampler(videos, trainer.global_rank, trainer.world_size))
-    collate = partial(collate_videos, cache.clips.split)
+    collate = partial(collate_videos, cache.clips.split, cache.clips.views)
 
     def read(rest: list[int]) -> ClipLoader:
         return ClipLoader(cache.clips, data.video_batch, sampler=rest, collate_fn=collate, **data.loading())
@@ -191,7 +191,9 @@ def with_cache(data: Any, name: str, videos: Sequence[int]) -> Iterable[VideoBat
     return found
 
 
-def open_cache(data: Any, split: Split, key: Key | None, names: Sequence[str] = ("frames",)) -> FeatureCache | None:
+def open_cache(
+    data: Any, split: Split, key: Key | None, names: Sequence[str] = ("frames",), several: bool = False
+) -> FeatureCache | None:
     """The cache of a split's clips as they are read in evaluation; None where none can serve.
 
     Args:
@@ -199,11 +201,12 @@ def open_cache(data: Any, split: Split, key: Key | None, names: Sequence[str] = 
         split: of the clips.
         key: what turns them into features; None where a cache cannot serve.
         names: of the features.
+        several: of all views, where several are asked for.
     """
     root = cache_folder()
     if not data.cache or root is None or key is None:
         return None
-    clips: ClipDataset = data.clips(split)
+    clips: ClipDataset = data.clips(split, several=several)
     if clips.sampler.random or getattr(clips.transform, "random", True):
         return None
     try:

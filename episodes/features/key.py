@@ -9,6 +9,7 @@ from typing import Any
 
 from episodes.dataset import ClipDataset
 from episodes.splits import Split
+from episodes.views import Views
 
 HASH = "sha256"
 FORMAT = 1
@@ -53,7 +54,14 @@ def made_from(clips: ClipDataset, exact: bool = False) -> Key:
         **({} if clips.regions is None else {"regions": clips.regions.facts(clips.split)}),
         **({} if clips.joints is None else {"joints": clips.joints.facts(clips.split)}),
         **({} if clips.sound is None else {"sound": asdict(clips.sound)}),
+        **({} if clips.views is None else {"views": views_of(clips.views, exact)}),
     }
+
+
+def views_of(views: Views, exact: bool) -> Key:
+    """What they are; how they are averaged changes nothing of what is kept of each."""
+    facts = asdict(views)
+    return {name: value for name, value in facts.items() if name != "average"} if exact else facts
 
 
 def folder_name(split: Split, key: Key) -> str:

@@ -11,8 +11,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, Protocol
 
-from episodes.frames import Span
 from episodes.listing import normal
+from episodes.span import Span
 
 
 @dataclass(frozen=True)

@@ -159,7 +159,7 @@ class Predictor:
         bank = VideoBank(self.learner.method, floor=False, keep=keep, means=self.background is not None)
         causes: dict[str, VideoError] = {}
         if known:
-            bank.add(collate_videos(split, list(known.items())).to(device))
+            bank.add(collate_videos(split, None, list(known.items())).to(device))
         rest = [video for video in range(len(classes)) if video not in known]
         size = self.data.video_batch
         batches = [rest[start : start + size] for start in range(0, len(rest), size)]

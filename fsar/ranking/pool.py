@@ -191,6 +191,7 @@ def store(
         views: random ones of every clip, for training beside the one of evaluation.
         key: what turns clips into features, see :func:`fsar.evaluation.bank.feature_key`.
     """
+    data.refuse_views("fsar rank")
     split, stores = pool_of(data.load()), list[FeatureStore]()
     device = next((p.device for p in encoder.parameters()), torch.device("cpu"))
     for training in (False, True) if views else (False,):

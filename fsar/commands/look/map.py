@@ -106,7 +106,8 @@ def of_folder(folder: Path | None) -> list[str]:
 
 @torch.no_grad()
 def encode_all(learner: Any, data: Any) -> Values:
-    """``(v t d)`` frames of every test clip."""
+    """``(v t d)`` frames of every test clip, of one view."""
+    data.test_views = None
     found: dict[int, Values] = {}
     for batch in with_cache(data, "test", list(range(len(data.splits["test"])))):
         features = learner.method.features_of(batch.clips.to(learner.device))

@@ -110,6 +110,7 @@ def check_episodes(data: EpisodicDataModule, splits: Collection[str], shots: Seq
 @torch.no_grad()
 def encode(data: EpisodicDataModule, encoder: FrameEncoder, name: str) -> Encoded:
     """Every video of a split once, or its stored features."""
+    data.refuse_views("fsar baselines")
     data.follow(encoder.framing)
     data.setup({"train": "fit", "val": "validate", "test": "test"}[name])
     split, training = data.splits[name], name == "train"

@@ -175,7 +175,7 @@ def record(
         "benchmark": benchmark.name,
         "benchmark_sha256": benchmark.fingerprint(),
         **benchmark.facts,
-        **made_from(data.clips(data.splits["test"])),
+        **made_from(data.clips(data.splits["test"], several=True)),
         "encoder_sha256": method.encoder.fingerprint(trained=True),
         **texts_record(method),
         "config": built.config,

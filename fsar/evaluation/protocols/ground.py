@@ -193,9 +193,13 @@ def read_videos(data: Any, name: str) -> Iterator[VideoBatch]:
     if name in ("val", "test") or (name == "train" and data.features is not None):
         yield from with_cache(data, name, list(videos))
         return
-    collate = partial(collate_videos, split)
+    collate = partial(collate_videos, split, data.test_views)
     yield from ClipLoader(
-        data.clips(split), data.video_batch, sampler=StridedSampler(videos), collate_fn=collate, **data.loading()
+        data.clips(split, several=True),
+        data.video_batch,
+        sampler=StridedSampler(videos),
+        collate_fn=collate,
+        **data.loading(),
     )
 
 

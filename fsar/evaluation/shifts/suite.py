@@ -104,6 +104,7 @@ class Suite:
     def __init__(self, learner: Any, data: Any, on: On = "query", progress: Progress | None = None) -> None:
         if data.joints is not None:
             raise ValueError("data.joints: shifts change the frames of a clip and not its joints; leave them out.")
+        data.refuse_views("fsar robustness")
         self.learner, self.data, self.on = learner.eval(), data, on
         self.tell: Progress = progress or (lambda count: None)
         data.setup("test")
@@ -134,7 +135,7 @@ class Suite:
             clips.sampler = Middle(clips.sampler, severity)
         if shift.change is not None:
             clips.transform = Shifted(clips.transform, shift.change, severity, name)
-        collate = partial(collate_videos, clips.split)
+        collate = partial(collate_videos, clips.split, None)
         options = {**self.data.loading(), "persistent_workers": False}
         yield from ClipLoader(
             clips, self.data.video_batch, sampler=StridedSampler(self.videos), collate_fn=collate, **options

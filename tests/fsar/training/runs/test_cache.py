@@ -18,7 +18,7 @@ from episodes.datamodule import EpisodicDataModule
 from episodes.dataset import ClipDataset
 from episodes.episode import VideoBatch
 from episodes.features.cache import Videos, make_room, open_cache
-from episodes.frames import Span
+from episodes.span import Span
 from episodes.splits import Split
 from fsar.commands.measure.sweep import main as sweep
 from fsar.commands.train.fit import main
@@ -83,6 +83,23 @@ def test_several_shots_are_tested_on_videos_that_are_encoded_once(
         main([*line, "--test_shots", "1", "1"])
 
 
+def test_several_views_are_kept_each(config: Path) -> None:
+    views = ["--data.test_views.clips", "2", "--data.test_views.crops", "3"]
+    first = test(config, "first", *views)
+    assert first["encoder_forwards"] == 15 * 6
+    assert first["data"]["views"] == {"clips": 2, "crops": 3, "average": "features"}
+    assert test(config, "second", *views)["encoder_forwards"] == 0
+    assert rows("first") == rows("second")
+    scores = [*views, "--data.test_views.average", "scores"]
+    assert rows("first") != rows("one" if test(config, "one") else "")
+    off, kept = test(config, "off", *scores, "--data.cache", "false"), test(config, "scores", *scores)
+    assert (off["encoder_forwards"], kept["encoder_forwards"]) == (
+        90,
+        0,
+    )  # how they are averaged decides nothing of them
+    assert rows("off") == rows("scores") != rows("first")
+
+
 def test_other_clips_are_encoded(config: Path) -> None:
     test(config, "first")
     assert test(config, "second", "--data.frames", "3")["encoder_forwards"] == 15
@@ -125,7 +142,7 @@ def test_a_fit_validates_on_what_its_frozen_encoder_gave_once(
 
 
 def test_every_pass_over_the_videos_has_as_many_batches_as_were_promised(tmp_path: Path) -> None:
-    clips: Any = SimpleNamespace(split=Split("x", ("a",), tuple("abcdefghi"), (0,) * 9, Path()))
+    clips: Any = SimpleNamespace(split=Split("x", ("a",), tuple("abcdefghi"), (0,) * 9, Path()), views=None)
     for known in ([], range(9), [0, 1, 2], [0, 3, 4, 5, 8]):
         held = {video: Features(frames=torch.zeros(2, 3)) for video in known}
         cache: Any = SimpleNamespace(clips=clips, find_all=lambda videos, held=held: dict(held))

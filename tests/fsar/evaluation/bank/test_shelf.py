@@ -11,9 +11,8 @@ import torch
 from episodes.clips import Features
 from episodes.episode import IndexEpisode, VideoBatch
 from fsar.alignment import OTAM
-from fsar.evaluation import shelf
-from fsar.evaluation.bank import VideoBank, score_episodes
-from fsar.evaluation.shelf import LIMIT_VARIABLE, Shelf, available_memory, memory_limit
+from fsar.evaluation.bank import VideoBank, score_episodes, shelf
+from fsar.evaluation.bank.shelf import LIMIT_VARIABLE, Shelf, available_memory, memory_limit
 from fsar.methods import Prototype
 from tests.fsar.methods.vision_only.conftest import NoEncoder
 

@@ -16,11 +16,12 @@ from episodes.clips import Clips, Features, Streams, as_clips
 from episodes.dataset import index_episodes
 from episodes.episode import Episode, IndexEpisode, VideoBatch
 from episodes.sampler import EpisodeSampler
+from episodes.views import Views
 from fsar.alignment import OTAM, Alignment, FrameMean
 from fsar.encoders.frame import FrameEncoder
 from fsar.encoders.tower.text_tower import TextTooLong
-from fsar.evaluation import bank as evaluation
 from fsar.evaluation.bank import VideoBank, feature_key, score_episodes
+from fsar.evaluation.bank import videos as kept_videos
 from fsar.evaluation.metrics import EpisodeAccuracy
 from fsar.method import Method
 from fsar.methods import ClipFSAR, MAClip, Prototype, ZeroShot
@@ -156,12 +157,50 @@ def test_stored_features_score_as_pixels_do(name: str) -> None:
     assert stored.forwards == 0
 
 
+def score_views(method: Method, several: Tensor, episodes: IndexEpisode, average: str) -> Tensor:
+    """Logits of videos in views ``(v m t c h w)``, in a loop over the views."""
+    text, count = method.class_text(NAMES), several.shape[1]
+    found = []
+    for group in [range(count)] if average == "features" else [[i] for i in range(count)]:
+        made = {}
+        for role, classes in (("support", episodes.support_classes), ("query", episodes.query_classes)):
+            given = (text[classes],) if role == "support" and method.text_conditioned else ()
+            numbers = getattr(episodes, role)
+            each = [method.encode(Streams(frames=several[numbers, i]), *given)["frames"] for i in group]
+            made[role] = Features(frames=torch.stack(each).mean(0))
+        support = method.support_parts(made["support"], text[episodes.support_classes])
+        found.append(method.score(support, method.query_parts(made["query"]), episodes, text).logits)
+    return torch.stack(found).mean(0)
+
+
+@pytest.mark.parametrize("average", ["features", "scores"])
+@pytest.mark.parametrize("name", ["clip_fsar after", "clip_fsar text", "prototype", "two roles"])
+@torch.no_grad()
+def test_several_views_are_those_of_a_loop(name: str, average: Any) -> None:
+    method, pixels = METHODS[name]().eval(), clips()
+    several = torch.stack([pixels, 255 - pixels // 2, pixels.flip(1)], dim=1)
+    views, episodes = Views(clips=3, average=average), index_episodes(sampler(2), np.arange(20))
+    bank, kept = VideoBank(method, keep=lambda numbers, features: kept.append(features)), list[Features]()
+    for some in torch.randperm(VIDEOS, generator=torch.Generator().manual_seed(2)).split(7):
+        bank.add(VideoBatch(some, as_clips(several[some], "several"), LABELS[some], NAMES, views))
+    expected = score_views(method, several, episodes, average)
+    torch.testing.assert_close(score_episodes(bank, episodes).logits, expected, rtol=1e-4, atol=1e-4)
+    assert kept[0]["frames"].shape == (7, 3, FRAMES, CHANNELS)  # a cache keeps every view
+    assert bank.videos == list(range(VIDEOS))
+    text = Text()(NAMES)
+    mean = method.encode(Streams(frames=several))["frames"].mean((1, 2))
+    floor = bank.zero_shot(episodes)
+    assert floor is not None
+    wanted = cosine_similarity(mean[episodes.query][:, :, None], text[episodes.classes][:, None], dim=-1)
+    torch.testing.assert_close(floor, wanted, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("name", ["clip_fsar after", "clip_fsar text"])
 def test_groups_and_averages_change_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     method = METHODS[name]().eval()
     bank, episodes = bank_of(method, clips()), index_episodes(sampler(3), np.arange(30))
     expected = score_episodes(bank, episodes)
-    monkeypatch.setattr(evaluation, "GROUP_BYTES", 20_000)
+    monkeypatch.setattr(kept_videos, "GROUP_BYTES", 20_000)
     assert 1 < bank.group_size(episodes) < 30
     found = score_episodes(bank, episodes)
     torch.testing.assert_close(found.logits, expected.logits)
@@ -192,7 +231,7 @@ def test_the_zero_shot_floor_is_the_cosine_with_every_class_of_the_episode() -> 
     expected = cosine_similarity(means[episodes.query][:, :, None], text[episodes.classes][:, None], dim=-1)
     torch.testing.assert_close(bank.zero_shot(episodes), expected)
     wider = Features(frames=torch.randn(2, FRAMES, CHANNELS + 1))  # such as features before CLIP's projection
-    assert evaluation.text_cosines(method, wider, NAMES) is None
+    assert kept_videos.text_cosines(method, wider, NAMES) is None
 
 
 def test_names_too_long_for_the_text_cost_the_floor_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
