@@ -78,7 +78,7 @@ def compare(runs: Sequence[ReportedRun]) -> tuple[list[ComparedRuns], list[str]]
     if not shared:
         first = [run.results[0] for run in runs if run.results]
         without = [
-            f"{run.name} has no results: `fsar test --run {run.name}` writes them." for run in runs if not run.results
+            f"{run.name} has no results: `fsar test --run {run.typed}` writes them." for run in runs if not run.results
         ]
         return [], without + differences(first)
     return [compare_on_same(runs, some) for some in shared], []

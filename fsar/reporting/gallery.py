@@ -52,7 +52,7 @@ def open_result(run: ReportedRun, result: Result, options: Sequence[str]) -> Pre
     try:
         predictor = configure(["--config", json.dumps(config), *options])
     except (ValueError, OSError, ImportError) as error:
-        again = f"If this version of fsar reads other options, test again: `fsar test --run {run.name}`."
+        again = f"If this version of fsar reads other options, test again: `fsar test --run {run.typed}`."
         raise Unavailable(f"The method cannot be built again: {error} {again}") from error
     if record.get("checkpoint"):
         load_checkpoint(predictor, run, Path(record["checkpoint"]))
@@ -169,7 +169,7 @@ def make_gallery(
     """
     record = result.record
     predictor = open_result(run, result, options)
-    moved = f"If the videos have moved, `fsar report {run.name} --data.benchmark.root FOLDER` finds them."
+    moved = f"If the videos have moved, `fsar report {run.typed} --data.benchmark.root FOLDER` finds them."
     sampler = draw_again(predictor.data, record, moved)
     try:
         cards = [make_card(predictor, sampler, rows, one, record["data"]["split"], asked) for one in chosen]

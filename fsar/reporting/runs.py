@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -53,6 +54,11 @@ class ReportedRun:
     def name(self) -> str:
         """The folder, as it was given."""
         return self.folder.as_posix()
+
+    @property
+    def typed(self) -> str:
+        """The folder as it is typed in a shell."""
+        return shlex.quote(self.name)
 
     @cached_property
     def title(self) -> str:

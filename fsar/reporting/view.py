@@ -127,17 +127,28 @@ class View:
     @property
     def commands(self) -> list[str]:
         """What to type to get the run and its featured results again."""
-        name, config = self.run.name, self.run.config
+        name, config = self.run.typed, self.run.config
         lines = []
         if config is not None and self.curves is not None:
             anew = " --ckpt_path null" if config.get("ckpt_path") else ""  # it was taken up again, and is to start over
-            lines.append(f"fsar fit -c {name}/config.yaml --run {name}-again{anew}")
+            lines.append(f"fsar fit -c {shlex.quote(f'{self.run.name}/config.yaml')} --run {shlex.quote(f'{self.run.name}-again')}{anew}")
         return lines + [command(result, name, config) for result in self.featured]
+
+    @property
+    def robustness_command(self) -> str:
+        """What measures what breaks the run."""
+        given = ["-c", f"{self.results[0].folder.name}.yaml"] if self.saved and self.results else []
+        return shlex.join(["fsar", "robustness", self.run.name, *given])
 
     @property
     def saved(self) -> bool:
         """Whether the commands read files that are to be made of the configurations on the page."""
         return self.run.config is None
+
+    @property
+    def file_named(self) -> str:
+        """Of a command, where the file that it names comes from."""
+        return " The file it names is the configuration at the end of this page." if self.saved else ""
 
     @property
     def configs(self) -> list[tuple[str, str]]:
@@ -251,7 +262,7 @@ def ask_again(
 ) -> tuple[list[Card], str]:
     """The gallery of the first result, or a sentence why there is none."""
     if not run.results:
-        return [], f"Episodes are chosen from a test: `fsar test --run {run.name}` makes one."
+        return [], f"Episodes are chosen from a test: `fsar test --run {run.typed}` makes one."
     if count == 0:
         return [], "No episodes were asked for (--gallery 0)."
     if rows is None:

@@ -12,8 +12,9 @@ import pytest
 from fsar.commands.measure import sweep
 from fsar.evaluation.comparing.comparison import Result
 from fsar.reporting.classes import Rows
+from fsar.reporting.curves import Curves
 from fsar.reporting.runs import ReportedRun
-from fsar.reporting.view import feature, sweep_command
+from fsar.reporting.view import View, feature, sweep_command
 
 
 def result(**changed: Any) -> Result:
@@ -60,6 +61,17 @@ def test_a_run_without_a_configuration_is_given_a_file_and_a_folder(monkeypatch:
         sweep.main(shlex.split(found)[2:])
     assert asked == [["-c", "test.yaml"]]  # the rest was understood
     assert sweep_command(ReportedRun(Path("runs/a"), None, ()), None) == ""
+
+
+def test_every_command_is_typed_as_the_shell_reads_it_and_has_a_configuration() -> None:
+    for config, given in (({}, ""), (None, " -c test.yaml")):
+        run = ReportedRun(Path("my runs/a"), config, (result(),))
+        view = View("r0", "a", run, None, [], [], [], [], "", "")
+        assert view.robustness_command == f"fsar robustness 'my runs/a'{given}"
+        assert ("configuration at the end" in view.file_named) == bool(given)
+        assert all("--run 'my runs/a'" in line for line in view.commands)
+    fitted = View("r0", "a", ReportedRun(Path("my runs/a"), {}, ()), Curves((), ()), [], [], [], [], "", "")
+    assert fitted.commands == ["fsar fit -c 'my runs/a/config.yaml' --run 'my runs/a-again'"]
 
 
 def test_of_repeated_tests_the_first_stands_for_all() -> None:
