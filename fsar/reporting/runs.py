@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import re
 import shlex
 from collections.abc import Mapping, Sequence

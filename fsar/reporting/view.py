@@ -131,7 +131,8 @@ class View:
         lines = []
         if config is not None and self.curves is not None:
             anew = " --ckpt_path null" if config.get("ckpt_path") else ""  # it was taken up again, and is to start over
-            lines.append(f"fsar fit -c {shlex.quote(f'{self.run.name}/config.yaml')} --run {shlex.quote(f'{self.run.name}-again')}{anew}")
+            folders = ["-c", f"{self.run.name}/config.yaml", "--run", f"{self.run.name}-again"]
+            lines.append(f"fsar fit {shlex.join(folders)}{anew}")
         return lines + [command(result, name, config) for result in self.featured]
 
     @property
