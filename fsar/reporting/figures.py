@@ -96,7 +96,7 @@ def draw_accuracy(curves: Curves, colours: Colours = ROLES) -> Figure:
     if "train_accuracy" in curves.columns:
         step, value = curves.series("train_accuracy")
         count = window(value)
-        found.plot(step, 100 * value, ".", markersize=3.5, color=colours["muted"], alpha=0.45, markeredgewidth=0)
+        found.plot(step, 100 * value, ".", markersize=dot(value), color=colours["muted"], alpha=0.45, markeredgewidth=0)
         found.plot(step, 100 * smooth(value, count), color=colours["muted"], linewidth=1.4)
         lines.append(("training", 100 * float(smooth(value, count)[-1]), colours["muted"]))
     if curves.validation:
@@ -125,7 +125,7 @@ def draw_loss(curves: Curves, colours: Colours = ROLES) -> Figure:
     figure, found = axes("loss", "optimiser step", colours)
     lines = []
     step, total = curves.series("train_loss")
-    found.plot(step, total, ".", markersize=3.5, color=colours["accent"], alpha=0.4, markeredgewidth=0)
+    found.plot(step, total, ".", markersize=dot(total), color=colours["accent"], alpha=0.4, markeredgewidth=0)
     parts = [
         name for name in curves.columns if name.startswith("train_") and name.endswith("_loss") and name != "train_loss"
     ]
@@ -147,6 +147,11 @@ def draw_loss(curves: Curves, colours: Colours = ROLES) -> Figure:
 def window(values: np.ndarray) -> int:
     """How many logged values the drawn mean is over."""
     return max(1, len(values) // 10)
+
+
+def dot(values: np.ndarray) -> float:
+    """The size of their dots: larger where the line runs through each of them and would hide it."""
+    return 3.5 if window(values) > 1 else 13.0
 
 
 def resumed(found: Axes, curves: Curves, colours: Colours) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from fsar.terminal.shown import shown
 COLUMN = 3.3
 """Inches: a column of the two-column styles of CVPR, ICCV and the IEEE is 3.25 to 3.5."""
 INKS = {"ink": "#1d2126", "muted": "#5a6169", "rule": "#dddddd", "paper": "#ffffff", "accent": "#0063a0"}
+LINE = 36
+"""Letters of a line of a name."""
 RUNS = ("#0063a0", "#efac1f", "#1d2126", "#cf5500", "#2fa882", "#5a2168")
 SHAPES = ("o", "s", "D", "v", "^", "P")
 FONTS: dict[Any, Any] = {
@@ -57,26 +60,28 @@ def of_view(view: View) -> Iterator[tuple[str, Figure]]:
 
 def draw_classes(classes: Classes) -> Figure:
     """Accuracy by class with its Wilson interval; dotted: chance."""
-    figure = Figure(figsize=(COLUMN, 0.5 + 0.16 * len(classes.shares)), layout="constrained")
+    names = [wrap(name) for name, _ in classes.shares]
+    figure = Figure(figsize=(COLUMN, 0.5 + row_height(names, 0.16) * len(names)), layout="constrained")
     axes, places = figure.add_subplot(), np.arange(len(classes.shares))
     values = np.array([100 * share.value for _, share in classes.shares])
     ends = np.array([[100 * end for end in share.ends] for _, share in classes.shares])
     errors = np.abs(ends.T - values)
     axes.errorbar(values, places, xerr=errors, fmt="o", color=INKS["accent"], markersize=3, elinewidth=1)
     axes.axvline(100 / classes.record["data"]["ways"], color=INKS["muted"], linewidth=0.8, linestyle=":")
-    axes.set_yticks(places, [shorten(name) for name, _ in classes.shares], fontsize=7)
+    axes.set_yticks(places, names, fontsize=7, linespacing=0.9)
     finish(axes, "accuracy, %", (0, 100))
     return figure
 
 
 def draw_shares(classes: Classes) -> Figure:
     """The confusion matrix in per cent of its rows; columns are numbered as the rows."""
-    names, shares = classes.record["class_names"], 100 * np.array(classes.confusion)
-    figure = Figure(figsize=(COLUMN, 0.7 + 0.135 * len(names)), layout="constrained")
+    names, shares = [wrap(name) for name in classes.record["class_names"]], 100 * np.array(classes.confusion)
+    figure = Figure(figsize=(COLUMN, 0.7 + row_height(names, 0.135) * len(names)), layout="constrained")
     axes = figure.add_subplot()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=100, aspect="auto")
     size = min(6.0, 80 / len(names))
-    axes.set_yticks(range(len(names)), [f"{shorten(name)} {i}" for i, name in enumerate(names, 1)], fontsize=size)
+    numbered = [f"{name} {i}" for i, name in enumerate(names, 1)]
+    axes.set_yticks(range(len(names)), numbered, fontsize=size, linespacing=0.9)
     axes.set_xticks(range(len(names)), [str(i) for i in range(1, len(names) + 1)], fontsize=size)
     axes.set_xlabel("taken for, % of the row", fontsize=7)
     axes.tick_params(length=0)
@@ -88,7 +93,8 @@ def draw_shares(classes: Classes) -> Figure:
 
 def draw_compared(block: ComparedRuns, names: Sequence[str]) -> Figure:
     """Accuracies of several runs on the same episodes, each with its interval, its colour and its shape."""
-    figure = Figure(figsize=(COLUMN, 0.55 + 0.2 * len(block.lines)), layout="constrained")
+    labels = [wrap(names[line.number]) for line in block.lines]
+    figure = Figure(figsize=(COLUMN, 0.55 + row_height(labels, 0.2) * len(labels)), layout="constrained")
     axes = figure.add_subplot()
     for i, line in enumerate(block.lines):
         record, kind = line.result.record, line.number % len(RUNS)
@@ -96,14 +102,14 @@ def draw_compared(block: ComparedRuns, names: Sequence[str]) -> Figure:
         axes.errorbar(
             100 * record["accuracy"], i, xerr=half, fmt=SHAPES[kind], color=RUNS[kind], markersize=4, elinewidth=1
         )
-    axes.set_yticks(range(len(block.lines)), [shorten(names[line.number]) for line in block.lines])
+    axes.set_yticks(range(len(labels)), labels, linespacing=0.9)
     finish(axes, f"accuracy, %, {block.setting}", None)
     return figure
 
 
 def finish(axes: Any, label: str, ends: tuple[float, float] | None) -> None:
     """What horizontal plots share: the first row on top, vertical rules, no frame."""
-    axes.invert_yaxis()
+    axes.set_ylim(len(axes.get_yticks()) - 0.5, -0.5)
     axes.set_xlabel(label)
     if ends:
         axes.set_xlim(*ends)
@@ -114,10 +120,16 @@ def finish(axes: Any, label: str, ends: tuple[float, float] | None) -> None:
         axes.spines[edge].set_visible(False)
 
 
-def shorten(name: str, most: int = 40) -> str:
-    """A name that leaves room for what it names."""
+def wrap(name: str) -> str:
+    """A name in two lines at most, that leaves room for what it names."""
     name = shown(name)
-    return name if len(name) <= most else f"{name[: most - 1]}…"
+    width = LINE if len(name) <= LINE else min(LINE, len(name) // 2 + 6)
+    return "\n".join(textwrap.wrap(name, width, max_lines=2, placeholder=" …"))
+
+
+def row_height(names: Sequence[str], plain: float) -> float:
+    """Inches for each of the names, ``plain`` where all are of one line."""
+    return plain * (1.6 if any("\n" in name for name in names) else 1)
 
 
 def draw_match(card: Card, match: Match) -> Figure:
@@ -140,6 +152,8 @@ def fit_column(figure: Figure) -> None:
     if share < 0.99:
         for text in figure.findobj(Text):
             text.set_fontsize(max(text.get_fontsize() * (share + 0.15), 4))
+        for axes in figure.axes:
+            axes.xaxis.labelpad = 1
 
 
 def write(figure: Figure, place: Path) -> list[Path]:

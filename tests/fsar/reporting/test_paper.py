@@ -78,7 +78,10 @@ def test_names_in_tables_and_figures_send_nothing_to_a_terminal() -> None:
     table = Table("t", "about", ("name",), [["\x1b[31mred"]])
     assert r"\x1b[31mred" in table.csv()
     assert r"\textbackslash{}x1b[31mred" in table.latex()
-    assert figures.shorten("\x1b[31mred") == r"\x1b[31mred"
+    assert figures.wrap("\x1b[31mred") == r"\x1b[31mred"
+    ends = "moving something from the top right to the bottom left"
+    assert figures.wrap(ends) == "moving something from the top\nright to the bottom left"
+    assert figures.wrap(f"{ends} and back to where it was before").endswith(" …")
 
 
 def test_shared_episodes_are_first_those_on_which_runs_differ() -> None:
