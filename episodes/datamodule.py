@@ -26,7 +26,7 @@ from episodes.dataset import (
 from episodes.episode import Episode
 from episodes.features import StoredClips, made_from, open_clips, with_cache
 from episodes.parts import ClipOptions, LoaderOptions, TaskOptions, refuse_limits, refuse_uneven
-from episodes.sampler import EpisodeSampler, StridedSampler
+from episodes.sampler import EpisodeSampler, StridedSampler, tell_small
 from episodes.splits import Benchmark, Split, explain_division
 from episodes.video.sound import has_track
 
@@ -95,7 +95,9 @@ class EpisodicDataModule(LoaderOptions, ClipOptions, TaskOptions, LightningDataM
         names = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ())
         new = {name: self.load().split(name) for name in names if name not in self.splits}
         for name in (name for name, split in new.items() if split.class_names or name != "val"):
-            self.episode_sampler(name, new[name])  # too few classes or clips are told before any video is read
+            sampler = self.episode_sampler(name, new[name])  # too few classes or clips are told before a video is read
+            if small := tell_small(name, sampler.shots + sampler.queries, sampler.left_out):
+                rank_zero_info(small)
         for name, split in new.items():
             if self.check_videos and (self.features is None or self.skip_unreadable):
                 split, self.left_out[name], self.images_left_out[name] = leave_out_broken(
@@ -179,6 +181,7 @@ class EpisodicDataModule(LoaderOptions, ClipOptions, TaskOptions, LightningDataM
             "split": name,
             "split_sha256": self.splits[name].fingerprint(),
             "classes": len(sampler.classes),
+            "classes_left_out": sampler.left_out,
             "videos": len(self.splits[name]),
             "videos_left_out": self.left_out.get(name, {}),
             "images_left_out": self.images_left_out.get(name, {}),

@@ -8,7 +8,7 @@ without drawing those before it. Ten thousand episodes are drawn at once, in mil
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -157,6 +157,12 @@ class EpisodeSampler:
             f"Lower {self._prefix}shots or {self._prefix}queries{leave_out if len(large) >= self.ways else ''}."
         )
 
+    @property
+    def left_out(self) -> dict[str, int]:
+        """Classes that take no part, since they have fewer clips than an episode needs: name and clips of each."""
+        small = np.flatnonzero(self.sizes < self.shots + self.queries)
+        return {self.class_names[c]: int(self.sizes[c]) for c in small}
+
     def _eligible_pairs(self, opposites: Sequence[tuple[int, int]]) -> Integers:
         if self.ways != 2:
             raise ValueError(f"episodes of opposite classes are 2-way; found {self._prefix}ways={self.ways}.")
@@ -191,6 +197,18 @@ class EpisodeSampler:
         for part in self.episodes(np.arange(count)):
             digest.update(np.ascontiguousarray(part, dtype="<i8").tobytes())
         return digest.hexdigest()
+
+
+def tell_small(split: str, clips: int, small: Mapping[str, int]) -> str:
+    """A line on the classes that are left out, "" where none is.
+
+    >>> tell_small("test", 6, {"waving": 2, "jumping": 5})
+    'split test: left out 2 classes of fewer than 6 clips: waving (2), jumping (5)'
+    """
+    if not small:
+        return ""
+    names = [f"{name} ({count})" for name, count in list(small.items())[:4]] + ["..."] * (len(small) > 4)
+    return f"split {split}: left out {pluralise(len(small), 'class')} of fewer than {clips} clips: {', '.join(names)}"
 
 
 class StridedSampler(DistributedSampler[int]):

@@ -123,6 +123,7 @@ def test_too_few_clips_names_the_classes_and_the_way_out() -> None:
         EpisodeSampler(LABELS[::-1], 5, 5, 5, class_names=names)
     assert "5 of them with 10 clips or more" in str(error.value)
     sampler = EpisodeSampler(LABELS[::-1], 5, 5, 5, class_names=names, drop_small_classes=True)
+    assert sampler.left_out == {"b": 9, "d": 7, "g": 8}
     assert sorted(set(sampler.episodes(np.arange(200)).classes.ravel().tolist())) == [0, 2, 4, 5, 7]
     with pytest.raises(ValueError, match=r"Lower shots or queries\.$"):  # dropping would leave too few
         EpisodeSampler(LABELS, 6, 5, 5, drop_small_classes=True)

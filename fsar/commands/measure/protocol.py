@@ -25,17 +25,19 @@ from __future__ import annotations
 import importlib
 import inspect
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from episodes.datamodule import EpisodicDataModule
+from episodes.sampler import tell_small
+from episodes.splits import Benchmark
 from episodes.words import pluralise
 from fsar.build import Built, build_with_trainer
 from fsar.evaluation.marks import marks, method_marks
-from fsar.evaluation.protocols import PROTOCOLS
+from fsar.evaluation.protocols import PROTOCOLS, count_needed
 from fsar.evaluation.protocols.cross_domain import name_overlap, shared_videos
-from fsar.evaluation.protocols.ground import Ground, Measure, lay_ground
+from fsar.evaluation.protocols.ground import Ground, Measure, count_usable, lay_ground
 from fsar.evaluation.protocols.listed import base_test, of_shots
 from fsar.evaluation.protocols.listed import notes as tell_lists
 from fsar.evaluation.provenance import commit, versions
@@ -89,12 +91,10 @@ def main(args: list[str]) -> None:
     if out is None:
         parser.error("say where results go with --out FOLDER (or give --run FOLDER).")
     if own.protocol == CROSS:
-        rows, about = cross_domain(built, rest, own.targets, given)
+        rows, about = cross_domain(built, rest, list(dict.fromkeys(own.targets)), given)
     else:
         rows, about = one(built, own.protocol, given, own.lists)
     print_rows(rows)
-    for note in about.get("notes", []):
-        print(shown(f"* {note}"))
     target = out / "protocols" / own.protocol / "results.json"
     write_json(target, record(built, own.protocol, rows, about))
     print(f"\nresults: {target}")
@@ -121,7 +121,26 @@ def one(
     if "train" in splits and built.learner.trained_classes:
         notes.append("the base classes' clips were trained on: their number is not of new clips")
     notes += tell_lists(about) if lists else []
-    return run(ground, **options, **beside), {"options": options, "splits": splits, "notes": notes, **about}
+    small = {
+        split: (clips, ground.small_classes(split, clips))
+        for split, clips in count_needed(name, options["shots"], options["queries"]).items()
+    }
+    notes += tell(small)
+    say(notes)
+    left_out = {split: classes for split, (_, classes) in small.items()}
+    said = {"options": options, "splits": splits, "notes": notes, "classes_left_out": left_out}
+    return run(ground, **options, **beside), {**said, **about}
+
+
+def tell(small: Mapping[str, tuple[int, dict[str, int]]]) -> list[str]:
+    """A line for each split that has classes of too few clips: how many are needed, and those with their clips."""
+    return [said for split, (clips, classes) in small.items() if (said := tell_small(split, clips, classes))]
+
+
+def say(notes: Sequence[str]) -> None:
+    """What is to be known of the numbers, before the work for them begins."""
+    for note in notes:
+        print(shown(f"* {note}"), flush=True)
 
 
 def read_lists(built: Built, protocol: str, name: str, folder: str) -> dict[str, Any]:
@@ -166,38 +185,56 @@ def cross_domain(
         ValueError: a target without test classes, or one whose training and test classes are not disjoint.
     """
     run = importlib.import_module("fsar.evaluation.protocols.cross_domain").run
-    rows, notes = [], []
-    overlaps: dict[str, Any] = {}
-    videos: dict[str, Any] = {}
-    trained = built.learner.trained_classes
-    sources = trained or built.data.load().train.class_names
-    meaning = "trained on by name, so no unseen action" if trained else "also named among the source's training classes"
+    usual = {k: p.default for k, p in inspect.signature(run).parameters.items() if k != "ground"}
+    options = {**usual, **given}
+    clips, ways = options["shots"] + options["queries"], options["ways"]
     others = [build_with_trainer([*rest, "-c", target], "fsar protocol").data for target in targets]
     grounds = [prepare(built, other, ("test",)) for other in others]  # what is refused is refused before the work
+    found: dict[str, dict[str, Any]] = {}
     for target, other, ground in zip(targets, others, grounds, strict=True):
-        benchmark = other.load()
-        label = f"{benchmark.name} ({Path(target).stem})"
-        rows += [row._replace(what=f"{label}: {row.what}") for row in run(ground, **given)]
-        source = built.data.load().train
-        same = shared_videos(
-            [source.root / p for p in source.paths], [benchmark.test.root / p for p in benchmark.test.paths]
-        )
-        videos[label] = [(source.paths[a], benchmark.test.paths[b]) for a, b in same]
-        if same:
-            one = " and ".join(videos[label][0])
-            new = ", so not new" if trained else ""
-            notes.append(f"{label}: training videos of the source{new}: {pluralise(len(same), 'test video')} ({one})")
-        overlaps[label] = shared = name_overlap(sources, benchmark.test.class_names)
-        if shared:
-            pairs = ", ".join(f"{a} / {b}" for a, b in shared[:3])
-            notes.append(f"{label}: {meaning}: {pluralise(len(shared), 'test class')} ({pairs})")
+        have = count_usable(ground, clips, 2)
+        facts = about_target(built, other.load()) | {"classes_left_out": ground.small_classes("test", clips)}
+        said = [*facts["notes"], *tell({"test": (clips, facts["classes_left_out"])})]
+        said += [f"{have} ways in place of {ways}: it has no more classes"] if have < ways else []
+        label = f"{other.load().name} ({Path(target).stem})"
+        label = f"{other.load().name} ({target})" if label in found else label
+        found[label] = {**facts, "notes": [f"{label}: {line}" for line in said]}
+        say(found[label]["notes"])
+    rows = [
+        row._replace(what=f"{label}: {row.what}")
+        for label, ground in zip(found, grounds, strict=True)
+        for row in run(ground, **options)
+    ]
     return rows, {
-        "options": given,
+        "options": options,
         "targets": list(targets),
-        "overlap": overlaps,
-        "shared_videos": videos,
-        "notes": notes,
+        "overlap": {label: facts.pop("overlap") for label, facts in found.items()},
+        "shared_videos": {label: facts.pop("shared_videos") for label, facts in found.items()},
+        "notes": [note for facts in found.values() for note in facts.pop("notes")],
+        "target_data": found,
     }
+
+
+def about_target(built: Built, target: Benchmark) -> dict[str, Any]:
+    """What a target is, and what of it the source has: classes by name, and videos by content."""
+    trained = built.learner.trained_classes
+    source = built.data.load().train
+    overlap = name_overlap(trained or source.class_names, target.test.class_names)
+    same = shared_videos([source.root / p for p in source.paths], [target.test.root / p for p in target.test.paths])
+    videos = [(source.paths[a], target.test.paths[b]) for a, b in same]
+    notes = []
+    if videos:
+        new = ", so not new" if trained else ""
+        one = " and ".join(videos[0])
+        notes.append(f"training videos of the source{new}: {pluralise(len(videos), 'test video')} ({one})")
+    if overlap:
+        meaning = (
+            "trained on by name, so no unseen action" if trained else "also named among the source's training classes"
+        )
+        pairs = ", ".join(f"{a} / {b}" for a, b in overlap[:3])
+        notes.append(f"{meaning}: {pluralise(len(overlap), 'test class')} ({pairs})")
+    facts = {"benchmark_sha256": target.fingerprint(), **target.facts}
+    return {**facts, "overlap": overlap, "shared_videos": videos, "notes": notes}
 
 
 def print_rows(rows: Sequence[Measure]) -> None:
@@ -219,6 +256,7 @@ def record(built: Built, name: str, rows: Sequence[Measure], about: dict[str, An
         **about,
         "benchmark": benchmark.name,
         "benchmark_sha256": benchmark.fingerprint(),
+        "benchmark_facts": benchmark.facts,
         "trained_classes": list(built.learner.trained_classes),
         "config": built.config,
         "commit": commit(),

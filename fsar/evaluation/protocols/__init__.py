@@ -26,3 +26,13 @@ PROTOCOLS = {
     ),
     "over-time": Protocol("over_time", ("test",), "classes come one after the other, nothing is trained again"),
 }
+
+
+def count_needed(protocol: str, shots: int, queries: int) -> dict[str, int]:
+    """How many clips a class needs to take part, by split."""
+    needed = {
+        "unequal": {"test": 2 * shots - 1 + queries},
+        "generalized": {"train": 1 + queries, "test": shots + queries},
+        "all-way": {"train": 1 + queries, "test": 1 + queries},  # of one shot; the rows tell how many classes have more
+    }
+    return needed.get(protocol, {"test": shots + queries})

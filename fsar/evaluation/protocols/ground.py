@@ -64,9 +64,14 @@ class Ground:
     means: Callable[[], Tensor] | None = None
 
     def classes_of(self, split: str) -> Integers:
-        """Numbers of the classes of one split."""
-        first, count = self.parts[split]
+        """Numbers of the classes of one split; of none that is not there."""
+        first, count = self.parts.get(split, (0, 0))
         return np.arange(first, first + count)
+
+    def small_classes(self, split: str, clips: int) -> dict[str, int]:
+        """Classes of one split that have fewer clips, with how many they have."""
+        sizes = np.bincount(self.labels, minlength=len(self.class_names))
+        return {self.class_names[c]: int(sizes[c]) for c in self.classes_of(split) if sizes[c] < clips}
 
     def videos_of(self, split: str) -> Integers:
         """Numbers of the videos of one split."""

@@ -134,13 +134,13 @@ def run(
     drawn = draw_open(mine, ways, shots, queries, seed, episodes, names_of(ground, "test"))
     tasks = in_split(ground, "test", drawn)
     known = tasks.query_labels >= 0
+    base = draw_base(ground, ways, shots, queries, seed, fr_disc_episodes) if fr_disc_episodes else None
     logits = ground.score(tasks)
     right = (logits.argmax(-1) == tasks.query_labels) & known
     found = {name: reject(logits) for name, reject in REJECTERS.items()}
     if text is not None:
         found["background text"] = background.judge(ground, text, tasks)
-    if fr_disc_episodes:
-        base = draw_base(ground, ways, shots, queries, seed, fr_disc_episodes)
+    if base is not None:
         found["FR-Disc"] = fr_disc.judge(ground, fr_disc.train(ground, base, seed), tasks)
     curves = {name: measure_curves(sure, right, known) for name, sure in found.items()}
     rows = [summarise_row("FS-ACC", right.sum(-1) / known.sum(-1))]

@@ -126,6 +126,9 @@ def test_open_set_episodes_and_their_ranks() -> None:
     assert rows["FS-ACC"].mean == pytest.approx(right[~unknown].mean())
     assert largest_probability(np.array([[0.0, 0.0]])) == pytest.approx([0.5])
     assert margin(np.array([[1.0, 4.0, 2.0]])) == pytest.approx([2.0])
+    alone = replace(world.ground, parts={"test": (4, 8)}, score=lambda tasks: pytest.fail("videos were encoded"))
+    with pytest.raises(ValueError, match="FR-Disc is trained on base classes"):
+        importlib.import_module("fsar.evaluation.protocols.open_set").run(alone, ways=3, fr_disc_episodes=4)
     with pytest.raises(ValueError, match="lower --ways to 4"):
         _run("open_set", world, ways=7)
     with pytest.raises(ValueError, match="give --ways 2 or more"):
@@ -181,6 +184,8 @@ def test_base_and_novel_and_their_harmonic_mean() -> None:
     alone = Ground(world.labels, world.ground.class_names, {"train": (0, 0), "test": (0, 12)}, world.score)
     with pytest.raises(ValueError, match="it needs base classes"):
         importlib.import_module("fsar.evaluation.protocols.generalized").run(alone)
+    with pytest.raises(ValueError, match="0 base classes"):
+        importlib.import_module("fsar.evaluation.protocols.generalized").run(replace(alone, parts={"test": (0, 12)}))
 
 
 def test_clips_are_drawn_without_repetition_and_more_shots_keep_the_queries() -> None:
@@ -229,7 +234,9 @@ def test_the_command_prints_and_keeps_a_table(files: Path, capsys: pytest.Captur
 def test_targets_of_cross_domain_are_other_data(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     content = yaml.safe_load(files.read_text())
     folder = content["data"]["benchmark"]["init_args"]
-    other = {**folder, "train": [], "val": [], "test": ["class_0", "class_7"]}
+    clips = {name: sorted(p.name for p in (Path(folder["root"]) / name).iterdir()) for name in ("class_0", "class_7")}
+    few = [p.name for p in (Path(folder["root"]) / "class_8").iterdir()][:1]
+    other = {**folder, "train": [], "val": [], "test": {**clips, "class_8": few}}
     other["class_names"] = {"class_0": "waving", "class_7": "class 1"}
     benchmark = {"class_path": "episodes.splits.Folder", "init_args": other}
     Path("other.yaml").write_text(yaml.safe_dump({"data": {"benchmark": benchmark}}))
@@ -237,6 +244,10 @@ def test_targets_of_cross_domain_are_other_data(files: Path, capsys: pytest.Capt
     record = json.loads(Path("out/protocols/cross-domain/results.json").read_text())
     assert record["rows"][0]["what"].endswith("(other): 2-way 1-shot")
     shown = capsys.readouterr().out
+    (facts,) = record["target_data"].values()
+    assert facts["classes_left_out"] == {"class 8": 1}
+    told, row = shown.index("left out 1 class of fewer than 2 clips"), shown.index("2-way 1-shot")
+    assert told < shown.index("2 ways in place of 5") < row  # before the work
     shared = record["shared_videos"][f"{record['rows'][0]['what'].split(':')[0]}"]
     assert len(shared) == len(list((Path(folder["root"]) / "class_0").iterdir()))  # class_0 is trained on
     assert all(a == b and a.startswith("class_0/") for a, b in shared)
