@@ -21,7 +21,10 @@ def as_list(clips: PathLike | Sequence[PathLike]) -> list[PathLike]:
     """
     if isinstance(clips, Mapping) or not isinstance(clips, Iterable | os.PathLike):
         raise ValueError(f"expected the path of a clip, or a list of paths; found {clips!r}.")
-    return [clips] if isinstance(clips, str | os.PathLike) else list(clips)
+    found = [clips] if isinstance(clips, str | bytes | os.PathLike) else list(clips)
+    if wrong := [clip for clip in found if not isinstance(clip, str | os.PathLike)]:
+        raise ValueError(f"expected the path of a clip as text or Path, found {wrong[0]!r}.")
+    return found
 
 
 def find_itself(labels: Mapping[str, int], files: Sequence[str], names: Sequence[str]) -> dict[str, str]:

@@ -21,7 +21,10 @@ from episodes.video.info import VideoError
 _NUMBER = re.compile(r"((?<![^\W_])-)?(\d+(?:[.,]\d+)*)")
 _CLOCK = re.compile(r"(?<!\d)(0?[1-9]|1[0-2])((?:[.:_-]\d{2}){1,2})\s*([ap])\.?m\b\.?")
 """``1.05.09 pm``, as screenshots are named: after casefold, and before numbers are looked for."""
-_YEAR_LAST = re.compile(r"(?<!\d)(\d{1,2})([-._ ])(\d{1,2})\2(?:19|20)\d{2}(?!\d)")
+_YEAR_LAST = re.compile(
+    r"(?<!\d)(?:(\d{1,2})([-._ ])(\d{1,2})\2|(0[1-9]|[12]\d|3[01])(0[1-9]|[12]\d|3[01]))(?:19|20)\d{2}(?!\d)"
+)
+"""``31-1-2023``, or all of its digits together, ``31012023``."""
 _SHARE = 2 / 3
 LISTED = 3
 LEFT_OUT = "images left out"
@@ -64,7 +67,7 @@ def order_images(folder: Path, files: Sequence[Path]) -> tuple[list[Path], str]:
         listed = ", ".join(f"{found[text][0][0].name} ({len(found[text])} so named)" for text in kinds[:LISTED])
         raise VideoError(folder, f"its images are named in several ways, {listed}: keep one sequence in a folder")
     days = [_YEAR_LAST.search(file.stem) for file, _ in inside]
-    if all(days) and len({(day[1], day[3]) for day in days if day}) > 1:
+    if all(days) and len({day.groups() for day in days if day}) > 1:
         listed = " and ".join(sorted({day[0] for day in days if day})[:2])
         raise VideoError(
             folder, f"its images are of several days, {listed}, with the year last: name them by year, month, day"

@@ -93,7 +93,7 @@ def take_shots(args: list[str]) -> tuple[list[str], list[int]]:
     if args[:1] not in (["test"], ["validate"]) or SHOTS not in args:
         return args, []
     if args.count(SHOTS) > 1:
-        raise ValueError(f"{SHOTS} is given twice: name all numbers after one, as in {SHOTS} 1 5.")
+        raise WrongUse(f"{SHOTS} is given twice: name all numbers after one, as in {SHOTS} 1 5.")
     at = args.index(SHOTS)
     end = next((i for i in range(at + 1, len(args)) if args[i].startswith("-")), len(args))
     words = args[at + 1 : end]

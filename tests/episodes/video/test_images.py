@@ -37,6 +37,8 @@ ORDERED = {
     ],
     "clock of 12 hours, minutes": ["a 11-59 a.m.", "a 12-00 p.m.", "a 01-00 p.m."],
     "days with the year last that stays": ["3_5_1999", "3_5_2000", "3_5_2001"],
+    "days and numbers without marks": ["20230131", "20230201"],
+    "eight digits": ["01011999", "01012000", "01012001"],
     "number, then time": ["f9_t1.5", "f10_t1.25"],
 }
 
@@ -110,9 +112,11 @@ def test_no_clear_sequence(tmp_path: Path, names: list[str]) -> None:
         probe(_fill(tmp_path, names))
 
 
-def test_days_with_the_year_last_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(VideoError, match=r"several days, 01-02-2023 and 31-01-2023, .*by year, month, day"):
-        probe(_fill(tmp_path, ["31-01-2023_23-59", "01-02-2023_00-01"]))
+@pytest.mark.parametrize("mark", ["-", ""])
+def test_days_with_the_year_last_are_refused(tmp_path: Path, mark: str) -> None:
+    days = [day.replace("-", mark) for day in ("31-01-2023", "01-02-2023")]
+    with pytest.raises(VideoError, match=rf"several days, {days[1]} and {days[0]}, .*by year, month, day"):
+        probe(_fill(tmp_path, [f"{days[0]}_23-59", f"{days[1]}_00-01"]))
 
 
 def test_deep_gray(tmp_path: Path) -> None:

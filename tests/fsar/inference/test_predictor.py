@@ -183,8 +183,10 @@ def test_wrong_supports(config: Path, clips: Path) -> None:
         predictor.predict({"a": ["missing.mp4"]}, [clip])
     with pytest.raises(ValueError, match=r"support must be \{class: clips\}, found 'support'"):
         predictor.predict("support", [clip])  # type: ignore[arg-type]
-    for wrong in (5, {"b": clip}):
-        with pytest.raises(ValueError, match="expected the path of a clip, or a list of paths; found "):
+    for wrong in (5, {"b": clip}, b"clip.mp4", [clip, 5]):
+        with pytest.raises(
+            ValueError, match=r"expected the path of a clip(, or a list of paths;| as text or Path,) found "
+        ):
             predictor.predict({"a": clip, "b": wrong}, [clip])  # type: ignore[dict-item]
 
 
