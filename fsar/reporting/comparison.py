@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fsar.evaluation.comparing.apart import tell_apart
-from fsar.evaluation.comparing.comparison import Result, differences, paired_difference, same_episodes
+from fsar.evaluation.comparing.comparison import Result, correct_pairs, differences, pair, same_episodes
 from fsar.evaluation.marks import WORDS, marks
 from fsar.reporting.cards import Chosen, choose_together
 from fsar.reporting.classes import Share, by_class, read_rows
@@ -27,6 +27,7 @@ class Line:
         result: on the episodes of its block.
         difference: from the first line of the block, as (mean, half its 95 % interval); None for the first.
         differs: what tells it apart from the other lines of the block.
+        sure: the difference in words, with p-values that are corrected for all lines of the block; "" for the first.
     """
 
     number: int
@@ -34,6 +35,7 @@ class Line:
     result: Result
     difference: tuple[float, float] | None
     differs: str
+    sure: str = ""
 
     @property
     def certain(self) -> bool:
@@ -106,13 +108,19 @@ def _but_encoder(record: Mapping[str, Any]) -> str:
 def compare_on_same(runs: Sequence[ReportedRun], some: Sequence[tuple[int, Result]]) -> ComparedRuns:
     """The results with their paired differences from the first."""
     base = some[0][1]
-    lines = []
     apart = tell_apart([result.record for _, result in some])
-    for (number, result), differs in zip(some, apart, strict=True):
-        paired = all((one.folder / "episodes.csv.gz").is_file() for one in (base, result))
-        paired = paired and marks(base.record) == marks(result.record)  # else they answer different questions
-        difference = None if result is base or not paired else paired_difference(base, result)[:2]
-        lines.append(Line(number, runs[number], result, difference, differs))
+    pairs = {
+        i: pair(base, result)
+        for i, (_, result) in enumerate(some)
+        if i
+        and all((one.folder / "episodes.csv.gz").is_file() for one in (base, result))
+        and marks(base.record) == marks(result.record)  # else they answer different questions
+    }
+    sure = {i: pairs[i].tell(*p) for i, p in zip(pairs, correct_pairs(list(pairs.values())), strict=True)}
+    lines = []
+    for i, ((number, result), differs) in enumerate(zip(some, apart, strict=True)):
+        difference = pairs[i].interval if i in pairs else None
+        lines.append(Line(number, runs[number], result, difference, differs, sure.get(i, "")))
     words = {**base.record, "inference": None, **dict.fromkeys(WORDS, False)}  # the lines say theirs
     return ComparedRuns(setting(words), base.record["episodes"], lines)
 

@@ -104,14 +104,26 @@ class PairedResults:
         """Of one episode's difference."""
         return float(self.per_episode.std(ddof=1)) if len(self.per_episode) > 1 else float("nan")
 
-    def describe(self, p: float) -> str:
-        """The difference in a line; ``p`` is its p-value over episodes, corrected for all that are made."""
-        mean, count = float(self.per_episode.mean()), len(self.per_episode)
-        interval = half_interval(self.deviation, count)
-        said = (
-            f"{self.result.label} minus {self.base.label}: {100 * mean:+.2f} ± {show_half(interval)} points over the "
-            f"same {pluralise(count, 'episode')}, p {show_p(p)}"
-        )
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The mean over episodes, and half its 95 % interval."""
+        return float(self.per_episode.mean()), half_interval(self.deviation, len(self.per_episode))
+
+    @property
+    def p(self) -> tuple[float, float]:
+        """p-values of the difference by itself, over episodes and over classes; 1 where nothing can be said."""
+        few = len(self.per_episode) < 2
+        return 1.0 if few else bootstrap(self.per_episode).p, self.over_classes.p if self.over_classes else 1.0
+
+    def describe(self, p: float, over_classes: float) -> str:
+        """The difference in a line; both p-values are corrected for all differences that are looked at."""
+        return f"{self.result.label} minus {self.base.label}: {self.tell(p, over_classes)}"
+
+    def tell(self, p: float, over_classes: float) -> str:
+        """How large it is and how sure, as :meth:`describe` says it."""
+        (mean, interval), count = self.interval, len(self.per_episode)
+        said = f"{100 * mean:+.2f} ± {show_half(interval)} points over the same {pluralise(count, 'episode')}"
+        said += f", p {show_p(p)}"
         needed = needed_units(self.deviation, mean) if mean and count > 1 else None
         if p >= 0.05:
             said += ", no certain difference"
@@ -119,8 +131,9 @@ class PairedResults:
         if self.over_classes is None:
             return said
         wide = self.over_classes
-        said += f"; over other clips and classes {100 * wide.low:+.2f} to {100 * wide.high:+.2f}, p {show_p(wide.p)}"
-        if wide.p >= 0.05 and wide.mean:
+        said += f"; over other clips and classes {100 * wide.low:+.2f} to {100 * wide.high:+.2f}"
+        said += f", p {show_p(over_classes)}"
+        if over_classes >= 0.05 and wide.mean:
             classes = needed_units((wide.high - wide.low) / 2 / Z_95 * wide.units**0.5, wide.mean)
             said += f" ({wide.units} classes; about {classes:,} would tell)" if classes and classes > wide.units else ""
         return said
@@ -172,8 +185,7 @@ def pair(a: Result, b: Result, mixed: bool = False) -> PairedResults:
 def paired_difference(a: Result, b: Result) -> tuple[float, float, int]:
     """Mean of accuracy ``b - a`` over episodes, half its 95 % interval, and how many; see :func:`pair`."""
     found = pair(a, b)
-    count = len(found.per_episode)
-    return float(found.per_episode.mean()), half_interval(found.deviation, count), count
+    return *found.interval, len(found.per_episode)
 
 
 def same_episodes(result: Result) -> tuple[str, str]:
@@ -184,8 +196,8 @@ def same_episodes(result: Result) -> tuple[str, str]:
 def differences(results: Sequence[Result], mixed: bool = False) -> list[str]:
     """Paired differences of every result from the first on the same episodes; and why not, where there is no other.
 
-    With ``mixed`` also those of a transductive method from one that is not, see :func:`pair`. Their p-values over
-    episodes are corrected for their number (Holm).
+    With ``mixed`` also those of a transductive method from one that is not, see :func:`pair`. Their p-values are
+    corrected, see :func:`correct_pairs`.
     """
     lines: list[str | PairedResults] = []
     keys = [same_episodes(result) for result in results]
@@ -198,6 +210,11 @@ def differences(results: Sequence[Result], mixed: bool = False) -> list[str]:
         except ValueError as error:
             lines.append(str(error))
     pairs = [line for line in lines if isinstance(line, PairedResults)]
-    single = [bootstrap(one.per_episode).p if len(one.per_episode) > 1 else 1.0 for one in pairs]
-    said = {id(one): one.describe(p) for one, p in zip(pairs, correct_holm(single), strict=True)}
+    said = {id(one): one.describe(*p) for one, p in zip(pairs, correct_pairs(pairs), strict=True)}
     return [line if isinstance(line, str) else said[id(line)] for line in lines]
+
+
+def correct_pairs(pairs: Sequence[PairedResults]) -> list[tuple[float, float]]:
+    """p-values of differences over episodes, and over classes, each corrected for their number (Holm)."""
+    episodes, classes = ([one.p[i] for one in pairs] for i in (0, 1))
+    return list(zip(correct_holm(episodes), correct_holm(classes), strict=True))

@@ -90,12 +90,12 @@ def bootstrap_clips(values: Values, classes: NDArray[np.int64], clips: NDArray[n
         _, clip = np.unique(clips[mine], return_inverse=True)
         per_class.append(np.bincount(clip, values[mine]) / np.bincount(clip))
     generator = np.random.default_rng(seed)
-    means = np.empty((DRAWS, len(names)))
-    for c, x in enumerate(per_class):  # every drawn class draws its clips anew
-        means[:, c] = x[generator.integers(len(x), size=(DRAWS, len(x)))].mean(1)
     chosen = generator.integers(len(names), size=(DRAWS, len(names)))
-    drawn = np.take_along_axis(means, chosen, 1).mean(1)
-    return _summarise(float(np.mean([x.mean() for x in per_class])), drawn, len(names))
+    means = np.empty(chosen.shape)
+    for c, x in enumerate(per_class):  # a class draws its clips anew each time it is drawn, also twice in one resample
+        here = chosen == c
+        means[here] = x[generator.integers(len(x), size=(int(here.sum()), len(x)))].mean(1)
+    return _summarise(float(np.mean([x.mean() for x in per_class])), means.mean(1), len(names))
 
 
 def _summarise(mean: float, drawn: Values, units: int) -> Bootstrap:

@@ -84,15 +84,16 @@ def test_many_comparisons_are_corrected(tool: ModuleType, tmp_path: Path) -> Non
     folders += [result(tmp_path / f"b{i}", draws(i + 7, 0.63)) for i in range(5)]
     found = comparison.find(folders)
 
-    def p_of(line: str) -> float:
-        shown = re.search(r"episodes, p (<)? ?([0-9.]+)", line)
+    def p_of(line: str, over: str) -> float:
+        shown = re.search(over + r", p (<)? ?([0-9.]+)", line)
         assert shown is not None
         return float(shown[2])
 
-    alone = [p_of(comparison.differences([found[0], other])[0]) for other in found[1:]]
-    together = [p_of(line) for line in comparison.differences(found)]
-    assert together == pytest.approx(comparison.correct_holm(alone), abs=0.006)
-    assert sum(together) > sum(alone)
+    for over in (r"episodes", r"classes \S+ to \S+"):
+        alone = [p_of(comparison.differences([found[0], other])[0], over) for other in found[1:]]
+        together = [p_of(line, over) for line in comparison.differences(found)]
+        assert together == pytest.approx(comparison.correct_holm(alone), abs=0.006)
+        assert sum(together) > sum(alone)
 
 
 def test_different_episodes_are_not_paired(tool: ModuleType, tmp_path: Path) -> None:

@@ -138,6 +138,8 @@ def test_several_runs_stand_side_by_side(tool: ModuleType, world: Path, monkeypa
     found = page.row("mean")
     assert found[1] == f"{100 * b.record['accuracy']:.2f} ± {100 * b.record['interval_95']:.2f}"
     assert found[3].startswith(expected)
+    (said,) = importlib.import_module("fsar.evaluation.comparing.comparison").differences([a, b])
+    assert said.rpartition(": ")[2].replace("-", "−") in page.text  # p-values, over classes too
     assert "alignment OTAM" in page.row("trained")[0]
     assert "alignment FrameMean" in found[0]
 
