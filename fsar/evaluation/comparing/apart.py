@@ -7,7 +7,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-ASKED = re.compile(r"ways|shots|episodes|queries|workers|batch|^val_|^train_|^test_|opposites|prefetch|pin_memory")
+ASKED = re.compile(
+    r"(test_)?(ways|shots)|(test|val)_episodes|(num_)?workers|video_batch|episode_batch|cache|check_videos"
+    r"|prefetch\w*|pin_memory"
+)
 """Options of the data that other columns show, or that change no number."""
 SILENT = ("init_args", "class_path", "model", "method")
 LENGTH = 40
@@ -54,7 +57,7 @@ def options(record: Mapping[str, Any]) -> Iterator[Leaf]:
     config = record.get("config") or {}
     yield "method", (), str(record.get("method"))
     yield from flatten(config.get("model") or {}, (), ())
-    data = {key: value for key, value in (config.get("data") or {}).items() if not ASKED.search(key)}
+    data = {key: value for key, value in (config.get("data") or {}).items() if not ASKED.fullmatch(key)}
     yield from flatten(data, ("data",), ())
     yield "seed", (), short(config.get("seed_everything"))
     checkpoint = record.get("checkpoint")

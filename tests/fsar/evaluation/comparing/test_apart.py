@@ -12,7 +12,7 @@ from fsar.evaluation.comparing.apart import tell_apart
 def record(**changed: Any) -> dict[str, Any]:
     """A result of a prototype method; ``alignment``, ``encoder``, ``features``, ... are set in its configuration."""
     facts = {"alignment": "fsar.alignment.OTAM", "alignment_args": {}, "model": "ViT-B-16", "features": None}
-    facts |= {"prompts": ["a photo of {}"], "checkpoint": None, "weights": "w" * 64, "ways": 5, **changed}
+    facts |= {"prompts": ["a photo of {}"], "checkpoint": None, "weights": "w" * 64, "ways": 5, "data": {}, **changed}
     encoder = {"class_path": "fsar.encoders.ClipEncoder", "init_args": {"model": facts["model"]}}
     alignment = {"class_path": facts["alignment"], "init_args": facts["alignment_args"]}
     arguments = {"encoder": encoder, "alignment": alignment, "prompts": facts["prompts"]}
@@ -23,7 +23,12 @@ def record(**changed: Any) -> dict[str, Any]:
         "date": facts.get("date", "2026-01-01"),
         "config": {
             "model": {"method": {"class_path": "fsar.methods.Prototype", "init_args": arguments}},
-            "data": {"features": facts["features"], "ways": facts["ways"], "num_workers": facts["ways"]},
+            "data": {
+                "features": facts["features"],
+                "ways": facts["ways"],
+                "num_workers": facts["ways"],
+                **facts["data"],
+            },
         },
     }
 
@@ -39,6 +44,15 @@ def record(**changed: Any) -> dict[str, Any]:
         ({"checkpoint": "/runs/a/checkpoints/best.ckpt"}, "checkpoint none", "checkpoint a/checkpoints/best.ckpt"),
         ({"weights": "v" * 64}, "weights wwwwwwww", "weights vvvvvvvv"),
         ({"date": "2026-01-02"}, "date 2026-01-01", "date 2026-01-02"),
+        ({"data": {"test_seed": 5}}, "", "data.test_seed 5"),
+        ({"data": {"queries": 3, "test_queries": 4}}, "", "data.queries 3, data.test_queries 4"),
+        (
+            {"data": {"train_episodes": 9, "episodes_per_batch": 4}},
+            "",
+            "data.train_episodes 9, data.episodes_per_batch 4",
+        ),
+        ({"data": {"test_transform": {"class_path": "a.Crop"}}}, "", "data.test_transform Crop"),
+        ({"data": {"test_episodes": 9, "video_batch": 4, "cache": False, "test_ways": 3}}, "", ""),
         ({"ways": 10}, "", ""),  # has a column of its own
     ],
 )
