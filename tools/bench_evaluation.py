@@ -62,7 +62,8 @@ class NoText(TextEncoder):
     """Random class features instead of a text tower."""
 
     def __init__(self) -> None:
-        nn.Module.__init__(self)  # without a tower
+        nn.Module.__init__(self)
+        self.tower = nn.Identity()
 
     def forward(self, names: Sequence[str]) -> Tensor:
         """``(C d)``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,8 +19,8 @@ from episodes.framing import Framing
 from fsar.encoders.adapted import Adapted
 from fsar.encoders.beside import Beside
 from fsar.encoders.cost import added_cost
-from fsar.encoders.weights.state import hash_tensors, refuse_other_kinds
-from fsar.evaluation.bank import VideoBank, cache_key, contents, feature_key, score_episodes
+from fsar.encoders.weights.state import frozen_fingerprint, frozen_names, refuse_other_kinds
+from fsar.evaluation.bank import Scoring, VideoBank, cache_key, contents, feature_key
 from fsar.evaluation.calibration import Calibration, calibrate, calibration_facts, read_calibration
 from fsar.evaluation.metrics import EpisodeAccuracy
 from fsar.evaluation.provenance import Phases
@@ -47,6 +47,8 @@ class Learner(LightningModule):
         no_weight_decay: parameters whose name contains one of these strings are not decayed.
         lr_factors: of the base rate, by the (longest) beginning of a parameter's name, ``{encoder: 0.1}``.
         refine: of fsar.refinement: queries of an episode refine its scores in evaluation; results are marked.
+        scoring: precision of matrix products when episodes are scored in evaluation, float32 or bf16, see
+            :class:`fsar.evaluation.bank.Scoring`.
         objectives: losses beside the method's own, each with its weight (fsar.objectives).
     """
 
@@ -59,12 +61,13 @@ class Learner(LightningModule):
         lr_factors: dict[str, float] | None = None,
         objectives: list[Objective] | None = None,
         refine: Refinement | None = None,
+        scoring: Literal["float32", "bf16"] = "float32",
     ) -> None:
         super().__init__()
         self.method = method
         if refine:
             method.refine_with(refine)
-        self.objectives = Together(objectives or [], method)
+        self.objectives, self.scoring = Together(objectives or [], method), Scoring(scoring)
         self.make_optimizer, self.make_lr_scheduler = optimizer, lr_scheduler
         self.no_weight_decay, self.lr_factors = no_weight_decay or [], lr_factors or {}
         self.training_accuracy = EpisodeAccuracy(alone=True)  # of this epoch's episodes so far
@@ -151,7 +154,7 @@ class Learner(LightningModule):
                 self.bank.add(batch)
         elif not self.trainer.sanity_checking:  # then a few videos only were encoded
             with self.phases.measure("score", self.device):
-                scores = self.method(batch) if self.bank is None else score_episodes(self.bank, batch)
+                scores = self.method(batch) if self.bank is None else self.scoring(self.bank, batch)
                 self.accuracy.update(scores.logits, batch.query_labels)
                 self.predictions.add(batch, scores.logits)
                 floor = None if self.bank is None else self.bank.zero_shot(batch)
@@ -173,7 +176,12 @@ class Learner(LightningModule):
             if self.trainer.state.fn == "fit":
                 self.calibration = calibrate(self.rows, self.method.describe())
             said = calibration_facts(self.rows, self.calibration)
-            self.result = {**summary, **said, **self.phases.record(), "encoder_forwards": forwards}
+            self.result = {
+                **summary,
+                **said,
+                **self.phases.record(),
+                "encoder_forwards": forwards,
+            } | self.scoring.record()
             if self.zero_shot.update_called:
                 floor = self.zero_shot.compute()
                 self.result |= {"zero_shot_accuracy": floor.mean, "zero_shot_interval_95": floor.interval}
@@ -254,22 +262,6 @@ class Learner(LightningModule):
             check_framing(self.method.encoder, getattr(self.trainer, "datamodule", None), checkpoint)
         self.trained_classes = tuple(checkpoint.get(CLASSES_KEY, ()))
         self.calibration = read_calibration(checkpoint.get(CALIBRATION_KEY), self.method.describe())
-
-
-def frozen_names(module: nn.Module) -> set[str]:
-    """Names of parameters that are not trained, and of buffers in submodules that train nothing."""
-    names = {name for name, p in module.named_parameters() if not p.requires_grad}
-    for prefix, part in module.named_modules():
-        own = list(part.parameters())
-        if own and not any(p.requires_grad for p in own):
-            names |= {f"{prefix}.{name}".removeprefix(".") for name, _ in part.named_buffers()}
-    return names
-
-
-def frozen_fingerprint(module: nn.Module) -> str:
-    """sha256 over names and bytes of all parameters and buffers that :func:`frozen_names` names."""
-    frozen = frozen_names(module)
-    return hash_tensors({name: x for name, x in module.state_dict().items() if name in frozen}, types=False)
 
 
 def check_checkpoint(learner: Learner, checkpoint: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import yaml
 from fsar.build import build, build_data, build_with_trainer, expand, make_parser, parse_options
 from fsar.commands.data import episodes, extract
 from fsar.commands.measure import baselines, sweep
+from fsar.terminal.files.config_files import long_names
+from fsar.training.learner import Learner
 
 OPTIONS = ["-c", "method/prototype_head", "--model.encoder", "encoder/tiny", "--data.frames", "4"]
 OPTIONS += ["--model.temporal.channels", "64", "--model.temporal.heads", "2"]
@@ -116,3 +119,10 @@ def test_other_data_are_laid_over_a_run_that_was_only_tested(tmp_path: Path) -> 
     assert expand(["test", "--run", str(run)])[:3] == beneath
     assert str(run / "config.yaml") not in expand(["test", "--run", str(run), "-c", str(anew), "-c", str(data)])
     assert str(run / "config.yaml") not in expand(["test", "--run", str(run), "--model.method", "ClipFSAR"])
+
+
+def test_options_of_the_learner_are_not_taken_for_its_methods() -> None:
+    """The list stands in a file that imports no torch, so nothing else keeps it whole."""
+    for name in inspect.signature(Learner).parameters:
+        assert long_names([f"--model.{name}"]) == [f"--model.{name}"]
+    assert long_names(["--model.alignment"]) == ["--model.method.alignment"]

@@ -27,7 +27,7 @@ from fsar.build import Built, build_with_trainer
 from fsar.commands.measure.encoder_words import name_folders, shorten
 from fsar.encoders.weights.options import options_with
 from fsar.evaluation.accuracy import plus_minus
-from fsar.evaluation.bank import VideoBank, score_episodes
+from fsar.evaluation.bank import VideoBank
 from fsar.evaluation.calibration import calibration_facts
 from fsar.evaluation.comparing.comparison import find, paired_difference
 from fsar.evaluation.marks import marks, method_marks
@@ -68,14 +68,19 @@ def score(bank: VideoBank, learner: Learner, data: EpisodicDataModule, split: st
         for episodes in IndexEpisodes(data.episode_sampler(split), data.counts[split], data.episode_batch):
             with phases.measure("score", learner.device):
                 batch = episodes.to(learner.device)
-                predictions.add(batch, score_episodes(bank, batch).logits)
+                predictions.add(batch, learner.scoring(bank, batch).logits)
                 if (cosines := bank.zero_shot(batch)) is not None:
                     floor.update(cosines, batch.query_labels)
             tell(len(batch.number))
     learner.rows = predictions.arrays()
     summary = summarise(learner.rows, predictions.class_names)
     said = calibration_facts(learner.rows, learner.calibration)
-    learner.result = {**summary, **said, **phases.record(), "encoder_forwards": bank.forwards}
+    learner.result = {
+        **summary,
+        **said,
+        **phases.record(),
+        "encoder_forwards": bank.forwards,
+    } | learner.scoring.record()
     if floor.update_called:
         mean, interval, _ = floor.compute()
         learner.result |= {"zero_shot_accuracy": mean, "zero_shot_interval_95": interval}

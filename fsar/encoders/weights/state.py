@@ -160,3 +160,19 @@ def hash_tensors(tensors: Mapping[str, Tensor], start: bytes = b"", types: bool 
         digest.update((f"{name} {tensor.dtype} {tuple(tensor.shape)}" if types else name).encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def frozen_names(module: nn.Module) -> set[str]:
+    """Names of parameters that are not trained, and of buffers in submodules that train nothing."""
+    names = {name for name, p in module.named_parameters() if not p.requires_grad}
+    for prefix, part in module.named_modules():
+        own = list(part.parameters())
+        if own and not any(p.requires_grad for p in own):
+            names |= {f"{prefix}.{name}".removeprefix(".") for name, _ in part.named_buffers()}
+    return names
+
+
+def frozen_fingerprint(module: nn.Module) -> str:
+    """sha256 over names and bytes of all parameters and buffers that :func:`frozen_names` names."""
+    frozen = frozen_names(module)
+    return hash_tensors({name: x for name, x in module.state_dict().items() if name in frozen}, types=False)

@@ -6,7 +6,7 @@ batches of episodes whose clips are video numbers, and :func:`score_episodes` lo
 """
 
 from fsar.evaluation.bank.keys import cache_key, contents, feature_key, has_halves, to_store
-from fsar.evaluation.bank.scoring import score_episodes
+from fsar.evaluation.bank.scoring import Scoring, score_episodes
 from fsar.evaluation.bank.videos import VideoBank
 
-__all__ = ["VideoBank", "cache_key", "contents", "feature_key", "has_halves", "score_episodes", "to_store"]
+__all__ = ["Scoring", "VideoBank", "cache_key", "contents", "feature_key", "has_halves", "score_episodes", "to_store"]

@@ -173,5 +173,5 @@ def flat(content: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def long_names(args: Sequence[str]) -> list[str]:
     """``--model.alignment X``, as users write it, to ``--model.method.alignment X``."""
-    own = r"^--model\.(?!(method|optimizer|lr_\w+|no_weight_decay|objectives|refine|help)\b)"
+    own = r"^--model\.(?!(method|optimizer|lr_\w+|no_weight_decay|objectives|refine|scoring|help)\b)"
     return [re.sub(own, "--model.method.", arg) for arg in args]

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from episodes.episode import Episode
 from fsar.alignment import OTAM
 from fsar.encoders import ClipEncoder
+from fsar.encoders.weights.state import frozen_fingerprint, frozen_names
 from fsar.methods import ClipFSAR, Prototype, SimpleShot
 from fsar.text import TextBank
-from fsar.training.learner import Learner, frozen_fingerprint, frozen_names
+from fsar.training.learner import Learner
 
 
 class Encoder(nn.Module):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,10 @@ from episodes.views import Views
 from fsar.alignment import OTAM, Alignment, FrameMean
 from fsar.encoders.frame import FrameEncoder
 from fsar.encoders.tower.text_tower import TextTooLong
-from fsar.evaluation.bank import VideoBank, feature_key, score_episodes
+from fsar.evaluation.bank import Scoring, VideoBank, feature_key, score_episodes, scoring
 from fsar.evaluation.bank import videos as kept_videos
 from fsar.evaluation.metrics import EpisodeAccuracy
+from fsar.evaluation.provenance import time_shares
 from fsar.method import Method
 from fsar.methods import ClipFSAR, MAClip, Prototype, ZeroShot
 
@@ -193,6 +195,36 @@ def test_several_views_are_those_of_a_loop(name: str, average: Any) -> None:
     assert floor is not None
     wanted = cosine_similarity(mean[episodes.query][:, :, None], text[episodes.classes][:, None], dim=-1)
     torch.testing.assert_close(floor, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_scores_in_bfloat16_begin_with_those_of_float32_and_say_how_many_are_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(scoring, "COMPARED", 10)
+    method, episodes = METHODS["clip_fsar before"]().eval(), index_episodes(sampler(3), np.arange(30))
+    bank, score = bank_of(method, clips()), Scoring("bf16")
+    expected = score_episodes(bank, episodes)
+    for flags, units in (("fpu avx2", False), ("fpu avx512_bf16", True)):
+        (tmp_path / "cpuinfo").write_text(f"processor: 0\nflags : {flags}\n")
+        if not units:
+            with pytest.raises(ValueError, match="has none of avx512_bf16, amx_bf16"):
+                score(bank, episodes)
+    found = score(bank, episodes)
+    for one, other in zip(vars(found).values(), vars(expected).values(), strict=True):
+        if other is not None:
+            assert one.dtype == torch.float32
+            assert torch.equal(one[:10], other[:10])
+            assert not torch.equal(one[10:], other[10:])
+            torch.testing.assert_close(one[10:], other[10:], rtol=0.02, atol=0.02 * float(other.abs().max()))
+    said = score.record()["scoring"]
+    assert (said["precision"], said["compared"]) == ("bf16", 10 * episodes.query.shape[1])
+    assert 0.9 < said["same_predictions"] <= 1
+    assert score.record()["scoring"]["compared"] == 0  # the next evaluation counts anew
+    assert Scoring().record() == {}
+    assert torch.equal(Scoring()(bank, episodes).logits, expected.logits)
+    result = {"seconds": {"score": 1.0}, "encoder_forwards": 1, "scoring": {"same_predictions": 0.998, "compared": 500}}
+    assert "99.80 % of 500 predictions are float32's: score in float32" in time_shares(result, 1)
 
 
 @pytest.mark.parametrize("name", ["clip_fsar after", "clip_fsar text"])
