@@ -30,7 +30,8 @@ from torch import Tensor, nn
 from episodes.clips import Streams
 from fsar.encoders.frame import FrameEncoder
 from fsar.encoders.tower.blocks import blocks_of, has_blocks, record_states
-from fsar.encoders.tower.seen import last_of, patches_of
+from fsar.encoders.tower.precision import Int8Linear
+from fsar.encoders.tower.seen import has_patches, last_of, patches_of
 
 ROLLOUT, ALIKE = "attention rollout", "patches that are like the frame as a whole"
 
@@ -68,19 +69,20 @@ def class_heat(encoder: FrameEncoder, frames: Tensor, read: Callable[[Tensor], T
 
     Returns:
         ``(t rows columns)``, the largest of the clip 1, all 0 where nothing speaks for the class; None for an encoder
-        without patches, and where the logit has no gradient by them.
+        that sees no frame for itself or has no patches, and where the logit has no gradient by them.
     """
-    if "patches" not in encoder.gives:
+    visual = encoder.visual
+    if not has_patches(visual) or any(isinstance(module, Int8Linear) for module in visual.modules()):
         return None
-    (rows, columns), visual = encoder.grid, encoder.visual
-    pixels = (frames / 255 if frames.dtype == torch.uint8 else frames).requires_grad_()  # else there is no graph
+    pixels = frames / 255 if frames.dtype == torch.uint8 else frames.detach().clone()
+    pixels.requires_grad_()  # else there is no graph
     with ExitStack() as hooks:
         last = hooks.enter_context(last_of(visual))
         states = hooks.enter_context(record_states(blocks_of(visual))) if has_blocks(visual) else []
         logit = read(pixels)
-    if not logit.requires_grad or not last or len(last[-1]) != len(frames):
+    if not logit.requires_grad or len(last) != 1 or not isinstance(last[0], Tensor) or len(last[0]) != len(frames):
         return None
-    place, tokens = last[-1], last[-1].dim() == 3
+    place, tokens, (rows, columns) = last[0], last[0].dim() == 3, encoder.grid
     if tokens and len(states) > 1 and isinstance(states[-2], Tensor) and states[-2].shape == place.shape:
         place = states[-2]
     (slope,) = torch.autograd.grad(logit, [place], allow_unused=True)
@@ -88,7 +90,7 @@ def class_heat(encoder: FrameEncoder, frames: Tensor, read: Callable[[Tensor], T
         return None
     seen, slope = ((x[:, -rows * columns :] if tokens else patches_of(visual, x)).detach() for x in (place, slope))
     heat = weigh(seen.float(), slope.float()).cpu()
-    return (heat / heat.max().clamp(min=1e-12)).unflatten(1, (rows, columns))
+    return (heat / (heat.max() if heat.any() else 1)).unflatten(1, (rows, columns))
 
 
 def weigh(seen: Tensor, slope: Tensor) -> Tensor:

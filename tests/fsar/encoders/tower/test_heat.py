@@ -11,6 +11,7 @@ from torch import Tensor
 from episodes.clips import Streams
 from fsar.encoders import ClipEncoder, ImageEncoder
 from fsar.encoders.tower.heat import ALIKE, ROLLOUT, class_heat, heat_of, recorded_attention, roll_out
+from fsar.encoders.weights.by_name import encoder_by_name
 
 
 def test_by_hand() -> None:
@@ -90,6 +91,13 @@ def test_grad_cam_is_a_loop_over_frames_channels_and_places() -> None:
     assert class_heat(encoder, clip, lambda pixels: logits(pixels.detach())[0]) is None  # no gradient
     assert not encoder.visual.conv1.weight.requires_grad
     assert encoder.visual.conv1.weight.grad is None
+
+
+def test_what_has_no_heat_says_so(tiny: Callable[..., ClipEncoder]) -> None:
+    several = ImageEncoder("crossvit_9_240", None, library="timm").eval()  # ends in two rows of tokens
+    for encoder in (several, tiny(precision="int8"), encoder_by_name("torchvision:r3d_18", None).eval()):
+        clip = torch.rand(8, 3, encoder.image_size, encoder.image_size)
+        assert class_heat(encoder, clip, lambda pixels, see=encoder: see(pixels[None]).sum()) is None  # type: ignore[misc]
 
 
 def test_grad_cam_of_a_vit_is_that_of_what_enters_its_last_block(tiny: Callable[..., ClipEncoder]) -> None:
