@@ -72,7 +72,11 @@ class Threshold:
                 f"Whether a clip is unlike all was not checked: that takes {need} support clips"
                 + ("" if self.learned else " in classes of two or more")
                 + f", to keep {self.keep:.0%} of new clips of these classes; such clips here: {self.left_out}."
-                + (f" With these, keep {loosest(self.left_out):g} is possible." if self.left_out else "")
+                + (
+                    f" With these, `fsar predict --keep {loosest(self.left_out):g}` is possible."
+                    if self.left_out
+                    else ""
+                )
             )
         doubt = "" if self.telling else " The two hardly differ: do not rely on it."
         told = (
@@ -86,8 +90,8 @@ class Threshold:
         return (
             f"{told}, but for so many that {self.promised:.0%} or more of new clips of these classes are "
             f"kept. Of the {self.foreign} support clips {self.refused} {verb} told from the other classes so: expect "
-            f"{self.passing:.0%} of clips of other classes to pass as one of these.{doubt} A smaller keep is "
-            "stricter."
+            f"{self.passing:.0%} of clips of other classes to pass as one of these.{doubt} A smaller "
+            "--keep of `fsar predict` is stricter."
         )
 
 

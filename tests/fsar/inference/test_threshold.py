@@ -63,5 +63,5 @@ def test_what_the_bound_stands_on_is_said() -> None:
     assert "do not rely on it" in threshold(refused=3).explain()
     few = threshold(bounds={"a": None, "b": None}, left_out=4).explain()
     assert "takes 9 support clips" in few
-    assert "With these, keep 0.8 is possible" in few
+    assert "With these, `fsar predict --keep 0.8` is possible" in few
     assert "--keep 0" not in threshold(bounds={"a": None, "b": None}, left_out=0).explain()
