@@ -95,9 +95,7 @@ class EpisodicDataModule(LoaderOptions, ClipOptions, TaskOptions, LightningDataM
         names = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ())
         new = {name: self.load().split(name) for name in names if name not in self.splits}
         for name in (name for name, split in new.items() if split.class_names or name != "val"):
-            sampler = self.episode_sampler(name, new[name])  # too few classes or clips are told before a video is read
-            if small := tell_small(name, sampler.shots + sampler.queries, sampler.left_out):
-                rank_zero_info(small)
+            self.episode_sampler(name, new[name])  # too few classes or clips are told before any video is read
         for name, split in new.items():
             if self.check_videos and (self.features is None or self.skip_unreadable):
                 split, self.left_out[name], self.images_left_out[name] = leave_out_broken(
@@ -123,6 +121,12 @@ class EpisodicDataModule(LoaderOptions, ClipOptions, TaskOptions, LightningDataM
         seed = (0 if stored else self.seed) if training else self.test_seed
         return self.read(split, training, seed, several=several)
 
+    def _tell_small(self, name: str, sampler: EpisodeSampler) -> EpisodeSampler:
+        """The sampler, once the classes that it leaves out are told."""
+        if small := tell_small(name, sampler.shots + sampler.queries, sampler.left_out):
+            rank_zero_info(small)
+        return sampler
+
     def _source(self, name: str) -> ClipDataset | StoredClips:
         """Clips of a split as pixels, or as the features that the encoder of the trainer's module gave them."""
         clips = self.clips(self.splits[name], name == "train", stored=self.features is not None, several=True)
@@ -140,7 +144,7 @@ class EpisodicDataModule(LoaderOptions, ClipOptions, TaskOptions, LightningDataM
         refuse_uneven(count, world, self.episodes_per_batch)
         own = self._training_only()
         return EpisodeLoader(
-            EpisodeDataset(self._source("train"), self.episode_sampler("train"), *own),
+            EpisodeDataset(self._source("train"), self._tell_small("train", self.episode_sampler("train")), *own),
             batch_size=self.episodes_per_batch,
             sampler=StridedSampler(range(count), rank, world, renumber=True),
             collate_fn=Episode.stack,
@@ -204,7 +208,7 @@ class EpisodicDataModule(LoaderOptions, ClipOptions, TaskOptions, LightningDataM
 
     def _evaluation(self, name: str) -> list[Iterable[Any]]:
         refuse_limits(self.trainer)
-        sampler, count = self.episode_sampler(name), self.counts[name]
+        sampler, count = self._tell_small(name, self.episode_sampler(name)), self.counts[name]
         episodes = IndexEpisodes(sampler, count, self.episode_batch, *self._share)
         if self.encoded:
             return [episodes]

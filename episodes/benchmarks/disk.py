@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from episodes.benchmarks.lists import video_id, youtube_id
 from episodes.listing import is_passed_over, is_video
 from episodes.video import packed
 from episodes.video.images import SUFFIXES, archive
+from episodes.words import pluralise
 
 EXAMPLES = {
     "ssv2": "{0}.webm, {0}.mp4 or a folder {0} of frames",
@@ -43,6 +44,20 @@ class Found:
     def count(self, videos: Collection[str]) -> dict[str, int]:
         """How many of these are listed, and how many of them are there."""
         return {"listed": len(videos), "found": sum(video in self.paths for video in videos)}
+
+
+def tell_gaps(coverage: Mapping[str, Mapping[str, int]], changes: Sequence[str]) -> list[str]:
+    """Lines on videos of the lists that are not there, and on lists that are not the published ones.
+
+    >>> tell_gaps({"train": {"listed": 24, "found": 12}, "test": {"listed": 15, "found": 15}}, ["train has 8 classes"])
+    ['found 12 of 24 videos of split train', 'not the published lists: train has 8 classes']
+    """
+    found = [
+        f"found {count['found']:,} of {pluralise(count['listed'], 'video')} of split {split}"
+        for split, count in coverage.items()
+        if count["found"] < count["listed"]
+    ]
+    return [*found, *([f"not the published lists: {'; '.join(changes)}"] if changes else [])]
 
 
 def find_all(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from episodes.benchmarks.definitions import SPLITS, Names, definition
-from episodes.benchmarks.disk import Found, find_all
+from episodes.benchmarks.disk import Found, find_all, tell_gaps
 from episodes.benchmarks.lists import Lists, read_lists
 from episodes.splits import Benchmark, Split
 
@@ -54,7 +54,8 @@ class Published:
         hint = f". `fsar check-benchmark --benchmark {name} --root {self.root} --lists {self.lists}` lists them"
         found = find_all(self.root, wanted, dataset, name, self.allow_missing, hint)
         train, val, test = (self._split(split, lists, found) for split in SPLITS)
-        return Benchmark(name, train, val, test, self._facts(lists, found))
+        facts = self._facts(lists, found)
+        return Benchmark(name, train, val, test, facts, tuple(tell_gaps(facts["coverage"], lists.changes)))
 
     def _split(self, split: str, lists: Lists, found: Found) -> Split:
         there = [(label, found.paths[video]) for label, video in lists.videos[split] if video in found.paths]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from episodes.benchmarks.definitions import SPLITS, clean_text
-from episodes.benchmarks.disk import Found, find_all
+from episodes.benchmarks.disk import Found, find_all, tell_gaps
 from episodes.benchmarks.further.definitions import further
 from episodes.benchmarks.further.reading import Classes, read_part
 from episodes.splits import Benchmark, Split
@@ -73,7 +73,8 @@ class Listed:
         if self.known.cleaned:
             faults = [f"cleaned from {self.known.published}: {self.known.says}", *faults]
         facts = self._facts(classes, found, faults, [change for one in read.values() for change in one.changes])
-        return Benchmark(self.known.name, train, val, test, facts, tuple(faults))
+        notes = [*faults, *tell_gaps(facts["coverage"], facts["list_changes"])]
+        return Benchmark(self.known.name, train, val, test, facts, tuple(notes))
 
     def _facts(
         self, classes: dict[str, Classes], found: Found, faults: list[str], changes: list[str]

@@ -90,7 +90,7 @@ def check_listed(name: str, root: Path, lists: Path, allow_changed: bool) -> int
             print(f"{split}: found {count['found']:,} of {listed}, {pluralise(classes, 'class')}")
             whole &= count["found"] == count["listed"]
     print("no class and no video stands in two splits.")
-    for note in [*benchmark.facts["list_changes"], *benchmark.notes]:
+    for note in [*benchmark.facts["list_changes"], *benchmark.facts.get("list_faults", ())]:
         print(shown(f"* {note}"))
     return 0 if whole else 1
 

@@ -99,6 +99,7 @@ def test_faults_and_versions_stand_in_facts_and_notes(tmp_path: Path) -> None:
         Listed("diving48_tamt", tmp_path / "videos", file, allow_changed=True).load()
     part = Listed("diving48_tamt", tmp_path / "videos", file, allow_changed=True, allow_missing=True).load()
     assert part.facts["coverage"]["test"] == {"listed": 2, "found": 1}
+    assert "found 1 of 2 videos of split test" in part.notes
     assert further("diving48_vba").version == "Diving48 V2"
 
 

@@ -145,6 +145,9 @@ def test_missing_videos_need_consent_and_are_recorded(tmp_path: Path) -> None:
     benchmark = source.load()
     assert benchmark.train.labels == (0, 1)
     assert benchmark.facts["coverage"]["train"] == {"listed": 3, "found": 2}
+    missing, changed = benchmark.notes
+    assert missing == "found 2 of 3 videos of split train"
+    assert changed.startswith("not the published lists: train has 2 classes, published 31; ")
 
 
 def test_lists_that_are_not_the_published_ones_are_refused(tmp_path: Path) -> None:
