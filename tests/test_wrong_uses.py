@@ -55,6 +55,7 @@ CONFIGS = {
     "null.yaml": "data: {frames: null}\n",
     "no_part.yaml": "model: {method: {init_args: {alignment: null}}}\n",
     "part.yaml": "class_path: fsar.encoders.ClipEncoder\ninit_args: {pretraind: shapes}\n",
+    "typed.yaml": "class_path: fsar.encoders.ClipEncoder\ninit_args: {model: 3, pretrained: null}\n",
     "deep.yaml": "model: {method: {init_args: {alignment: {init_args: {temperature: warm}}}}}\n",
 }
 

@@ -143,6 +143,10 @@ def find_origin(key: str, args: Sequence[str], end: str = ": ") -> str:
     last = plain_key.rpartition(".")[2]
     if any(re.match(rf"--(.*\.)?{re.escape(last)}(=|$)", word) for word in args):
         return ""
+    for option, part in pairwise(long_names([word.replace("init_args.", "") for word in args])):
+        inside = plain_key.removeprefix(f"{option[2:]}.")
+        if option[:2] == "--" and inside != plain_key and Path(part).is_file():  # the file of a part
+            return f"{part}{end}" if inside in {name.lstrip(".") for name in read_flat(part)} else ""
     for name in reversed(config_files(args)):
         if Path(name).is_file() and plain_key in read_flat(name):
             return f"{name}{end}"
