@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
+
+import yaml
 
 from episodes.datamodule import EpisodicDataModule
 from episodes.splits import Benchmark
 from fsar.build import build
 from fsar.evaluation.bank import feature_key
 from fsar.reproduction.recipes import Asked, Work
+from fsar.reproduction.short import training_episodes
 from fsar.training.learner import Learner
 
 AS_ASKED: dict[str, Any] = {"size": None, "train_transform": None, "test_transform": None}
@@ -27,6 +31,7 @@ class Checked:
         learner: of its configuration.
         data: likewise.
         trained: weights that its training changes.
+        episodes: that it trains on, options of the command line among what says so.
         stored: whether what it trains and tests on can be stored, since its encoder is frozen.
     """
 
@@ -34,6 +39,7 @@ class Checked:
     learner: Learner
     data: EpisodicDataModule
     trained: int
+    episodes: int
     stored: bool
 
 
@@ -82,7 +88,16 @@ def check_work(asked: Asked, work: Work, weights: bool = True) -> Checked:
     except ValueError:
         stored = False
     trained = sum(weight.numel() for weight in method.parameters() if weight.requires_grad)
-    return Checked(work, learner, data, trained, stored)
+    counted = {"train_episodes": data.train_episodes, "episodes_per_batch": data.episodes_per_batch}
+    episodes = training_episodes({"trainer": {**work.content["trainer"], **of_trainer(asked)}, "data": counted})
+    return Checked(work, learner, data, trained, episodes if trained else 0, stored)
+
+
+def of_trainer(asked: Asked) -> dict[str, Any]:
+    """Options of the trainer on the command line, by name."""
+    words = [part for word in asked.options for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    pairs = pairwise(words)
+    return {key.removeprefix("--trainer."): yaml.safe_load(x) for key, x in pairs if key.startswith("--trainer.")}
 
 
 def refuse_few(found: Checked, benchmark: Benchmark, shots: int) -> None:

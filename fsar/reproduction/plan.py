@@ -16,7 +16,6 @@ from episodes.benchmarks import definition
 from fsar.reproduction.checks import Checked
 from fsar.reproduction.costs import Costs, measure_costs, sample_split
 from fsar.reproduction.recipes import Asked
-from fsar.reproduction.short import training_episodes
 
 LIBRARIES = 2**30
 """Bytes of a process before it has read anything, roughly."""
@@ -153,7 +152,7 @@ def make_plan(asked: Asked, found: Iterable[Checked], out: Path, views: int = 0,
 def count_step(found: Checked, videos: Mapping[str, int], costs: Costs, views: int = 0) -> Step:
     """How often everything is paid in a work."""
     work, data, gpu = found.work, found.data, torch.cuda.is_available()
-    episodes = training_episodes(work.content) if found.trained else 0
+    episodes = found.episodes
     clips = episodes * data.ways * (data.shots + data.queries)
     workers = max(1, data.count_workers(1))
 

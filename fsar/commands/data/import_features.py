@@ -78,6 +78,8 @@ def read_arrays(file: Path) -> dict[str, Any]:
         raise ValueError(f"{file}: expected a file that ends in {' or '.join(SUFFIXES)}.")
     if not file.is_file():
         raise FileNotFoundError(f"there is no file {file}.")
+    if file.suffix == ".npz" and not zipfile.is_zipfile(file):  # numpy would take it for pickled objects
+        raise ValueError(f"{file} is no .npz archive, or was cut short: write it with numpy.savez.")
     try:
         if file.suffix == ".npz":
             with np.load(file, allow_pickle=False) as found:
@@ -113,7 +115,8 @@ def check_arrays(file: Path, arrays: dict[str, Any], paths: list[str]) -> dict[s
                 f"{file}: {name} has {pluralise(len(x), 'row')}, but the table names "
                 f"{pluralise(len(paths), 'clip')}: one row each."
             )
-        rows = x.reshape(len(x), -1, x.shape[-1]).astype(np.float32)
+        with np.errstate(over="ignore"):  # what float32 does not hold is infinite, and told below
+            rows = x.reshape(len(x), -1, x.shape[-1]).astype(np.float32)
         bad = np.flatnonzero(~np.isfinite(rows).all((1, 2)))
         if len(bad):
             more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""

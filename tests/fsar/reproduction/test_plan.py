@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,9 @@ def test_counts_times_costs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not found["molo"].stored
     assert found["prototype_1shot"].stored
     assert count_step(found["molo"], {**VIDEOS, "val": 0}, COSTS).validation == 0
+    laid_over = replace(asked, options=("--data.workers", "0", "--trainer.max_steps", "10"))
+    (short,) = check_works(laid_over, find_works(laid_over, ["molo"], [1]), False)
+    assert count_step(short, VIDEOS, COSTS).episodes == 10 * 16
 
 
 def test_a_plan_needs_neither_videos_nor_weights_and_writes_nothing(

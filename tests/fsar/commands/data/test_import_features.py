@@ -124,6 +124,7 @@ def test_what_cannot_be_read_is_refused(place: dict[str, Any], capsys: pytest.Ca
     cases: dict[str, tuple[dict[str, Any], str]] = {
         "count": ({"visual": visual[:-1]}, "35 rows, but the table names 36 clips"),
         "nan": ({"visual": broken}, "visual of 1/1.mp4 (row 5) is not finite"),
+        "large": ({"visual": visual + 1e300}, "is not finite in float32"),
         "zero": ({"visual": zero}, "(row 7) is all zeros"),
         "shape": ({"visual": visual[..., None]}, "expected numbers of shape (clips, steps, channels)"),
         "type": ({"visual": np.array(["a"] * 36)}, "expected numbers"),
@@ -137,12 +138,14 @@ def test_what_cannot_be_read_is_refused(place: dict[str, Any], capsys: pytest.Ca
             run(f"import-features {name}.npz --names videos.csv --made-by m -o store")
         assert said in f"{end.value}", name
     assert not Path("store").exists()
+    Path("text.npz").write_text("visual")
     Path("twice.csv").write_text("file,label\n" + "a.mp4,x\n" * 36)
     for line, said in {
         "features.npz --names twice.csv --made-by m -o store": "stands in twice.csv, row 2 already",
         "features.npz --names videos.csv --made-by m --frames sound -o store": "holds visual, text",
         "features.npz --names videos.csv --made-by ' ' -o store": "say which model",
         "features.bin --names videos.csv --made-by m -o store": "ends in .npz or .safetensors",
+        "text.npz --names videos.csv --made-by m -o store": "text.npz is no .npz archive",
         "none_here.npz --names videos.csv --made-by m -o store": "there is no file",
     }.items():
         with pytest.raises(SystemExit) as end:
