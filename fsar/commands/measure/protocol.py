@@ -192,7 +192,10 @@ def cross_domain(
     grounds = [prepare(built, other, ("test",)) for other in others]  # what is refused is refused before the work
     found: dict[str, dict[str, Any]] = {}
     for target, other, ground in zip(targets, others, grounds, strict=True):
-        have = count_usable(ground, clips, 2)
+        try:
+            have = count_usable(ground, clips, 2)
+        except ValueError as error:
+            raise ValueError(f"{target}: {error}") from error
         facts = about_target(built, other.load()) | {"classes_left_out": ground.small_classes("test", clips)}
         said = [*facts["notes"], *tell({"test": (clips, facts["classes_left_out"])})]
         said += [f"{have} ways in place of {ways}: it has no more classes"] if have < ways else []

@@ -254,6 +254,9 @@ def test_targets_of_cross_domain_are_other_data(files: Path, capsys: pytest.Capt
     assert "training videos of the source: 5 test videos (" in shown
     assert "also named among the source's training classes: 1 test class (" in shown  # and not trained on
     assert "trained on by name" not in shown
+    few = ["protocol", "cross-domain", "-c", str(files), "--out", "out", "--targets", "other.yaml", "--shots", "9"]
+    with pytest.raises(SystemExit, match=r"other\.yaml: 2 classes of 10 clips are needed"):
+        main(few)
     with pytest.raises(SystemExit):
         main(["protocol", "cross-domain", "-c", str(files), "--out", "out"])
     with pytest.raises(SystemExit):
