@@ -163,7 +163,7 @@ class ClipOptions:
         self.train_transform = train or framed(framing, "random")
         self.test_transform = test or framed(framing, "centre")
         if self.test_views is not None:
-            self.test_views.transforms(self.test_transform)
+            self.test_views.check(self.test_sampler, self.test_transform)
 
     def read(
         self, split: Split, training: bool, seed: int, queries: bool = False, several: bool = False

@@ -50,11 +50,25 @@ class Views:
         """How many there are, ``m``; the crops of the first clip come first."""
         return self.clips * self.crops
 
+    def __str__(self) -> str:
+        return f"{self.clips} x {self.crops} views of each, averaged in {self.average}"
+
     def choose(
         self, sampler: Any, frames: int, t: int, generator: np.random.Generator | None, fps: float
     ) -> npt.NDArray[np.int64]:
         """The frames of all clips by a sampler of :mod:`episodes.frames`, one clip after the other: ``(clips t)``."""
+        if self.clips == 1:
+            return np.asarray(sampler(frames, t, generator, fps))
         return np.concatenate(sampler.several(frames, t, self.clips, generator, fps))
+
+    def check(self, sampler: Any, transform: Any) -> None:
+        """Raises ValueError for a sampler that gives no several clips, or a transform no several crops."""
+        if self.clips > 1 and not hasattr(sampler, "several"):
+            raise ValueError(
+                f"data.test_views.clips {self.clips} needs a data.test_sampler that has a method several: derive "
+                f"yours from episodes.frames.FrameSampler; found {type(sampler).__name__}."
+            )
+        self.transforms(transform)
 
     def transforms(self, transform: Any) -> list[Any]:
         """One for each crop.
@@ -64,10 +78,11 @@ class Views:
         """
         if self.crops == 1:
             return [transform]
-        if getattr(transform, "crop", None) != "centre":
+        if not (hasattr(transform, "resize_to") and transform.crop == "centre"):
             raise ValueError(
-                "data.test_views.crops 3 needs a data.test_transform that cuts out the centre, such as "
-                f"episodes.transforms.ClipTransform with crop centre; found {type(transform).__name__}."
+                "data.test_views.crops 3 needs a data.test_transform that cuts out the centre, an "
+                "episodes.transforms.ClipTransform with crop centre or a class derived from it; found "
+                f"{type(transform).__name__}."
             )
         if transform.resize == "squash" and {*transform.size} == {transform.resize_to}:
             raise ValueError(

@@ -89,14 +89,16 @@ SAME = 0.999
 """Share of predictions that bfloat16 must leave as they are."""
 
 
-def time_shares(result: dict[str, Any], videos: int) -> str:
-    """One line: where the time of an evaluation went, and how many clips were encoded for how many videos; of scores in
-    bfloat16 another, how many predictions were compared with those of float32 and are the same."""
+def time_shares(result: dict[str, Any], videos: int, views: object = None) -> str:
+    """One line: where the time of an evaluation went, and how many clips were encoded for how many videos, by several
+    ``views`` if so; of scores in bfloat16 another, how many predictions were compared with those of float32 and are the
+    same."""
     seconds = {{"data": "decode"}.get(k, k): v for k, v in result["seconds"].items()}
     total = sum(seconds.values())
     shares = ", ".join(f"{name} {value / max(total, 1e-9):.0%}" for name, value in seconds.items())
     encoded = pluralise(result["encoder_forwards"], "clip")
     line = f"{total:.1f} s: {shares}; {encoded} encoded for {pluralise(videos, 'video')}"
+    line += f" ({views})" if views is not None else ""
     if "scoring" not in result:
         return line
     same, compared = result["scoring"]["same_predictions"], result["scoring"]["compared"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -83,11 +84,19 @@ def test_crops_lie_along_the_longer_side(split: Split) -> None:
         ({"test_views": Views(crops=3), "test_transform": ClipTransform(20, crop="random")}, "cuts out the centre"),
         ({"test_views": Views(crops=3), "test_transform": ClipTransform(20, "squash", 20)}, "so all three are one"),
         ({"test_views": Views(crops=3), "test_transform": len}, "cuts out the centre"),
+        ({"test_views": Views(crops=3), "test_transform": SimpleNamespace(crop="centre")}, "found SimpleNamespace"),
+        ({"test_views": Views(clips=2), "test_sampler": len}, "has a method several: .* found builtin"),
     ],
 )
 def test_crops_that_there_are_not_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         EpisodicDataModule(**options)
+
+
+def test_a_sampler_of_ones_own_gives_one_clip() -> None:
+    own: Any = lambda frames, t, generator, fps: np.arange(t)  # noqa: E731
+    assert EpisodicDataModule(test_views=Views(crops=3), test_sampler=own).test_views is not None
+    assert Views(crops=3).choose(own, 9, 4, None, 0.0).tolist() == [0, 1, 2, 3]
 
 
 def test_what_is_no_number_of_views_is_refused() -> None:

@@ -138,7 +138,8 @@ def run(
         print(f"| {' | '.join(cells)} |", flush=True)
     if not word:
         scored = len(settings) * data.counts[split]
-        print(f"\n{time_shares(learner.result, len(needed))}; {pluralise(scored, 'episode')} scored")
+        shares = time_shares(learner.result, len(needed), data.test_views)
+        print(f"\n{shares}; {pluralise(scored, 'episode')} scored")
     return folders
 
 

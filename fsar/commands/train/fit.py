@@ -290,7 +290,7 @@ class CLI(LightningCLI):
             print(f"no support clip was read: a class is its name in {template({'config': self.config_dump})}")
         if self.unknown:
             print(describe(self.unknown.found))
-        print(time_shares(result, len(data.splits[split])))
+        print(time_shares(result, len(data.splits[split]), data.test_views))
         count = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
         read = self._get(self.config, "ckpt_path") is not None
         if count and not read:

@@ -19,6 +19,7 @@ from torch import nn
 
 from episodes.dataset import index_episodes
 from episodes.sampler import EpisodeSampler
+from episodes.views import Views
 from fsar.encoders.weights.state import hash_tensors
 from fsar.evaluation.comparing import comparison
 from fsar.evaluation.provenance import Phases, time_shares
@@ -198,6 +199,8 @@ def test_hashes_see_names_and_shapes_and_no_order() -> None:
 def test_the_line_about_time() -> None:
     line = time_shares({"seconds": {"data": 3.0, "encode": 6.0, "score": 1.0}, "encoder_forwards": 2857}, 2857)
     assert line == "10.0 s: decode 30%, encode 60%, score 10%; 2,857 clips encoded for 2,857 videos"
+    line = time_shares({"seconds": {"data": 1.0}, "encoder_forwards": 12}, 2, Views(clips=2, crops=3))
+    assert line.endswith("; 12 clips encoded for 2 videos (2 x 3 views of each, averaged in features)")
 
 
 def test_an_interval_of_one_episode_is_null_and_read_as_none(tmp_path: Path) -> None:
