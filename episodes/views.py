@@ -78,7 +78,7 @@ class Views:
         """
         if self.crops == 1:
             return [transform]
-        if not (hasattr(transform, "resize_to") and transform.crop == "centre"):
+        if not (hasattr(transform, "resize_to") and getattr(transform, "crop", None) == "centre"):
             raise ValueError(
                 "data.test_views.crops 3 needs a data.test_transform that cuts out the centre, an "
                 "episodes.transforms.ClipTransform with crop centre or a class derived from it; found "

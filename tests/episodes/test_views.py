@@ -85,6 +85,7 @@ def test_crops_lie_along_the_longer_side(split: Split) -> None:
         ({"test_views": Views(crops=3), "test_transform": ClipTransform(20, "squash", 20)}, "so all three are one"),
         ({"test_views": Views(crops=3), "test_transform": len}, "cuts out the centre"),
         ({"test_views": Views(crops=3), "test_transform": SimpleNamespace(crop="centre")}, "found SimpleNamespace"),
+        ({"test_views": Views(crops=3), "test_transform": SimpleNamespace(resize_to=9)}, "found SimpleNamespace"),
         ({"test_views": Views(clips=2), "test_sampler": len}, "has a method several: .* found builtin"),
     ],
 )
