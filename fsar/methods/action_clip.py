@@ -110,7 +110,7 @@ class ActionCLIP(Method):
         """One random sentence about each clip's class, ``(... v)`` to ``(... v d)``; drawn by the episode's number."""
         generator = torch.Generator().manual_seed(int(episode.number.flatten()[0]))
         names = [episode.class_names[c] for c in classes.flatten().tolist()]
-        drawn = self.texts.sample(names, self.texts.mix or {"template": 1.0}, generator)
+        drawn = self.texts.sample(names, self.texts.mix or dict.fromkeys(self.texts.kinds, 1.0), generator)
         return self.encoder.require_text().encode(drawn).to(classes.device).unflatten(0, classes.shape)
 
     def loss(self, scores: Scores, episode: Task) -> dict[str, Tensor]:

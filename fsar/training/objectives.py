@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
@@ -25,6 +26,7 @@ from episodes.words import pluralise
 from fsar.encoders.frame import FrameEncoder
 from fsar.method import Method
 from fsar.objectives import Objective, Step
+from fsar.text import TextBank
 
 Losses = dict[str, Tensor]
 SUMMARY = "objectives.json"
@@ -167,6 +169,7 @@ def check_objective(objective: Objective, method: Method) -> None:
             f"{name} compares clips with texts, but the encoder {type(encoder).__name__} ({encoder.identity}) has no "
             "text tower: use fsar.encoders.ClipEncoder, or leave the objective out."
         )
+    check_texts(objective)
     with torch.no_grad():
         width = encoder.text.encode(["a"]).shape[-1]
     if beside or (objective.needs_joint and encoder.channels != width):
@@ -227,3 +230,25 @@ def _captions(episode: Episode, axis: int) -> Tensor | None:
 def _flat(features: Features, axis: int) -> Features:
     """``(... v *)`` to ``(b *)``: clips of several episodes are clips of one step."""
     return Features({name: x.flatten(0, axis) for name, x in features.items()})
+
+
+def check_texts(objective: Objective) -> None:
+    """Refuse options of an objective's texts that it does not read.
+
+    Raises:
+        ValueError: names the objective and the option to give instead.
+    """
+    texts: Any = getattr(objective, "texts", None)
+    if texts is None:
+        return
+    name = type(objective).__name__
+    if hasattr(objective, "kinds") and texts.kinds != TextBank().kinds:
+        raise ValueError(
+            f"{name}: kinds stand in its texts ({', '.join(texts.kinds)}), where it does not read them: give them to "
+            "the objective itself, as its option kinds."
+        )
+    if texts.mix or texts.augment:
+        option = "mix" if texts.mix else "augment"
+        raise ValueError(
+            f"{name}: {option} works in the texts of the method, not in those of an objective: leave it out."
+        )

@@ -14,6 +14,7 @@ runs are ``<out>/encoders/*``, and ``fsar report <out>`` draws them.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -260,13 +261,22 @@ def compare_encoders(
 
 
 def check_texts(learner: Learner, texts: Sequence[str]) -> None:
-    """Refuse texts for a method that reads none.
+    """Refuse texts for a method that reads none or only its own, and two that would be kept in one folder.
 
     Raises:
-        ValueError: naming the method.
+        ValueError: naming the method, or the folder.
     """
+    method = type(learner.method)
     if texts and not learner.method.uses_text:
-        raise ValueError(f"{type(learner.method).__name__} reads no text of a class: leave out --texts.")
+        raise ValueError(f"{method.__name__} reads no text of a class: leave out --texts.")
+    if texts and "texts" not in inspect.signature(method).parameters:
+        raise ValueError(
+            f"{method.__name__} has no option texts: what it says of a class is its own, and --texts would change "
+            "nothing. Leave it out."
+        )
+    folders = [clean_folder(word) for word in texts]
+    if twice := sorted({name for name in folders if folders.count(name) > 1}):
+        raise ValueError(f"--texts: two of them would be kept as {twice[0]}: give one file another name.")
 
 
 def clean_folder(word: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +17,7 @@ from fsar.methods import ActionCLIP
 from fsar.methods.action_clip import labelled_batch
 from fsar.objectives import both_directions, multi_positive_kl
 from fsar.temporal import ClassTokenTransformer, SequenceLSTM, SequenceTransformer, ShiftConvolution
+from fsar.text import TextBank
 
 Tiny = Callable[..., ClipEncoder]
 Pixels = Callable[..., Episode]
@@ -137,6 +140,16 @@ def test_both_ends_in_its_two_branches(tiny: Tiny, pixels: Pixels) -> None:
         for exponent, branch in ((0.0, "support"), (1.0, "text")):
             method.text_exponent = exponent
             torch.testing.assert_close(method(episode).probabilities, expected[branch])
+
+
+def test_sentences_are_drawn_of_the_kinds_that_are_asked_for(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was trained on templates whatever its texts were, and tested by them."""
+    method, drawn = ActionCLIP(tiny(), texts=TextBank(kinds=["name"])), list[str]()
+    tower = method.encoder.require_text()
+    monkeypatch.setattr(tower, "encode", lambda texts: (drawn.extend(texts), torch.zeros(len(texts), 4))[1])
+    task: Any = SimpleNamespace(number=torch.tensor([3]), class_names=("wave a hand", "jump"))
+    method.drawn_text(torch.tensor([0, 1, 1]), task)
+    assert drawn == ["wave a hand", "jump", "jump"]
 
 
 def test_sentences_are_drawn_by_the_number_of_the_episode(tiny: Tiny, pixels: Pixels) -> None:

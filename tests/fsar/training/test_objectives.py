@@ -30,6 +30,7 @@ from fsar.objectives import (
     TrimodalContrast,
     WordRegionContrast,
 )
+from fsar.text import DropWords, TextBank
 from fsar.training.learner import Learner, check_checkpoint
 from fsar.training.objectives import frozen_copy
 
@@ -218,6 +219,7 @@ def test_learned_parts_are_trained_undecayed_and_kept_but_tests_do_without(tiny:
 
 def test_needs_that_cannot_be_met_are_told_in_one_message(tiny: Tiny, tmp_path: Path) -> None:
     frozen, vision = ClipFSAR(tiny(), OTAM()), Prototype(tiny(tune="full"), OTAM())
+    tuned = ClipFSAR(tiny(tune="full"), OTAM())
     vision.encoder.text = None
     bare = Prototype(Adapted(tiny(), AIM(frames=4), project=False), OTAM())
     for objective, method, message in (
@@ -229,6 +231,9 @@ def test_needs_that_cannot_be_met_are_told_in_one_message(tiny: Tiny, tmp_path: 
         (Anchor(), frozen, "Anchor trains what the encoder says of a clip, but .* stays as it is"),
         (SymmetricContrast(), vision, "SymmetricContrast compares clips with texts, but .* has no text tower"),
         (WordRegionContrast(), bare, "no text tower"),
+        (SymmetricContrast(TextBank(kinds=["name"])), tuned, "as its option kinds"),
+        (MultiPositiveSigmoid(TextBank(mix={"name": 1.0})), tuned, "mix works in the texts of the method"),
+        (SymmetricContrast(TextBank(augment=[DropWords(0.5)])), tuned, "augment works in the texts of the method"),
     ):
         with pytest.raises(ValueError, match=message):
             Learner(method, objectives=[objective])

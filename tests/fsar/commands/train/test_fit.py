@@ -16,6 +16,7 @@ import yaml
 
 import fsar
 from fsar.commands.train.fit import expand, main
+from fsar.encoders.tower.text_tower import TextEncoder
 
 MINE = '''
 from torch import Tensor
@@ -145,6 +146,16 @@ def test_a_full_disk_after_an_evaluation_does_not_cost_its_number(
     with pytest.raises(SystemExit, match=r"results\.json: No space left on device"):
         main(["test", "--run", "run", "-c", str(config), "--model.method", "Prototype"])
     assert re.search(r"^test: 3-way 1-shot accuracy \d+\.\d+ ± ", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_no_text_of_a_test_class_is_read_in_training(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: set[str] = set()
+    encode = TextEncoder._compute
+    monkeypatch.setattr(TextEncoder, "_compute", lambda self, texts: (read.update(texts), encode(self, texts))[1])
+    main(["fit", "--debug", "--run", "texts", "-c", str(config)])
+    assert {i for i in range(9) if any(f"class {i}" in text for text in read)} == set(range(6))  # training, validation
+    main(["test", "--debug", "--run", "texts"])
+    assert any("class 6" in text for text in read)
 
 
 def test_a_metric_of_ones_own_is_used_in_fit_and_test(config: Path, tmp_path: Path) -> None:
