@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 
 from episodes.listing.kinds import IMAGES, VIDEO_SUFFIXES, suffix_of
 from episodes.listing.names import normal
-from episodes.span import Span
+from episodes.listing.span import Span
 from episodes.video.info import VideoError
 from episodes.video.likeness import Sketch, alike, sketch
 

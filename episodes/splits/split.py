@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from episodes.listing import normal
-from episodes.span import Span
+from episodes.listing.span import Span
 
 
 @dataclass(frozen=True)

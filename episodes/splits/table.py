@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from episodes.listing import Name, Twice, as_names, resolve
-from episodes.span import Span
+from episodes.listing.span import Span
 from episodes.splits.dividing import check_options, divide, explain_root, settle_splits
 from episodes.splits.rows import COLUMNS, Row, read_rows
 from episodes.splits.split import Benchmark, Split, refuse_shared

@@ -67,7 +67,8 @@ class VideoBank:
             clips, text = clips.map(lambda x: x.flatten(0, 1)), text.repeat_interleave(views.count, 0)
         features = self.method.features_of(clips)
         support_features = self.method.features_of(clips, text) if both else features
-        self.forwards += 0 if isinstance(clips, Features) else clips["frames"].shape[0] * (1 + both)
+        each = (1 + both) * (1 if views is None else views.count)
+        self.forwards += 0 if isinstance(clips, Features) else len(batch.videos) * each
         place = self.keep_on or roomy_device(features["frames"])
         apart = features if views is None else features.map(lambda x: x.unflatten(0, (-1, views.count)))
         if self.beside is not None:

@@ -16,7 +16,7 @@ import pytest
 
 from episodes.dataset import ClipDataset, leave_out_broken
 from episodes.frames import SegmentCentre
-from episodes.span import Span
+from episodes.listing.span import Span
 from episodes.splits import Folder, Table
 from episodes.transforms import ClipTransform
 from episodes.video import read_frames

@@ -139,10 +139,10 @@ def test_damaged_results_are_told_before_the_work(config: Path, capsys: pytest.C
 def test_a_full_disk_after_an_evaluation_does_not_cost_its_number(
     config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def refuse(path: Path, record: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+    def refuse(record: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "results.json")
 
-    monkeypatch.setattr("fsar.evaluation.results.write_json", refuse)
+    monkeypatch.setattr("fsar.evaluation.results.to_json", refuse)
     with pytest.raises(SystemExit, match=r"results\.json: No space left on device"):
         main(["test", "--run", "run", "-c", str(config), "--model.method", "Prototype"])
     assert re.search(r"^test: 3-way 1-shot accuracy \d+\.\d+ ± ", capsys.readouterr().out, re.MULTILINE)

@@ -18,7 +18,7 @@ from episodes.datamodule import EpisodicDataModule
 from episodes.dataset import ClipDataset
 from episodes.episode import VideoBatch
 from episodes.features.cache import Videos, make_room, open_cache
-from episodes.span import Span
+from episodes.listing.span import Span
 from episodes.splits import Split
 from fsar.commands.measure.sweep import main as sweep
 from fsar.commands.train.fit import main
