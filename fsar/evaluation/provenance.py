@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -91,16 +91,21 @@ SAME = 0.999
 
 def time_shares(result: dict[str, Any], videos: int, views: object = None) -> str:
     """One line: where the time of an evaluation went, and how many clips were encoded for how many videos, by several
-    ``views`` if so; of scores in bfloat16 another, how many predictions were compared with those of float32 and are the
-    same."""
+    ``views`` if so."""
     seconds = {{"data": "decode"}.get(k, k): v for k, v in result["seconds"].items()}
     total = sum(seconds.values())
     shares = ", ".join(f"{name} {value / max(total, 1e-9):.0%}" for name, value in seconds.items())
     encoded = pluralise(result["encoder_forwards"], "clip")
-    line = f"{total:.1f} s: {shares}; {encoded} encoded for {pluralise(videos, 'video')}"
-    line += f" ({views})" if views is not None else ""
-    if "scoring" not in result:
-        return line
-    same, compared = result["scoring"]["same_predictions"], result["scoring"]["compared"]
+    beside = f" ({views})" if views is not None else ""
+    return f"{total:.1f} s: {shares}; {encoded} encoded for {pluralise(videos, 'video')}{beside}"
+
+
+def tell_scoring(results: Iterable[Mapping[str, Any]]) -> str:
+    """Of evaluations that were scored in bfloat16, how many predictions are float32's of those that were compared; ""
+    of float32."""
+    found = [result["scoring"] for result in results if "scoring" in result]
+    if not (compared := sum(each["compared"] for each in found)):
+        return ""
+    same = sum(each["same_predictions"] * each["compared"] for each in found) / compared
     advice = "" if same >= SAME else ": score in float32 (model.scoring)"
-    return f"{line}\nscored in bf16; {100 * same:.2f} % of {pluralise(compared, 'prediction')} are float32's{advice}"
+    return f"scored in bf16; {100 * same:.2f} % of {pluralise(compared, 'prediction')} are float32's{advice}"

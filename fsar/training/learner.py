@@ -141,6 +141,7 @@ class Learner(LightningModule):
         self._finish("test")
 
     def _start(self) -> None:
+        self.scoring.check(self.device)
         self.bank = self.bank if self.keeps_bank else None
         self.predictions, self.phases = Predictions(), Phases()
 
@@ -176,12 +177,8 @@ class Learner(LightningModule):
             if self.trainer.state.fn == "fit":
                 self.calibration = calibrate(self.rows, self.method.describe())
             said = calibration_facts(self.rows, self.calibration)
-            self.result = {
-                **summary,
-                **said,
-                **self.phases.record(),
-                "encoder_forwards": forwards,
-            } | self.scoring.record()
+            self.result = {**summary, **said, **self.phases.record(), "encoder_forwards": forwards}
+            self.result |= self.scoring.record()
             if self.zero_shot.update_called:
                 floor = self.zero_shot.compute()
                 self.result |= {"zero_shot_accuracy": floor.mean, "zero_shot_interval_95": floor.interval}

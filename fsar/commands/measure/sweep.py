@@ -33,7 +33,7 @@ from fsar.evaluation.calibration import calibration_facts
 from fsar.evaluation.comparing.comparison import find, paired_difference
 from fsar.evaluation.marks import marks, method_marks
 from fsar.evaluation.metrics import EpisodeAccuracy
-from fsar.evaluation.provenance import Phases, time_shares
+from fsar.evaluation.provenance import Phases, tell_scoring, time_shares
 from fsar.evaluation.results import Predictions, set_damaged_aside, summarise, write_results
 from fsar.terminal.bars import counting
 from fsar.terminal.failure import Options, one_message
@@ -115,11 +115,12 @@ def run(
     check_modes(learner, settings)
     set_damaged_aside(out)
     learner.eval()
+    learner.scoring.check(learner.device)
     data.setup({"val": "validate", "test": "test"}[split])
     needed: set[int] = set()
     for data.test_ways, data.test_shots, _ in settings:
         needed |= set(needed_videos(data.episode_sampler(split), data.counts[split]))
-    phases, folders = Phases(), {}
+    phases, folders, results = Phases(), {}, []
     bank = encode(learner, data, split, sorted(needed), phases)
     if not word:
         print("| ways | shots | inference | accuracy, % |\n|---|---|---|---|")
@@ -128,6 +129,7 @@ def run(
         if mode:
             setattr(learner.method, "inference", mode)  # noqa: B010  # a method that has modes, as was checked above
         score(bank, learner, data, split, phases)
+        results.append(learner.result)
         folders[setting] = write_results(out, learner, data, config or {}, split)
         phases.lap("write")
         mark = f", {words}" if (words := marks(method_marks(learner.method))) else ""
@@ -141,6 +143,8 @@ def run(
         scored = len(settings) * data.counts[split]
         shares = time_shares(learner.result, len(needed), data.test_views)
         print(f"\n{shares}; {pluralise(scored, 'episode')} scored")
+    if said := tell_scoring(results):
+        print(said)
     return folders
 
 

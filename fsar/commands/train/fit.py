@@ -34,7 +34,7 @@ from fsar.encoders.weights.options import spell_encoder
 from fsar.evaluation.comparing.reach import describe_reach
 from fsar.evaluation.marks import marks, method_marks
 from fsar.evaluation.metrics import Accuracy
-from fsar.evaluation.provenance import time_shares
+from fsar.evaluation.provenance import tell_scoring, time_shares
 from fsar.evaluation.results import set_damaged_aside, write_results
 from fsar.evaluation.said import encoder_templates, names_alone, quote_templates, random_encoders, template
 from fsar.inference.unknown import Unknown, describe
@@ -290,7 +290,8 @@ class CLI(LightningCLI):
             print(f"no support clip was read: a class is its name in {template({'config': self.config_dump})}")
         if self.unknown:
             print(describe(self.unknown.found))
-        print(time_shares(result, len(data.splits[split]), data.test_views))
+        took = time_shares(result, len(data.splits[split]), data.test_views)
+        print("\n".join(filter(None, (took, tell_scoring([result])))))
         count = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
         read = self._get(self.config, "ckpt_path") is not None
         if count and not read:

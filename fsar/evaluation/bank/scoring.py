@@ -36,26 +36,37 @@ class Scoring:
         self.precision, self.same, self.compared = precision, 0, 0
 
     def __call__(self, bank: VideoBank, episodes: IndexEpisode) -> Scores:
-        """Scores of a batch of episodes, see :func:`score_episodes`.
-
-        Raises:
-            ValueError: bf16 on a processor that is known to have no units for it, where it is slower.
-        """
+        """Scores of a batch of episodes, see :func:`score_episodes`."""
         if self.precision == "float32":
             return score_episodes(bank, episodes)
-        device = episodes.classes.device
-        refuse_without_units(device)
-        with torch.autocast(device.type, torch.bfloat16):
+        device = episodes.classes.device.type
+        with torch.autocast(device, torch.bfloat16):
             fast = score_episodes(bank, episodes)
         fast = Scores(fast.logits.float(), fast.few_shot.float())
         first = episodes.number < COMPARED
         if not first.any():
             return fast
-        exact = score_episodes(bank, episodes)
+        with torch.autocast(device, enabled=False):  # that of the trainer, too
+            exact = score_episodes(bank, episodes)
         same = (exact.logits.argmax(-1) == fast.logits.argmax(-1))[first]
         self.same, self.compared = self.same + int(same.sum()), self.compared + same.numel()
         pick = first[:, None, None]
         return Scores(*(torch.where(pick, x, y) for x, y in zip(_both(exact), _both(fast), strict=True)))
+
+    def check(self, device: torch.device) -> None:
+        """To be asked before anything is encoded.
+
+        Raises:
+            ValueError: bf16 on a CPU that says it has no units for it, where it is slower.
+        """
+        if self.precision == "float32" or device.type != "cpu" or not CPUINFO.is_file():
+            return
+        flags = next((line.split() for line in CPUINFO.read_text().splitlines() if line.startswith("flags")), [*UNITS])
+        if not {*flags} & {*UNITS}:
+            raise ValueError(
+                f"model.scoring bf16: this processor has none of {', '.join(UNITS)} in {CPUINFO}, and is several times "
+                "slower in it: leave model.scoring out."
+            )
 
     def record(self) -> dict[str, Any]:
         """What results say, of all processes; nothing of float32. The next evaluation counts anew."""
@@ -68,18 +79,6 @@ class Scoring:
 
 def _both(scores: Scores) -> tuple[torch.Tensor, torch.Tensor]:
     return scores.logits, scores.few_shot
-
-
-def refuse_without_units(device: torch.device) -> None:
-    """Raises ValueError on a CPU that says it has no units for bfloat16."""
-    if device.type != "cpu" or not CPUINFO.is_file():
-        return
-    flags = next((line.split() for line in CPUINFO.read_text().splitlines() if line.startswith("flags")), [*UNITS])
-    if not {*flags} & {*UNITS}:
-        raise ValueError(
-            f"model.scoring bf16: this processor has none of {', '.join(UNITS)} in {CPUINFO}, and is several times "
-            "slower in it: leave model.scoring out."
-        )
 
 
 @torch.no_grad()

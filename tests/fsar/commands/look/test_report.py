@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 import shutil
 import sys
@@ -73,6 +74,22 @@ def test_the_page_says_what_the_results_say(tool: ModuleType, world: Path, monke
     assert f"Best on validation classes: {100 * best:.2f} ±" in page.text
     assert AWKWARD in page.text
     assert "<b> &" not in page.source
+
+
+def test_views_and_precision_of_a_test_are_named(
+    tool: ModuleType, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = copy(world, tmp_path)
+    assert "views, averaged" not in (plain := write(tool, str(folder)).text)
+    assert "scored in bf16" not in plain
+    alter(folder, views={"clips": 2, "crops": 3, "average": "scores"})
+    file = next(folder.rglob("results.json"))
+    scoring = {"precision": "bf16", "same_predictions": 0.998, "compared": 5000}
+    file.write_text(json.dumps({**json.loads(file.read_text()), "scoring": scoring}))
+    text = write(tool, str(folder)).text
+    assert "2 x 3 views, averaged in scores" in text
+    assert "scored in bf16; 99.80 % of 5,000 predictions that were compared are float32's" in text
 
 
 def page_validation(folder: Path) -> list[float]:
