@@ -15,7 +15,7 @@ import yaml
 from numpy.typing import NDArray
 
 from fsar.__main__ import main
-from fsar.evaluation.protocols import PROTOCOLS
+from fsar.evaluation.protocols import PROTOCOLS, ground
 from fsar.evaluation.protocols.cross_domain import bare_name, name_overlap
 from fsar.evaluation.protocols.generalized import draw_clips
 from fsar.evaluation.protocols.ground import Ground, Measure, Tasks, summarise_row
@@ -220,8 +220,13 @@ def files(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return config
 
 
-def test_the_command_prints_and_keeps_a_table(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_and_keeps_a_table(
+    files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode, passes = ground.encode_splits, list[tuple[object, ...]]()
+    monkeypatch.setattr(ground, "encode_splits", lambda *args: (passes.append(args), encode(*args))[1])
     main(["protocol", "many-way", "-c", str(files), "--out", "out", "--ways", "2", "--episodes", "3"])
+    assert len(passes) == 1  # for 2-way and 3-way
     main(["protocol", "generalized", "-c", str(files), "--out", "out", "--ways", "2", "--episodes", "3"])
     shown = capsys.readouterr().out
     assert "3-way" in shown
