@@ -111,7 +111,7 @@ class ClipOptions:
         regions: folder with boxes, <class>/<clip>.json of every video, which are tinted before frames are resized.
         regions_colour: red, green or blue.
         joints: folder with joints, <class>/<clip>.npz (.npy, .csv, .json) of every video, for SkeletonViews.
-        joints_order: of the joints, ntu or coco; of clips that are files of joints, too.
+        joints_order: of the joints, ntu, coco or hand; of clips that are files of joints, too.
         sound_rate: samples a second of the stream ``sound``, as fsar.encoders.WithSound reads it; none when left out.
         sound_seconds: of it, from the middle of the clip's part of the video.
         captions: folder with sentences, <class>/<clip>.txt of every training video, a caption a line, for objectives

@@ -1,7 +1,8 @@
-"""Joints of a body over time: named orders, and readers of files.
+"""Joints of a body or a hand over time: named orders, and readers of files.
 
-A file holds ``(t J 3)``: frames, joints, and x, y, z; NaN is a gap. Two orders are known by name: the 25 joints of NTU
-RGB+D (Kinect v2; metres, y up) and the 17 of COCO (pixels, y down; a z of 0 where there is none).
+A file holds ``(t J 3)``: frames, joints, and x, y, z; NaN is a gap. Three orders are known by name: the 25 joints of
+NTU RGB+D (Kinect v2; metres, y up), the 17 of COCO (pixels, y down; a z of 0 where there is none), and the 21 of one
+hand as MediaPipe gives them (y down, z on the scale of x).
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ right elbow, right wrist, right hand, left hip, left knee, left ankle, left foot
 right foot, spine, tip of left hand, left thumb, tip of right hand, right thumb"""
 _COCO = """nose, left eye, right eye, left ear, right ear, left shoulder, right shoulder, left elbow, right elbow,
 left wrist, right wrist, left hip, right hip, left knee, right knee, left ankle, right ankle"""
+_FINGERS = {
+    "thumb": ("cmc", "mcp", "ip", "tip"),
+    **dict.fromkeys(("index finger", "middle finger", "ring finger", "pinky"), ("mcp", "pip", "dip", "tip")),
+}
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -56,8 +61,16 @@ ORDERS = {
         ),
         y_up=False,
     ),
+    "hand": JointOrder(
+        ("wrist", *(f"{finger} {joint}" for finger, joints in _FINGERS.items() for joint in joints)),
+        (
+            *((first + i, first + i + 1) for first in (1, 5, 9, 13, 17) for i in range(3)),  # along the fingers
+            *((0, 1), (0, 5), (0, 17), (5, 9), (9, 13), (13, 17)),  # the palm
+        ),
+        y_up=False,
+    ),
 }
-"""By name: ``ntu`` and ``coco``."""
+"""By name: ``ntu``, ``coco`` and ``hand``."""
 
 
 def find_order(name: str) -> JointOrder:

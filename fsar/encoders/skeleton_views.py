@@ -47,7 +47,7 @@ class SkeletonViews(FrameEncoder):
 
     Args:
         encoder: of pictures, such as a frozen ``fsar.encoders.ClipEncoder``; it is taken over, not copied.
-        order: of the joints, "ntu" or "coco".
+        order: of the joints, "ntu", "coco" or "hand".
         views: ``V`` sides around the upright axis, the first from the front.
         inter_view: lets the views of a frame learn of each other: ``fsar.fusion.InterView`` of as many views.
         pool: "mean" of the views, which stays in the space of the text; "concat", side by side as released.
@@ -68,7 +68,7 @@ class SkeletonViews(FrameEncoder):
     def __init__(
         self,
         encoder: FrameEncoder,
-        order: Literal["ntu", "coco"] = "ntu",
+        order: Literal["ntu", "coco", "hand"] = "ntu",
         views: int = 4,
         inter_view: InterView | None = None,
         pool: Literal["mean", "concat"] = "mean",

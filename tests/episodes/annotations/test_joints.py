@@ -46,8 +46,15 @@ def test_every_kind_of_file_gives_the_same_joints(kind: str, joints: np.ndarray,
     assert found.isnan().sum() == 3
 
 
-def test_orders_are_whole_bodies() -> None:
-    assert {name: len(order.names) for name, order in ORDERS.items()} == {"ntu": 25, "coco": 17}
+def test_orders_are_whole() -> None:
+    assert {name: len(order.names) for name, order in ORDERS.items()} == {"ntu": 25, "coco": 17, "hand": 21}
+    hand = ORDERS["hand"]
+    assert [hand.names[i] for i in (0, 4, 8, 12, 16, 20)] == [
+        "wrist",
+        "thumb tip",
+        *(f"{finger} tip" for finger in ("index finger", "middle finger", "ring finger", "pinky")),
+    ]
+    assert len(hand.bones) == 21  # as MediaPipe draws them: four a finger or to it, and the palm is closed
     for order in ORDERS.values():
         assert len(set(order.names)) == len(order.names)
         assert {end for bone in order.bones for end in bone} == set(range(len(order.names)))
