@@ -10,15 +10,17 @@ episodes at every one of --rates, by Adam with a cosine schedule; the rate that 
 the head is tested before and after, on the same episodes of test classes. --components puts all features into so many
 principal components of the frames of the training classes first, for heads that cost too much otherwise. A head is a
 name, or a configuration whose encoder and optimiser are replaced. Every result is written when it is there, and one
-that is there is not made again. The last row is a linear probe of the test classes with many shots: what the features
-hold.
+that is there is not made again; results of other options in the same folder are refused. The last row is a linear probe
+of the test classes with many shots: what the features hold.
 """
 
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,8 @@ from typing import Any
 import torch
 
 from episodes.datamodule import EpisodicDataModule
+from episodes.files import write_atomically
+from episodes.parts import TaskOptions
 from fsar.build import device_of, make_parser, parse_options
 from fsar.encoders import FrameEncoder
 from fsar.evaluation.bank import feature_key
@@ -73,8 +77,8 @@ def build_head(name: str, shape: StoredEncoder, seed: int = 0) -> Method:
     """
     sizes = {CHANNELS: str(shape.channels), WIDTH: str(min(1152, shape.channels))}
     words = [sizes.get(word, word) for word in HEADS.get(name, ["-c", name])]
-    options = {"channels": shape.channels, "grid": shape.sides, "image_size": shape.image_size}
-    behind = json.dumps({"class_path": "fsar.ranking.StoredEncoder", "init_args": options})
+    options = {name: getattr(shape, name) for name in ("channels", "image_size", "patch_channels")}
+    behind = json.dumps({"class_path": "fsar.ranking.StoredEncoder", "init_args": {**options, "grid": shape.sides}})
     parser = make_parser(None, ("model",))
     config = parse_options(parser, [*words, "--model.encoder", behind])
     with torch.random.fork_rng(devices=[]):
@@ -106,9 +110,16 @@ def run(data: EpisodicDataModule, own: Any, say: Callable[[str], None] = print) 
     device, benchmark, encoder = device_of("auto"), data.load(), read_encoder(own.encoder)
     data.follow(encoder.framing)
     data.train_episodes, folder = own.steps, own.out / benchmark.name
-    whole = StoredEncoder(encoder.channels, encoder.grid if "patches" in encoder.gives else None, encoder.image_size)
+    grid, wide = (encoder.grid, encoder.widths["patches"]) if "patches" in encoder.gives else (None, 0)
+    whole = StoredEncoder(encoder.channels, grid, encoder.image_size, wide)
     needs = list(dict.fromkeys(need for name in own.heads for need in build_head(name, whole).needs))
+    if own.components and "patches" in needs and wide != encoder.channels:
+        raise ValueError(
+            f"--components {own.components}: patches of {wide} channels do not lie among the components of frames of "
+            f"{encoder.channels}. Leave it out, or the heads that read patches."
+        )
     key = feature_key(NearestNeighbour(encoder))
+    own_settings(folder / "settings.json", settings_of(data, own, key))
     pool = store(encoder.to(device), needs, data, own.out / "features", own.views, key)
     classes = {name: benchmark.split(name).class_names for name in ("train", "val", "test")}
     for seed in range(own.divisions):
@@ -130,6 +141,44 @@ def run(data: EpisodicDataModule, own: Any, say: Callable[[str], None] = print) 
             told = f"{100 * trial.before.mean():.1f} → {100 * trial.after.mean():.1f}"
             say(f"{benchmark.name}, division {seed}, {name}: {told}; rate {trial.rate:g} of {trial.validation}")
     return gain_table(read_all(own.out, own.heads))
+
+
+def settings_of(data: EpisodicDataModule, own: Any, key: dict[str, Any]) -> dict[str, Any]:
+    """What results depend on, by the option that says it."""
+    task = {field.name: getattr(data, field.name) for field in fields(TaskOptions) if field.name != "benchmark"}
+    said = {f"--data.{name}": value for name, value in task.items() if name != "train_episodes"}
+    names = ("sizes", "rates", "steps", "views", "components")
+    encoder = hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()[:12]
+    heads = {
+        f"the file {name}": hashlib.sha256(Path(name).read_bytes()).hexdigest()[:12]
+        for name in own.heads
+        if Path(name).is_file()
+    }
+    return {
+        "--data.frames": data.frames,
+        **said,
+        "--encoder": f"{Path(own.encoder).stem} {encoder}",
+        **{f"--{name}": getattr(own, name) for name in names},
+        **heads,
+    }
+
+
+def own_settings(file: Path, settings: dict[str, Any]) -> None:
+    """Keeps what results were made with beside them.
+
+    Raises:
+        ValueError: where those that are there were made with other settings.
+    """
+    before = json.loads(file.read_text()) if file.exists() else {}
+    for name, value in settings.items():
+        if name in before and before[name] != value:
+            raise ValueError(
+                f"{file.parent}: its results were made with {name} {before[name]}, not {value}. Give another --out, or "
+                "delete this folder."
+            )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with write_atomically(file) as part:
+        part.write_text(json.dumps({**before, **settings}, indent=1))
 
 
 def read_all(out: Path, heads: Sequence[str]) -> dict[str, dict[str, list[Trial]]]:

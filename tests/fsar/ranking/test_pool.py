@@ -13,6 +13,7 @@ from torch import Tensor
 from episodes.clips import Features
 from episodes.parts import TaskOptions
 from episodes.splits import Benchmark, Split
+from fsar.commands.measure.rank import build_head
 from fsar.ranking import Pool, StoredEncoder, divide_classes, pool_of
 
 CLASSES = ("a", "b", "c", "d")
@@ -104,3 +105,7 @@ def test_an_encoder_of_stored_features_says_what_it_gives() -> None:
     with pytest.raises(ValueError, match="MoLo reads patches, which the encoder does not give"):
         bare.check_needs(("frames", "patches"), "MoLo")
     assert StoredEncoder(5, (2, 3)).grid == (2, 3)
+    assert StoredEncoder(5, (2, 3), patch_channels=7).widths == {"frames": 5, "patches": 7}
+    head = build_head("strm", StoredEncoder(5, (4, 4), patch_channels=8))  # as a ViT's
+    assert head.get_parameter("patches.gamma").shape == (1,)
+    assert head.encoder.widths["patches"] == 8

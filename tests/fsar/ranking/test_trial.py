@@ -149,8 +149,10 @@ def test_the_command_writes_every_trial_and_makes_none_twice(
     said = capsys.readouterr().out
     assert said.count(", division 1, cross_transformer: ") == 1
     assert "| linear_probe, many shots |" in said
-    assert len(list((tmp_path / "out").glob("*/*.json"))) == 6
+    assert len(list((tmp_path / "out").glob("*/*-*.json"))) == 6
     rank.main([*words, "--sizes", "3", "3", "3"])
     again = capsys.readouterr().out
     assert "division" not in again
     assert again.strip() in said
+    with pytest.raises(SystemExit, match=r"its results were made with --data\.shots 1, not 2\. Give another --out"):
+        rank.main([*words, "--sizes", "3", "3", "3", "--data.shots", "2"])
