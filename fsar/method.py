@@ -95,6 +95,9 @@ class Method(nn.Module):
     """True when scores depend on the classes of the queries, which nobody knows of a new clip: an upper bound, or a
     published habit. Results carry the mark, and ``predict`` refuses."""
 
+    one_query_each: bool = False
+    """True when an episode must hold one query of each class, no more and no fewer: no other can be scored."""
+
     def __init__(self, encoder: FrameEncoder) -> None:
         super().__init__()
         if self.needs != Method.needs:  # every encoder gives frames
@@ -171,8 +174,7 @@ class Method(nn.Module):
         return {"frames": features["frames"]}
 
     def support_parts(self, features: Features, text: Tensor) -> Parts:
-        """What scoring needs of a support video, from its features and its class's text ``(... d)``; as of a query,
-        where nothing else is said."""
+        """The same of a support video, whose class's text ``(... d)`` is known; as of a query if nothing is said."""
         return self.query_parts(features)
 
     def compared(self, support: Parts, query: Parts, episode: Task, text: Tensor) -> tuple[Tensor, Tensor] | None:
@@ -224,8 +226,7 @@ class Method(nn.Module):
 
     def loss(self, scores: Scores, episode: Task) -> dict[str, Tensor]:
         """Named scalar losses, averaged over episodes; the one called ``loss`` is minimised."""
-        few_shot = cross_entropy(scores.few_shot, episode.query_labels)
-        return {"loss": few_shot}
+        return {"loss": cross_entropy(scores.few_shot, episode.query_labels)}
 
     def forward(self, episode: Episode, text: Tensor | None = None) -> Scores:
         """Scores of episodes of pixels ``(... s t c h w)``, or of what a store kept of them.

@@ -2,7 +2,9 @@
 
 ``fsar check-method`` runs them on a user's method, the test suite on every method of the library. Scores of random
 clips are compared: what a query's may depend on, and what not. A method that may depend on more says so itself, by
-``sees_other_queries`` and ``reads_query_labels``; then the property is looked at and told, and does not fail.
+``sees_other_queries`` and ``reads_query_labels``; then the property is looked at and told, and does not fail. One that
+can score no episode but of one query of each class (``one_query_each``) is asked those alone, and it is said what was
+not asked.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from fsar.alignment.properties import Violated, demand
 from fsar.evaluation.bank import VideoBank, score_episodes
 from fsar.method import Method
 
-WAYS, SHOTS, QUERIES = 3, 2, 4
+WAYS, SHOTS = 3, 2
 NAMES = ("waving", "jumping", "pouring water", "closing a door")
 NOISE, MOVED = 1e-5, 1e-3
 """Of the largest score, which float32 may round off; and of the scores' spread, below which nothing depends."""
@@ -48,11 +50,13 @@ class TriedMethod:
         return (255 * torch.stack(moved, 1)).to(torch.uint8)
 
     def episode(self) -> Episode:
-        """Three of four classes with two clips each, and four queries, of which two are of one class."""
-        labels = torch.arange(WAYS).repeat_interleave(SHOTS)
-        clips = [Streams(frames=self.clips(count, seed)) for seed, count in enumerate((WAYS * SHOTS, QUERIES))]
-        asked, classes = torch.tensor([2, 0, 1, 2]), torch.tensor([3, 0, 2])
-        return Episode(clips[0], clips[1], labels, asked, classes, NAMES, torch.tensor(0))
+        """Three of four classes with two clips each, and a query of each class; another of one of them, where the
+        method can score that."""
+        labels, asked = torch.arange(WAYS).repeat_interleave(SHOTS), [2, 0, 1]
+        asked += [] if self.method.one_query_each else [2]
+        clips = [Streams(frames=self.clips(count, seed)) for seed, count in enumerate((len(labels), len(asked)))]
+        classes = torch.tensor([3, 0, 2])
+        return Episode(clips[0], clips[1], labels, torch.tensor(asked), classes, NAMES, torch.tensor(0))
 
     @cached_property
     def scored(self) -> tuple[Episode, Tensor]:
@@ -85,12 +89,11 @@ def same(found: Tensor, expected: Tensor, otherwise: str) -> None:
     demand(not apart, f"{otherwise}: {apart}.")
 
 
-def with_queries(episode: Episode, index: list[int], clips: Tensor | None = None) -> Episode:
-    """The episode with these of its queries, and others behind them."""
+def with_queries(episode: Episode, index: list[int], clip: Tensor | None = None) -> Episode:
+    """The episode with these of its queries, and another of the last one's class behind them."""
     frames, labels = episode.query["frames"][index], episode.query_labels[index]
-    if clips is not None:
-        frames = torch.cat([frames, clips])
-        labels = torch.cat([labels, labels.new_zeros(len(clips))])
+    if clip is not None:
+        frames, labels = torch.cat([frames, clip]), torch.cat([labels, episode.query_labels[-1:]])
     return replace(episode, query=Streams(frames=frames), query_labels=labels)
 
 
@@ -99,7 +102,8 @@ def numbers(subject: TriedMethod) -> str:
     episode = subject.scored[0]
     before = [x["frames"].clone() for x in (episode.support, episode.query)]
     logits = subject.scored[1]
-    demand(logits.shape == (QUERIES, WAYS), f"shape {tuple(logits.shape)} instead of {(QUERIES, WAYS)}.")
+    wanted = (len(episode.query_labels), WAYS)
+    demand(logits.shape == wanted, f"shape {tuple(logits.shape)} instead of {wanted}.")
     demand(logits.isfinite().all(), "a score is not finite.")
     same(subject.score(episode), logits, "two calls on the same clips differ")
     after = [x["frames"] for x in (episode.support, episode.query)]
@@ -112,16 +116,17 @@ def numbers(subject: TriedMethod) -> str:
 def other_queries(subject: TriedMethod) -> str:
     """changing, adding or removing one query never changes another's scores"""
     (episode, logits), other = subject.scored, subject.clips(1, seed=7)
-    cases = {
-        "changing one query": subject.score(with_queries(episode, [0, 1, 2], other))[:3],
-        "adding one query": subject.score(with_queries(episode, [0, 1, 2, 3], other))[:3],
-        "removing one query": subject.score(with_queries(episode, [0, 1, 2])),
-        "asking for one alone": subject.score(with_queries(episode, [1])),
-    }
-    found = {what: differ(rows, logits[1:2] if len(rows) == 1 else logits[:3]) for what, rows in cases.items()}
+    first = list(range(len(logits) - 1))
+    cases = {"changing one query": (with_queries(episode, first, other), logits[:-1])}
+    if not subject.method.one_query_each:
+        cases["adding one query"] = with_queries(episode, [*first, len(first)], other), logits
+        cases["removing one query"] = with_queries(episode, first), logits[:-1]
+        cases["asking for one alone"] = with_queries(episode, [1]), logits[1:2]
+    found = {what: differ(subject.score(asked)[: len(before)], before) for what, (asked, before) in cases.items()}
     moved = {what: apart for what, apart in found.items() if apart}
     if subject.method.sees_other_queries:
-        return "marked: it sees other queries" + ("" if moved else ", though none of these moved a score")
+        said = "marked: it sees other queries" + ("" if moved else ", though none of these moved a score")
+        return said + ("; none was added or removed: it needs one of each class" if len(cases) == 1 else "")
     told = "; ".join(f"{what} moves the others' scores {apart}" for what, apart in moved.items())
     demand(not moved, f"{told}. A method that is meant to be transductive sets sees_other_queries = True.")
     return ""
@@ -130,10 +135,10 @@ def other_queries(subject: TriedMethod) -> str:
 def query_labels(subject: TriedMethod) -> str:
     """the labels of the queries change nothing: permuted, or all the same"""
     episode, logits = subject.scored
-    for what, labels in (
-        ("permuting", episode.query_labels.flip(0)),
-        ("changing", torch.zeros_like(episode.query_labels)),
-    ):
+    cases = {"permuting": episode.query_labels.flip(0), "changing": torch.zeros_like(episode.query_labels)}
+    if subject.method.one_query_each:
+        del cases["changing"]
+    for what, labels in cases.items():
         apart = differ(subject.score(replace(episode, query_labels=labels)), logits)
         if apart and subject.method.reads_query_labels:
             return f"marked: {what} the labels of the queries moves scores"
@@ -160,7 +165,8 @@ def classes(subject: TriedMethod) -> str:
 
 def clip_order(subject: TriedMethod) -> str:
     """the order of the clips changes nothing: queries move their rows alone, supports nothing"""
-    (episode, logits), order = subject.scored, torch.tensor([3, 1, 0, 2])
+    episode, logits = subject.scored
+    order = torch.arange(len(logits)).roll(1)
     turned = replace(episode, query=episode.query.at(order), query_labels=episode.query_labels[order])
     same(subject.score(turned), logits[order], "permuted queries: the rows do not follow")
     mixed = torch.tensor([4, 1, 2, 0, 5, 3])
@@ -171,6 +177,8 @@ def clip_order(subject: TriedMethod) -> str:
 
 def duplicates(subject: TriedMethod) -> str:
     """a query that is there twice gets the same scores twice"""
+    if subject.method.one_query_each:
+        return "not asked: it needs one query of each class"
     episode = subject.episode()
     logits = subject.score(with_queries(episode, [0, 1, 0, 2]))
     same(logits[2:3], logits[:1], "the two rows differ")
@@ -180,7 +188,8 @@ def duplicates(subject: TriedMethod) -> str:
 def batches(subject: TriedMethod) -> str:
     """an episode in a batch scores as it does alone"""
     first, logits = subject.scored
-    clips = [Streams(frames=subject.clips(count, seed)) for seed, count in ((11, WAYS * SHOTS), (12, QUERIES))]
+    counts = enumerate((WAYS * SHOTS, len(logits)), start=11)
+    clips = [Streams(frames=subject.clips(count, seed)) for seed, count in counts]
     second = replace(first, support=clips[0], query=clips[1], classes=first.classes.flip(0), number=torch.tensor(1))
     alone = torch.stack([logits, subject.score(second)])
     same(subject.score(Episode.stack([first, second])), alone, "in a batch of two it differs")

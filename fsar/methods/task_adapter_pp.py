@@ -130,7 +130,7 @@ class TaskAdapterPlusPlus(Method):
         self.across_clips: bool = getattr(encoder, "across_clips", False)
         self.averages_shots = not self.across_clips
         self.sees_other_queries = self.across_clips or published_stages or published_product
-        self.reads_query_labels = published_product
+        self.reads_query_labels = self.one_query_each = published_product
 
     def encode(self, clips: Streams, text: Tensor | None = None) -> Features:
         """Frame features; where clips see each other, the pixels, which are encoded with their episode."""

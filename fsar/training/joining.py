@@ -73,6 +73,23 @@ def check_joined(method: Method, frames: int) -> None:
         )
 
 
+def check_queries(method: Method, queries: int) -> None:
+    """Look whether a method can score what validation and test ask.
+
+    Args:
+        method: as it was built.
+        queries: of each class, in an episode of an evaluation.
+
+    Raises:
+        ValueError: naming the option.
+    """
+    if method.one_query_each and queries != 1:
+        raise ValueError(
+            f"data.test_queries is {queries}, but {type(method).__name__} as configured needs one query of each class, "
+            "since it reads whose each is: set data.test_queries to 1 (and data.queries, to train)."
+        )
+
+
 def check_sound(method: Method, rate: int | None) -> None:
     """Look whether the clips' sound comes at the rate that the encoder of sound was made for: nothing in the samples
     says at which they were taken.

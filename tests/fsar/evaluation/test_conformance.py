@@ -17,7 +17,7 @@ from fsar.encoders import ClipEncoder
 from fsar.evaluation.conformance import PROPERTIES, TriedMethod, check, try_property
 from fsar.evaluation.marks import marked_name, marks, record_marks
 from fsar.method import Method, Scores
-from fsar.methods import ClipMEI, Prototype
+from fsar.methods import ClipMEI, ClipSPM, Prototype
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs" / "method"
 TRAINED = [CONFIGS / "clip_fsar_tiny.yaml", *sorted((CONFIGS / "tiny").glob("*.yaml"))]
@@ -83,16 +83,19 @@ def test_every_method_of_the_library_is_tried() -> None:
 
 
 @pytest.mark.parametrize(("anchors", "text"), [(True, False), (False, True), (True, True)])
-def test_what_is_published_of_other_queries_is_marked(anchors: bool, text: bool, model: Path) -> None:
+@pytest.mark.parametrize("kind", [ClipMEI, ClipSPM])
+def test_what_is_published_of_other_queries_is_marked(
+    kind: type[ClipMEI | ClipSPM], anchors: bool, text: bool, model: Path
+) -> None:
     encoder = ClipEncoder(str(model), None)
-    method = ClipMEI(encoder, head_width=16, hidden=64, published_anchors=anchors, published_text=text)
+    method = kind(encoder, head_width=16, hidden=64, published_anchors=anchors, published_text=text)
     lines: list[str] = []
     assert check(TriedMethod(method), lines.append) == 0
     assert any("marked: it sees other queries" in line for line in lines)
     assert any("marked: changing the labels" in line for line in lines) == text
-    record = {"method": "ClipMEI", **record_marks(method, {"queries": 5})}
+    record = {"method": kind.__name__, **record_marks(method, {"queries": 5})}
     assert marks(record) == "transductive" + (", reads the queries' labels" if text else "")
-    assert marked_name(record) == f"ClipMEI ({marks(record)})"
+    assert marked_name(record) == f"{kind.__name__} ({marks(record)})"
     assert record["scored"] == "whole episodes, 5 queries of every class"
 
 

@@ -15,11 +15,12 @@ from torch.nn.functional import cross_entropy
 from episodes.clips import Streams
 from fsar.adapters import OrderAdapter, TaskAdapter, Tower
 from fsar.encoders import Adapted, ClipEncoder
-from fsar.evaluation.conformance import TriedMethod, check
+from fsar.evaluation.conformance import TriedMethod, check, query_labels, try_property
 from fsar.functional import cosine
 from fsar.methods import TaskAdapterPlusPlus
 from fsar.methods.task_adapter_pp import convert_released, own_class_product, semantic_scores, stage_features
 from fsar.shots import shot_mean
+from fsar.training.joining import check_queries
 
 MODEL = {
     "embed_dim": 24,
@@ -149,6 +150,29 @@ def test_what_sees_other_queries_says_so(options: dict[str, bool], tmp_path: Pat
     assert check(TriedMethod(method), lines.append) == 0, lines
     assert method.sees_other_queries == bool(options)
     assert any(line.endswith("marked: it sees other queries") for line in lines) == bool(options)
+
+
+@pytest.mark.parametrize("across", [False, True])
+def test_the_released_product_is_asked_what_it_can_score_and_told(across: bool, tmp_path: Path) -> None:
+    encoder = make_encoder(tmp_path, across_clips=across, published_start=True)
+    method = TaskAdapterPlusPlus(encoder, 1, published_stages=across, published_product=True)
+    for parameter in method.parameters():
+        parameter.data.add_(0.3 * torch.randn_like(parameter))
+    lines: list[str] = []
+    assert check(TriedMethod(method), lines.append) == 0, lines
+    notes = [line.split("\n")[1].strip() for line in lines if "\n" in line]
+    assert notes == [
+        "marked: it sees other queries; none was added or removed: it needs one of each class",
+        "marked: permuting the labels of the queries moves scores",
+        "not asked: it needs one query of each class",
+    ]
+    method.reads_query_labels = False
+    held, note = try_property(query_labels, TriedMethod(method))
+    assert not held
+    assert "permuting the labels of the queries moves scores by" in note
+    check_queries(method, 1)
+    with pytest.raises(ValueError, match=r"data.test_queries is 3, .* as configured needs one query of each class"):
+        check_queries(method, 3)
 
 
 def test_the_released_product_reads_the_classes_of_the_queries(tmp_path: Path, checks: Any) -> None:
