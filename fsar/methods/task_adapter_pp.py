@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -90,8 +91,8 @@ class TaskAdapterPlusPlus(Method):
         encoder: ``fsar.encoders.Adapted`` with a ``fsar.adapters.TaskAdapter`` in the last 2 blocks of a frozen ViT, 6
             for SSv2 as released.
         text_blocks: last blocks of the text tower that are adapted; 8 as released, 2 for SSv2.
-        steps: a file of three steps of each class, see :class:`fsar.text.TextBank`; without one all three sentences
-            are the class's name.
+        steps: a file of three steps of each class or more, or a pack that ships (ssv2, kinetics100, ucf101, hmdb51,
+            shapes), see :class:`fsar.text.TextBank`; without one all three sentences are the class's name.
         scale: of the product.
         norm: normalise what G attends to, as released for SSv2-Full.
         published_stages: queries see each other in G, as released: scores then depend on the others.
@@ -123,7 +124,7 @@ class TaskAdapterPlusPlus(Method):
         if not 0 <= text_blocks <= blocks:
             raise ValueError(f"TaskAdapterPlusPlus: text_blocks={text_blocks}, but the text tower has {blocks} blocks.")
         self.order = OrderAdapter(tower.token_embedding.embedding_dim, text_blocks)
-        self.bank = TextBank(descriptions=steps, kinds=["step"]) if steps else None
+        self.texts = TextBank(descriptions=steps, kinds=["step"]) if steps else None
         self.scale = scale
         self.norm = nn.LayerNorm(encoder.channels) if norm else None
         self.published_stages, self.published_product = published_stages, published_product
@@ -147,17 +148,20 @@ class TaskAdapterPlusPlus(Method):
         return self.order(text.tower, tokens.to(text.tower.positional_embedding.device))
 
     def steps_of(self, name: str) -> list[str]:
-        """Three steps of a class.
+        """Three steps of a class; where the file gives more, neighbours are joined, those at the end first.
 
         Raises:
-            ValueError: when the file gives another number.
+            ValueError: when the file gives fewer, or none.
         """
-        if self.bank is None:
+        if self.texts is None:
             return [name] * STEPS
-        found = [sentence.text for sentence in self.bank.sentences(name) if sentence.kind == "step"]
-        if len(found) != STEPS:
-            raise ValueError(f"the file of steps gives {len(found)} for {name!r}; Task-Adapter++ needs {STEPS}.")
-        return found
+        found = self.texts.texts(name)
+        if len(found) < STEPS:
+            raise ValueError(
+                f"{self.texts.source} gives {len(found)} of the kind step for {name!r}; Task-Adapter++ needs {STEPS}."
+            )
+        ends = [len(found) * i // STEPS for i in range(STEPS + 1)]
+        return [", ".join(found[a:b]) for a, b in pairwise(ends)]
 
     def query_parts(self, features: Features) -> Parts:
         return dict(features) if self.across_clips else {"frames": features["frames"]}

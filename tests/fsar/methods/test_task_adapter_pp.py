@@ -16,6 +16,7 @@ from episodes.clips import Streams
 from fsar.adapters import OrderAdapter, TaskAdapter, Tower
 from fsar.encoders import Adapted, ClipEncoder
 from fsar.evaluation.conformance import TriedMethod, check, query_labels, try_property
+from fsar.evaluation.results import texts_record
 from fsar.functional import cosine
 from fsar.methods import TaskAdapterPlusPlus
 from fsar.methods.task_adapter_pp import convert_released, own_class_product, semantic_scores, stage_features
@@ -184,6 +185,24 @@ def test_the_released_product_reads_the_classes_of_the_queries(tmp_path: Path, c
     logits = checks.scores(method, episode, text).logits
     turned = replace(episode, query_labels=torch.tensor([2, 0, 1]))
     assert not torch.allclose(checks.scores(method, turned, text).logits, logits)
+
+
+def test_steps_of_a_file_are_three_each_and_stand_in_results(tmp_path: Path) -> None:
+    file = tmp_path / "steps.yaml"
+    file.write_text(
+        "dive: {step: [a, b, c, d, e]}\nwalk: {step: [f, g, h, i]}\nrun: {step: [k, l, m]}\nsit: {step: [n]}\n"
+    )
+    method = TaskAdapterPlusPlus(make_encoder(tmp_path), 1, steps=str(file))
+    found = [method.steps_of(name) for name in ("dive", "walk", "run")]
+    assert found == [["a", "b, c", "d, e"], ["f", "g", "h, i"], ["k", "l", "m"]]
+    assert method.class_text(["dive", "walk"]).shape == (2, 3, 24)
+    assert not torch.allclose(method.class_text(["run"]), TaskAdapterPlusPlus(method.encoder, 1).class_text(["run"]))
+    record = texts_record(method)
+    assert (record["texts"], record["text_kinds"]) == (str(file), ["step"])
+    with pytest.raises(ValueError, match=r"steps.yaml gives 1 of the kind step for 'sit'; Task-Adapter\+\+ needs 3"):
+        method.class_text(["sit"])
+    with pytest.raises(ValueError, match=r"no text of kind step about the class 'fall' in .*steps.yaml"):
+        method.class_text(["fall"])
 
 
 def test_what_does_not_fit_is_refused(tmp_path: Path, checks: Any) -> None:
