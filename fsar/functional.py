@@ -67,8 +67,8 @@ RESNET_NAMES = {
 """A ResNet that released code cut up into a sequence of its children, in torchvision's names; for
 :func:`rename_released`."""
 
-CLIP_TOWER_NAMES = {r"(?:module\.)?backbone\.(?:module\.)?": "encoder.visual."}
-"""CLIP's visual tower, which released code calls a backbone; likewise."""
+CLIP_TOWER_NAMES = {r"(?:module\.)?(?:head\.)?backbone\.(?:module\.)?": "encoder.visual."}
+"""CLIP's visual tower, which released code calls a backbone, in CLIP-FSAR's code base of a head; likewise."""
 
 
 def rename_released(state: Mapping[str, Tensor], names: Mapping[str, str | None], expected: str) -> dict[str, Tensor]:

@@ -133,6 +133,12 @@ class TaskAdapterPlusPlus(Method):
         self.sees_other_queries = self.across_clips or published_stages or published_product
         self.reads_query_labels = self.one_query_each = published_product
 
+    @property
+    def released_options(self) -> dict[str, int]:
+        """Which adapters of a released file are in use here, see :func:`convert_released`."""
+        adapted = {name.split(".adapter.")[0] for name in self.encoder.visual.state_dict() if ".adapter." in name}
+        return {"blocks": len(adapted), "text_blocks": len(self.order.order)}
+
     def encode(self, clips: Streams, text: Tensor | None = None) -> Features:
         """Frame features; where clips see each other, the pixels, which are encoded with their episode."""
         if not self.across_clips:

@@ -6,7 +6,7 @@
 Read are files that hold tensors and plain values: a state dict, or one under ``model_state``, ``model_state_dict`` or
 ``state_dict`` (with ActionCLIP's ``fusion_model_state_dict`` beside it). Nothing is unpickled. Every weight must have
 its place and every place its weight; what is missing, unknown or of another shape is named. CLIP itself is not read
-from the file where it is frozen: its text tower is in none of them; ``pretrained`` in the configuration says where.
+from the file where it is frozen, since hardly one holds its text tower: ``pretrained`` in the configuration says where.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from torch import Tensor
 from episodes.files import write_atomically
 from fsar.build import build_with_trainer, make_parser, parse_options
 from fsar.encoders.weights.state import list_names, refuse_nan
+from fsar.method import Method
 from fsar.sharing.run import CONFIG
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.files.shipped import list_shipped, suggest_shipped
@@ -73,7 +74,7 @@ def read_released(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def find_converter(method: type) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
+def find_converter(method: type) -> Callable[..., dict[str, Tensor]]:
     """The function that renames released weights of a method: ``convert_released`` of its module.
 
     Raises:
@@ -85,8 +86,14 @@ def find_converter(method: type) -> Callable[[dict[str, Tensor]], dict[str, Tens
             f"{method.__name__} has no released checkpoint whose names are known here: its module lacks a function "
             "convert_released(state) that renames the authors' weights."
         )
-    renamed: Callable[[dict[str, Tensor]], dict[str, Tensor]] = converter
+    renamed: Callable[..., dict[str, Tensor]] = converter
     return renamed
+
+
+def rename_weights(method: Method, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Released weights under our names: by the method's converter, and its ``released_options`` if it has any, for a
+    file that holds more than is used."""
+    return find_converter(type(method))(state, **getattr(method, "released_options", {}))
 
 
 def fill(learner: Learner, weights: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
@@ -169,9 +176,9 @@ def main(args: list[str]) -> None:
         learner, config = configure(name, rest, parser)
     except FileNotFoundError as error:  # weights of CLIP: whether the file fits can be told without them
         learner = build_without_weights(name, rest)
-        refuse_misfit(learner, find_converter(type(learner.method))(state), str(own.file))
+        refuse_misfit(learner, rename_weights(learner.method, state), str(own.file))
         raise FileNotFoundError(f"{own.file} fits {type(learner.method).__name__}. {error}") from error
-    weights = find_converter(type(learner.method))(state)
+    weights = rename_weights(learner.method, state)
     encoder = fill(learner, weights, str(own.file))
     own.out.mkdir(parents=True)
     if encoder:
