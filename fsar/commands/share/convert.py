@@ -198,15 +198,37 @@ def configure(name: str, rest: list[str], parser: argparse.ArgumentParser) -> tu
     """The learner that the configuration describes, its image network with random weights, and all options as data."""
     if name.startswith("method/") and name not in list_shipped():
         parser.error(f"--method {name.removeprefix('method/')} is no shipped configuration{suggest_shipped(name)}")
-    words = ["-c", name, *rest]
-    built = build_with_trainer([*words, *without_weights(name, rest)])
+    built = build_with_trainer([*after_data(name, rest), *without_weights(name, rest)])
     return built.learner, built.config
+
+
+def after_data(name: str, rest: list[str]) -> list[str]:
+    """The options with the configuration behind the last file that says where clips come from: a recipe changes what
+    that file says of transforms."""
+    end = 0
+    for i, word in enumerate(rest):
+        named, _, joined = word.partition("=")
+        file = joined or (rest[i + 1] if i + 1 < len(rest) else "")
+        if named in ("-c", "--config") and "benchmark" in (read_part(file, "data") or {}):
+            end = i + 1 if joined else i + 2
+    return [*rest[:end], "-c", name, *rest[end:]]
+
+
+def read_part(name: str, *keys: str) -> Any:
+    """What stands under these keys of a configuration, shipped or a file; None where nothing does."""
+    try:
+        found = yaml.safe_load(list_shipped().get(name, Path(name)).read_text(encoding="utf-8"))
+        for key in keys:
+            found = found[key]
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        return None
+    return found
 
 
 def build_without_weights(name: str, rest: list[str]) -> Learner:
     """The learner that the configuration describes, all of it with random weights."""
     parser = make_parser(None)
-    config = parse_options(parser, ["-c", name, *rest])
+    config = parse_options(parser, after_data(name, rest))
     for key, value in list(config.model.method.items()):
         if key.rpartition(".")[2] in ("pretrained", "weights") and isinstance(value, str):
             config.model.method[key] = None
@@ -216,11 +238,6 @@ def build_without_weights(name: str, rest: list[str]) -> Learner:
 
 def without_weights(name: str, rest: list[str]) -> list[str]:
     """The option that leaves an image network's own weights out: the file has them."""
-    file = list_shipped().get(name, Path(name))
-    try:
-        encoder = yaml.safe_load(file.read_text(encoding="utf-8"))["model"]["method"]["init_args"]["encoder"]
-        asked = "weights" in encoder["init_args"]
-    except (OSError, KeyError, TypeError, yaml.YAMLError):
-        asked = False
+    asked = "weights" in (read_part(name, "model", "method", "init_args", "encoder", "init_args") or {})
     given = any(word.split("=")[0] == OWN_WEIGHTS for word in rest)
     return [OWN_WEIGHTS, "null"] if asked and not given else []

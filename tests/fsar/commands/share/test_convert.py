@@ -13,7 +13,8 @@ import yaml
 from torch import Tensor, nn
 
 import fsar
-from fsar.commands.share.convert import find_converter, main, read_released
+from fsar.build import make_parser, parse_options
+from fsar.commands.share.convert import after_data, find_converter, main, read_released
 from fsar.encoders.clip import ClipEncoder
 from fsar.encoders.image import ImageEncoder
 from fsar.methods import TRX, ClipFSAR, Prototype
@@ -157,6 +158,18 @@ def test_a_file_that_does_not_fit_is_told_without_weights_of_clip(
     fits = {k: x for k, x in method.state_dict().items() if not k.startswith("encoder.text.")}
     monkeypatch.setattr("fsar.methods.clip_fsar.convert_released", dict)
     refuse(fits, r"^fsar convert: ck\.pyth fits ClipFSAR\. pretrained='gone\.pt' is neither a file nor a tag")
+
+
+def test_a_recipe_follows_the_data_that_it_changes(data: Path) -> None:
+    recipe, mine = "method/clip_mei/hmdb51", ["-c", "mine.yaml", "--data.frames", "4"]
+    assert after_data(recipe, ["-c", "trainer", "-c", "data/hmdb51", *mine]) == [
+        *("-c", "trainer", "-c", "data/hmdb51", "-c", recipe),
+        *mine,
+    ]
+    assert after_data(recipe, [f"--config={data}", *mine]) == [f"--config={data}", "-c", recipe, *mine]
+    assert after_data(recipe, mine) == ["-c", recipe, *mine]
+    config = parse_options(make_parser(None), after_data(recipe, ["-c", "data/hmdb51"]))
+    assert config.data.train_transform.init_args.flip is True
 
 
 class Payload:
