@@ -81,6 +81,8 @@ def test_recipe(method: str, benchmark: str) -> None:
     optimizer = built.learner.configure_optimizers()
     assert isinstance(optimizer, torch.optim.Adam)
     assert {(group["lr"], group["weight_decay"]) for group in optimizer.param_groups} == {(rate, decay)}
+    if method != "clip_mei":
+        assert {group["betas"] for group in optimizer.param_groups} == {(0.5, 0.999)}
 
 
 @pytest.mark.parametrize("benchmark", EMP_NET)
