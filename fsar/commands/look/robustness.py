@@ -30,6 +30,7 @@ from episodes.words import pluralise
 from fsar.build import Built, build_with_trainer
 from fsar.commands.measure.protocol import cross_domain
 from fsar.encoders.weights.state import hash_tensors
+from fsar.evaluation.marks import marks, record_marks
 from fsar.evaluation.protocols.ground import Measure
 from fsar.evaluation.provenance import commit, versions
 from fsar.evaluation.results import write_json
@@ -77,7 +78,8 @@ def main(args: list[str]) -> None:
     rows, facts = measure(built, shifts, own.on, folder)
     check_baselines(known, facts["key"])
     lines = rho(rows, {name: each for name, (_, each) in known.items()})
-    print(f"{pluralise(rows[0].episodes, 'episode')}, the same for every number above")
+    mark = f"; {marks(facts)}, {facts['scored']}" if marks(facts) else ""
+    print(f"{pluralise(rows[0].episodes, 'episode')}, the same for every number above{mark}")
     print_effective(lines, len(known))
     more: dict[str, Any] = {}
     if known:
@@ -139,8 +141,11 @@ def describe(built: Built, on: str) -> dict[str, Any]:
         "on": on,
         **made_from(data.clips(data.splits["test"])),
     }
+    if refine := built.config["model"].get("refine"):
+        key["refine"] = json.loads(json.dumps(refine, default=str))
     return {
         "key": key,
+        **record_marks(learner.method, facts),
         "data": facts,
         "units": {name: shift.unit for name, shift in SHIFTS.items()},
         "config": built.config,

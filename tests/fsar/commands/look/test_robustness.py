@@ -95,6 +95,20 @@ def test_what_was_measured_is_not_measured_again_and_other_episodes_are(
     assert kept(runs / "again")["rows"][0]["episodes"] == 50
 
 
+def test_a_transductive_run_says_so_and_has_rows_of_its_own(runs: Path, capsys: Any) -> None:
+    refine = ["--model.refine", "fsar.refinement.Transport"]
+    robustness.main(["mean", "--shifts", "grey", "--episodes", "40", "--debug"])
+    assert "transductive" not in capsys.readouterr().out
+    plain = kept(runs / "mean")["rows"]
+    robustness.main(["mean", "--shifts", "grey", "--episodes", "40", *refine, "--debug"])
+    said = capsys.readouterr()
+    assert "number above; transductive, whole episodes, " in said.out
+    assert "measured before" not in said.err
+    assert kept(runs / "mean")["rows"] != plain
+    report.main(["mean", "--gallery", "0", "--debug"])
+    assert "same for every number; transductive: whole episodes" in (runs / "mean" / "report.html").read_text()
+
+
 def test_a_shift_of_ones_own_baselines_and_the_report(runs: Path, capsys: Any) -> None:
     (runs / "own_shift.py").write_text("def dark(frames, share, generator):\n    return (frames * share).byte()\n")
     for run in ("order", "mean"):
