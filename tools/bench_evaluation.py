@@ -1,6 +1,6 @@
 """How fast is an evaluation of 10,000 episodes on stored features, against the way released code scores them?
 
-    python tools/bench_evaluation.py [--quick] [--threads 1] [--rounds 3] [--no-growth] [--encoder]
+    python tools/bench_evaluation.py [--quick] [--threads 1] [--rounds 3] [--no-growth]
 
 Features of 2,857 videos (as many as the test split of SSv2-Full), t=8, d=512, the CLIP-FSAR head with OTAM in both
 directions. *Released* is one episode at a time with the double-loop alignment and every clip through the Transformer;
@@ -28,7 +28,6 @@ from episodes.dataset import index_episodes
 from episodes.episode import Episode, VideoBatch
 from episodes.sampler import EpisodeSampler
 from fsar.alignment import OTAM, CostAlignment
-from fsar.encoders.clip import ClipEncoder
 from fsar.encoders.frame import FrameEncoder
 from fsar.encoders.tower.text_tower import TextEncoder
 from fsar.evaluation.bank import VideoBank, score_episodes
@@ -200,26 +199,6 @@ def growth(quick: bool) -> None:
             print("|", " | ".join(map(str, cells)), "|", flush=True)
 
 
-def encoder(rounds: int) -> None:
-    """ViT-B/16 with random weights on one clip of 8 frames, in float32 and in bfloat16 weights."""
-    clip = torch.randint(0, 256, (1, 8, 3, 224, 224), dtype=torch.uint8)
-    towers = {}
-    for precision in ("fp32", "bf16"):
-        torch.manual_seed(0)
-        towers[precision] = ClipEncoder("ViT-B-16-quickgelu", None, precision=precision).eval()
-    features = {name: tower(clip) for name, tower in towers.items()}
-    times: dict[str, list[float]] = {name: [] for name in towers}
-    for _ in range(rounds):
-        for name, tower in towers.items():
-            times[name].append(seconds(tower, clip))
-    middle = {name: statistics.median(values) for name, values in times.items()}
-    cosine = torch.cosine_similarity(features["fp32"], features["bf16"], dim=-1).min()
-    print(
-        f"ViT-B/16 on the CPU: fp32 {middle['fp32']:.2f} s a clip, bf16 weights {middle['bf16']:.2f} s: "
-        f"{middle['fp32'] / middle['bf16']:.1f} times faster, least cosine of a frame's features {float(cosine):.5f}"
-    )
-
-
 @one_message(program="bench_evaluation")
 def main() -> None:
     """Print the tables."""
@@ -228,7 +207,6 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--no-growth", action="store_true", help="leave out the second table")
-    parser.add_argument("--encoder", action="store_true", help="time ViT-B/16 in fp32 and in bf16 weights as well")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     print(f"{platform.processor() or platform.machine()}, {args.threads} threads, torch {torch.__version__}\n")
@@ -236,9 +214,6 @@ def main() -> None:
         growth(args.quick)
         print()
     against_released(args.quick, 1 if args.quick else args.rounds)
-    if args.encoder:
-        print()
-        encoder(args.rounds)
 
 
 if __name__ == "__main__":

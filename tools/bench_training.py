@@ -26,6 +26,7 @@ from typing import NamedTuple
 import av
 import numpy as np
 import torch
+from bench_precision import matrix_rate
 from ledger import Ledger
 from torch import Tensor
 
@@ -38,9 +39,8 @@ from episodes.splits import Split
 from episodes.transforms import ClipTransform
 from fsar.adapters import AIM, EVL, D2STAdapter, LoRA, MAClipAdapter, STAdapter
 from fsar.alignment import OTAM, BiMHM
-from fsar.encoders import ClipEncoder, FrameEncoder
-from fsar.encoders.adapted import Adapted
-from fsar.encoders.beside import Beside
+from fsar.encoders import Adapted, Beside, ClipEncoder, FrameEncoder
+from fsar.encoders.cost import added_cost
 from fsar.encoders.weights.architecture import architecture, config_of
 from fsar.evaluation.bank import contents, feature_key, to_store
 from fsar.method import Method
@@ -277,20 +277,20 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="also write the report to this Markdown file")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    where = (
-        torch.cuda.get_device_name()
-        if arguments.device == "cuda"
-        else f"{platform.machine()}, {arguments.threads} thread(s)"
-    )
+    kind = torch.cuda.get_device_name() if arguments.device == "cuda" else platform.machine()
     with tempfile.TemporaryDirectory() as folder:
         results = run(arguments, Path(folder))
+        tower = ClipEncoder(cut_down(arguments.model, Path(folder)), None)
     load = f"load average {os.getloadavg()[1]:.1f} over the last 5 minutes" if hasattr(os, "getloadavg") else ""
     lines = [
-        f"torch {torch.__version__}, {where}, {arguments.model}, 8 frames, {arguments.clips} clip(s) at once, "
-        f"{arguments.rounds} round(s), {load}",
+        f"torch {torch.__version__}, {kind}, {arguments.threads} thread(s), {arguments.model}, 8 frames, "
+        f"{arguments.clips} clip(s) at once, {arguments.rounds} round(s), {load}",
         "",
         *table(results, arguments.clips),
     ]
+    if arguments.device == "cpu" and (frozen := results.get(QUICK[0])):
+        share = 8 * arguments.clips * added_cost(tower).tower / min(m.forward for m in frozen) / matrix_rate()
+        lines += ["", f"The frozen tower reaches {share:.0%} of the rate of large float32 matrix products."]
     print("\n".join(["", *lines]))
     if arguments.out is not None:
         arguments.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
