@@ -15,13 +15,14 @@ from torch.nn.utils.parametrize import register_parametrization
 
 from fsar.adapters.base import Adapter, Block, Clip, Part, Tower
 
-_PROJECTIONS = ("qkv", "q_proj", "k_proj", "v_proj", "q", "k", "v", "kv", "in_proj_weight")
+_PROJECTIONS = ("qkv", "q_proj", "k_proj", "v_proj", "q", "k", "v", "kv", "query", "key", "value", "in_proj_weight")
 
 
 class LoRA(Adapter):
-    """``W <- W + (alpha / rank) B A`` with ``B`` zero at first; a frame still sees itself alone.
+    """``W <- W + (alpha / rank) B A`` with ``B`` zero at first; a frame that saw itself alone still does.
 
-    In a ViT of open_clip they are weights of its blocks; in any other network they are found by kind (:meth:`change`).
+    In a ViT of open_clip they are weights of its blocks; in any other network, of images or of whole clips, they are
+    found by kind (:meth:`change`).
 
     Args:
         rank: of the change.
@@ -81,13 +82,20 @@ def find_weights(network: nn.Module, target: str) -> Iterator[tuple[nn.Module, s
     """
     for path, module in network.named_modules():
         *above, last = path.split(".")
-        inside = target == "all" or (target == "mlp" and "mlp" in above)
+        inside = target == "all" or (target == "mlp" and _of_mlp(above))
         if isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is not None and target != "mlp":
             yield module, "in_proj_weight", 3
         elif isinstance(module, nn.Linear) and (inside or (target == "qkv" and last in _PROJECTIONS)):
             yield module, "weight", {"qkv": 3, "kv": 2, "w12": 2}.get(last, 1)
         elif isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d) and inside and module.groups == 1:
             yield module, "weight", 1
+
+
+def _of_mlp(above: list[str]) -> bool:
+    """Whether a layer is one of the feed-forward part; transformers calls its two layers ``intermediate`` and
+    ``output``, and the last one of an attention ``output`` too."""
+    own = "intermediate" in above or ("output" in above and not any("attention" in name for name in above))
+    return own or "mlp" in above
 
 
 class LowRank(nn.Module):

@@ -31,8 +31,9 @@ class Adapted(FrameEncoder):
 
     Args:
         encoder: a ViT of plain blocks, of open_clip or timm (``ClipEncoder``, ``ImageEncoder``); for a
-            ``StageAdapter`` a ResNet, such as ``ImageEncoder`` with "resnet50"; for ``LoRA`` any network that sees a
-            frame at a time. It is taken over, not copied.
+            ``StageAdapter`` a ResNet, such as ``ImageEncoder`` with "resnet50"; for ``LoRA`` any network, one that sees
+            whole clips (``VideoEncoder``) too: what is made of it is a ``VideoEncoder`` still. It is taken over, not
+            copied.
         adapter: what to put into the blocks, or after the stages.
         last: adapt this many last blocks only; all when not given. The blocks below build no graph, and frame
             embeddings are added where the adapted ones begin. (An adapter that trains the tower's class embedding
@@ -72,8 +73,8 @@ class Adapted(FrameEncoder):
         low_rank = adapter if isinstance(adapter, LoRA) and (vit is None or vit.timm) else None
         if low_rank or isinstance(adapter, StageAdapter):
             fits = "any network" if low_rank else "a ResNet"
-            if not project or output != "frames" or (last is not None and not low_rank):
-                leave = "project and output" if low_rank else "last, project and output"
+            if not project or output != "frames" or (checkpointing if low_rank else last is not None):
+                leave = "checkpointing, project and output" if low_rank else "last, project and output"
                 raise ValueError(f"{type(adapter).__name__} stands in {fits}: leave out {leave}.")
             if low_rank:
                 first = change_weights(encoder, low_rank, last)
@@ -113,6 +114,9 @@ class Adapted(FrameEncoder):
         self.context = context
         self.reads_text = adapter.reads_text
         self.frames_at_once = encoder.frames_per_chunk
+        if isinstance(encoder, VideoEncoder):
+            self.__class__ = AdaptedVideo
+            vars(self).update({name: vars(encoder)[name] for name in AdaptedVideo.taken_over})
 
     def normalise(self, frames: Tensor) -> Tensor:
         """See :meth:`fsar.encoders.FrameEncoder.normalise`; in the order of colours that the encoder had."""
@@ -168,14 +172,21 @@ class Adapted(FrameEncoder):
         return frames.mean(1, keepdim=True).expand_as(frames).flatten(0, 1)
 
 
+class AdaptedVideo(VideoEncoder, Adapted):
+    """What :class:`Adapted` makes of a :class:`VideoEncoder`: clips become steps as there, by changed weights."""
+
+    taken_over = ("frames_per_chunk", "time_stride", "frames", "window", "window_stride", "_of_patches")
+
+
 def refuse_whole_clips(encoder: FrameEncoder, adapter: Adapter) -> None:
-    """Adapters stand in towers that see a frame at a time.
+    """All adapters but LoRA stand in towers that see a frame at a time.
 
     Raises:
         ValueError: for one that sees whole clips.
     """
-    if isinstance(encoder, VideoEncoder):
+    if isinstance(encoder, VideoEncoder) and not isinstance(adapter, LoRA):
         raise ValueError(
             f"{type(adapter).__name__} stands in a tower that sees a frame at a time, but {encoder.identity} sees "
-            "whole clips. Train its own last blocks (tune: 2 of the encoder), or use ClipEncoder or ImageEncoder."
+            "whole clips. Use LoRA, train its own last blocks (tune: 2 of the encoder), or use ClipEncoder or "
+            "ImageEncoder."
         )

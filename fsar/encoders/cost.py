@@ -13,6 +13,7 @@ from fsar.adapters.base import Clip
 from fsar.encoders.beside import Beside
 from fsar.encoders.frame import FrameEncoder
 from fsar.encoders.tower.adapting import AdaptedBlock, Context
+from fsar.encoders.video.network import VideoNetwork
 
 
 class EncoderCost(NamedTuple):
@@ -35,13 +36,17 @@ def added_cost(encoder: FrameEncoder, frames: int = 8) -> EncoderCost:
     Nothing is computed: the operations are counted on shapes. A class text, when an adapter reads it, is left out.
 
     Args:
-        encoder: with a ViT of open_clip, as it is, adapted, or with a network beside it; or an adapted ResNet.
-        frames: ``t`` of the clip that is counted, where the encoder was not made for one number.
+        encoder: with a ViT of open_clip, as it is, adapted, or with a network beside it; or an adapted ResNet; or a
+            network of whole clips.
+        frames: ``t`` of the clip that is counted, where the encoder was not made for one number and takes any.
     """
     frames = (encoder.side.frames if isinstance(encoder, Beside) else None) or frames
     trained = sum(p.numel() for p in encoder.parameters() if p.requires_grad)
     visual: Any = copy.deepcopy(encoder.visual).to("meta").requires_grad_(True)
     pixels = torch.empty(frames, 3, encoder.image_size, encoder.image_size, device="meta")
+    if isinstance(visual, VideoNetwork):
+        pixels = visual.own_input(encoder.image_size).to("meta")
+        frames = pixels.shape[1]
     context, adapted = Context(False), [m for m in visual.modules() if isinstance(m, AdaptedBlock)]
     for block in adapted:
         block.context = context

@@ -83,6 +83,29 @@ def test_longer_clips_in_windows(folder: Path, capsys: pytest.CaptureFixture[str
         main(shlex.split(f"test -c {folder}/run.yaml --data.frames 12 --data.benchmark.root nowhere"))
 
 
+def test_low_rank_changes_are_trained_kept_and_read(
+    folder: Path, clips: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = yaml.safe_load((folder / "run.yaml").read_text())
+    own = content["model"]["method"]["init_args"]
+    changes = {"class_path": "fsar.adapters.LoRA", "init_args": {"rank": 2}}
+    own["encoder"] = {
+        "class_path": "fsar.encoders.Adapted",
+        "init_args": {"encoder": own["encoder"], "adapter": changes},
+    }
+    (folder / "lora.yaml").write_text(yaml.safe_dump(content))
+    run(f"fit --run {folder}/lora -c {folder}/lora.yaml --trainer.max_steps 1 --model.temporal null")
+    kept = torch.load(next((folder / "lora").rglob("last.ckpt")), weights_only=True)["state_dict"]
+    assert {name.rpartition(".")[2] for name in kept} == {"a", "b"}
+    assert any(bool(value.any()) for name, value in kept.items() if name.endswith(".b"))
+    run(f"test --run {folder}/lora")
+    found = json.loads(next((folder / "lora").rglob("results.json")).read_text())
+    assert found["episodes"] == 6
+    capsys.readouterr()
+    with pytest.raises(SystemExit, match=r"data\.frames is 7, but .* was built for clips of 8"):
+        main(shlex.split(f"test --run {folder}/lora --data.frames 7 --data.benchmark.root nowhere"))
+
+
 @pytest.mark.parametrize(
     "line",
     [

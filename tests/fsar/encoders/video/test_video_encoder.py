@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from torchvision.models.video.mvit import MSBlockConfig, MViT
 
 from episodes.clips import Streams
 from episodes.episode import Episode
-from fsar.adapters import AIM
+from fsar.adapters import AIM, LoRA
 from fsar.alignment import OTAM, FrameMean
 from fsar.alignment.covariance import AlphaDistance
 from fsar.encoders import Adapted, VideoEncoder
@@ -119,6 +120,24 @@ def test_the_last_block_is_trained_and_all_that_is_trained_gets_a_gradient(case:
     assert 0 < len(trained) < len(list(method.parameters()))
     assert [name for name, p in trained.items() if p.grad is None] == []
     assert any(not torch.equal(before[name], p) for name, p in trained.items())
+
+
+@pytest.mark.parametrize("target", ["qkv", "mlp", "all"])
+@pytest.mark.parametrize("case", [case for case in CASES if not case.ours], ids=lambda case: case.model)
+def test_low_rank_changes_are_nothing_at_first_and_all_get_a_gradient(case: Case, make: Make, target: Any) -> None:
+    encoder, clips = make(case), pixels(case, 2)
+    plain = encoder.features(clips, BOTH)
+    adapted = copy.deepcopy(Adapted(encoder, LoRA(rank=2, target=target))).eval()
+    found = adapted.features(clips, BOTH)
+    for name, value in found.items():
+        torch.testing.assert_close(value, plain[name], rtol=1e-4, atol=1e-5)
+    assert (adapted.steps(case.frames), adapted.spans(case.frames)) == (case.steps, encoder.spans(case.frames))
+    sum(value.square().sum() for value in found.values()).backward()  # type: ignore[union-attr]
+    trained = {name: weight for name, weight in adapted.named_parameters() if weight.requires_grad}
+    assert trained
+    assert all(name.endswith((".a", ".b")) for name in trained)
+    assert [name for name, weight in trained.items() if weight.grad is None] == []
+    assert [name for name, x in trained.items() if name.endswith(".b") and not bool(x.grad.any())] == []  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from episodes.clips import Streams
+from fsar.adapters import LoRA
 from fsar.alignment import OTAM
-from fsar.encoders import VideoEncoder
+from fsar.encoders import Adapted, VideoEncoder
 from fsar.methods import Prototype
 from fsar.temporal import TemporalTransformer
 from fsar.training.joining import check_joined
@@ -49,6 +50,14 @@ def test_a_step_is_the_mean_over_the_windows_that_see_it(
         torch.testing.assert_close(found[name], wanted, rtol=1e-4, atol=1e-5)
     assert encoder.steps(frames) == found["frames"].shape[2]
     assert encoder.spans(frames) == [(i, i + 1) for i in range(0, frames, 2)]
+
+
+def test_windows_stay_where_weights_are_changed(plain: VideoEncoder) -> None:
+    clips = torch.randint(0, 256, (1, 6, 3, 32, 32), dtype=torch.uint8)
+    adapted = Adapted(windowed(plain, 4, 2), LoRA(rank=2)).eval()
+    torch.testing.assert_close(adapted(clips), windowed(plain, 4, 2)(clips), rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="sees 4 frames at a time, each window 2 after the last"):
+        check_joined(Prototype(adapted, OTAM()), 7)
 
 
 def test_windows_side_by_side_are_views_of_what_is_stored(plain: VideoEncoder) -> None:
