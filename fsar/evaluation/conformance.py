@@ -16,9 +16,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from episodes.clips import Streams
+from episodes.clips import Clips, Features, Streams, combined
 from episodes.episode import Episode, IndexEpisode, VideoBatch
 from fsar.alignment.properties import Violated, demand
+from fsar.encoders.imported import Imported
 from fsar.evaluation.bank import VideoBank, score_episodes
 from fsar.method import Method
 
@@ -33,30 +34,37 @@ class TriedMethod:
     """A method and the clips that it is tried on.
 
     Args:
-        method: any, whose encoder takes frames.
+        method: any.
         frames: of a clip.
     """
 
     method: Method
     frames: int = 8
 
-    def clips(self, count: int, seed: int) -> Tensor:
-        """Random clips ``(count t c h w)`` uint8: coarse coloured fields that drift."""
-        side = self.method.encoder.image_size
-        generator = torch.Generator().manual_seed(seed)
+    def clips(self, count: int, seed: int) -> Clips:
+        """Random clips: coarse coloured fields ``(count t c h w)`` uint8 that drift, with sound for a method that
+        hears; numbers of the imported kinds where nothing can be encoded."""
+        encoder, generator = self.method.encoder, torch.Generator().manual_seed(seed)
+        if isinstance(encoder, Imported):
+            shapes = {"frames": encoder.about.shapes[encoder.about.frames], **encoder.about.shapes}
+            return Features({name: torch.randn(count, *shape, generator=generator) for name, shape in shapes.items()})
         coarse = torch.rand(count, 3, 4, 4, generator=generator)
-        fields = torch.nn.functional.interpolate(coarse, side, mode="bilinear")
-        moved = [fields.roll(t * max(1, side // 16), -1 - t % 2) for t in range(self.frames)]
-        return (255 * torch.stack(moved, 1)).to(torch.uint8)
+        fields = torch.nn.functional.interpolate(coarse, encoder.image_size, mode="bilinear")
+        moved = [fields.roll(t * max(1, encoder.image_size // 16), -1 - t % 2) for t in range(self.frames)]
+        found = Streams(frames=(255 * torch.stack(moved, 1)).to(torch.uint8))
+        if "sound" in self.method.needs:
+            samples = int(getattr(getattr(encoder, "sound", None), "rate", 16000))  # of a second
+            found["sound"] = torch.rand(count, samples, generator=generator) - 0.5
+        return found
 
     def episode(self) -> Episode:
         """Three of four classes with two clips each, and a query of each class; another of one of them, where the
         method can score that."""
         labels, asked = torch.arange(WAYS).repeat_interleave(SHOTS), [2, 0, 1]
         asked += [] if self.method.one_query_each else [2]
-        clips = [Streams(frames=self.clips(count, seed)) for seed, count in enumerate((len(labels), len(asked)))]
+        support, query = (self.clips(count, seed) for seed, count in enumerate((len(labels), len(asked))))
         classes = torch.tensor([3, 0, 2])
-        return Episode(clips[0], clips[1], labels, torch.tensor(asked), classes, NAMES, torch.tensor(0))
+        return Episode(support, query, labels, torch.tensor(asked), classes, NAMES, torch.tensor(0))
 
     @cached_property
     def scored(self) -> tuple[Episode, Tensor]:
@@ -89,24 +97,24 @@ def same(found: Tensor, expected: Tensor, otherwise: str) -> None:
     demand(not apart, f"{otherwise}: {apart}.")
 
 
-def with_queries(episode: Episode, index: list[int], clip: Tensor | None = None) -> Episode:
+def with_queries(episode: Episode, index: list[int], clip: Clips | None = None) -> Episode:
     """The episode with these of its queries, and another of the last one's class behind them."""
-    frames, labels = episode.query["frames"][index], episode.query_labels[index]
+    query, labels = episode.query.at(torch.tensor(index)), episode.query_labels[index]
     if clip is not None:
-        frames, labels = torch.cat([frames, clip]), torch.cat([labels, episode.query_labels[-1:]])
-    return replace(episode, query=Streams(frames=frames), query_labels=labels)
+        query, labels = combined(torch.cat, [query, clip]), torch.cat([labels, episode.query_labels[-1:]])
+    return replace(episode, query=query, query_labels=labels)
 
 
 def numbers(subject: TriedMethod) -> str:
     """one finite number for each query and class, the same in two calls; clips are not written into"""
     episode = subject.scored[0]
-    before = [x["frames"].clone() for x in (episode.support, episode.query)]
+    before = [x.clone() for clips in (episode.support, episode.query) for x in clips.values()]
     logits = subject.scored[1]
     wanted = (len(episode.query_labels), WAYS)
     demand(logits.shape == wanted, f"shape {tuple(logits.shape)} instead of {wanted}.")
     demand(logits.isfinite().all(), "a score is not finite.")
     same(subject.score(episode), logits, "two calls on the same clips differ")
-    after = [x["frames"] for x in (episode.support, episode.query)]
+    after = [x for clips in (episode.support, episode.query) for x in clips.values()]
     demand(all(torch.equal(a, b) for a, b in zip(after, before, strict=True)), "it writes into its clips.")
     marks = (subject.method.sees_other_queries, subject.method.reads_query_labels)
     demand(all(isinstance(mark, bool) for mark in marks), f"its marks must be true or false, found {marks}.")
@@ -188,9 +196,8 @@ def duplicates(subject: TriedMethod) -> str:
 def batches(subject: TriedMethod) -> str:
     """an episode in a batch scores as it does alone"""
     first, logits = subject.scored
-    counts = enumerate((WAYS * SHOTS, len(logits)), start=11)
-    clips = [Streams(frames=subject.clips(count, seed)) for seed, count in counts]
-    second = replace(first, support=clips[0], query=clips[1], classes=first.classes.flip(0), number=torch.tensor(1))
+    support, query = (subject.clips(count, seed) for seed, count in ((11, WAYS * SHOTS), (12, len(logits))))
+    second = replace(first, support=support, query=query, classes=first.classes.flip(0), number=torch.tensor(1))
     alone = torch.stack([logits, subject.score(second)])
     same(subject.score(Episode.stack([first, second])), alone, "in a batch of two it differs")
     return ""
@@ -199,11 +206,11 @@ def batches(subject: TriedMethod) -> str:
 def evaluation(subject: TriedMethod) -> str:
     """an evaluation, which encodes every video once and keeps its parts, gives what the clips give"""
     (episode, logits), method = subject.scored, subject.method
-    clips = torch.cat([episode.support["frames"], episode.query["frames"]])
-    bank, videos = VideoBank(method, floor=False), torch.arange(len(clips))
+    clips = combined(torch.cat, [episode.support, episode.query])
+    bank, videos = VideoBank(method, floor=False), torch.arange(len(episode.clip_classes))
     torch.manual_seed(0)
     for some in videos.split(4):
-        bank.add(VideoBatch(some, Streams(frames=clips[some]), episode.clip_classes[some], NAMES))
+        bank.add(VideoBatch(some, clips.at(some), episode.clip_classes[some], NAMES))
     shots = len(episode.support_labels)
     labels = (episode.support_labels, episode.query_labels, episode.classes)
     index = IndexEpisode(videos[:shots], videos[shots:], *labels, NAMES, episode.number)

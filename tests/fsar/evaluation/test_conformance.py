@@ -6,18 +6,20 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 import fsar.methods
-from fsar.alignment import FrameMean
+from episodes.features.imported import write_import
+from fsar.alignment import OTAM, FrameMean
 from fsar.build import build
-from fsar.encoders import ClipEncoder
+from fsar.encoders import AudioEncoder, ClipEncoder, Imported, WithSound
 from fsar.evaluation.conformance import PROPERTIES, TriedMethod, check, try_property
 from fsar.evaluation.marks import marked_name, marks, record_marks
 from fsar.method import Method, Scores
-from fsar.methods import ClipMEI, ClipSPM, Prototype
+from fsar.methods import ClipMEI, ClipSPM, Prototype, SeveralNames, SightAndSound
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs" / "method"
 TRAINED = [CONFIGS / "clip_fsar_tiny.yaml", *sorted((CONFIGS / "tiny").glob("*.yaml"))]
@@ -32,11 +34,8 @@ ALL = [*TRAINED, *(CONFIGS / f"{name}.yaml" for name in OTHERS)]
 OWN = {"ape": {"channels": 16}, "ape_t": {"channels": 16}}
 """What depends on the encoder's size."""
 NOT_METHODS = {"TipAdapterViews"}
-ELSEWHERE = {
-    "SeveralNames": "commands/data/test_import_features.py",
-    "SightAndSound": "methods/test_sight_and_sound.py",
-}
-"""Methods that read what no configuration of pixels gives, and the tests of them in tests/fsar."""
+OF_SEVERAL_KINDS = {"SeveralNames", "SightAndSound"}
+"""Methods that read what no configuration of pixels gives."""
 
 pytestmark = pytest.mark.filterwarnings(  # of Lightning, about itself
     "ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning",
@@ -76,9 +75,26 @@ def test_every_method_conforms(config: Path, model: Path) -> None:
     assert not method.reads_query_labels
 
 
+@pytest.mark.parametrize("name", sorted(OF_SEVERAL_KINDS))
+def test_methods_that_read_more_than_frames_conform(name: str, model: Path, tmp_path: Path) -> None:
+    shapes = {"visual": (3, 6), "text": (1, 4)}
+    arrays = {kind: np.random.default_rng(0).random((2, *shape), dtype=np.float32) for kind, shape in shapes.items()}
+    write_import(tmp_path / "store", "a model", "visual", ["a.mp4", "b.mp4"], arrays)
+    hearing = WithSound(
+        ClipEncoder(str(model), None), AudioEncoder(channels=64, rate=4000, window=200, hop=80, mels=16)
+    )
+    method = {
+        "SeveralNames": lambda: SeveralNames(Imported(tmp_path / "store"), OTAM()),
+        "SightAndSound": lambda: SightAndSound(hearing, OTAM()),
+    }[name]()
+    lines: list[str] = []
+    assert check(TriedMethod(method, frames=4), lines.append) == 0, lines
+    assert not any("marked" in line for line in lines)
+
+
 def test_every_method_of_the_library_is_tried() -> None:
     texts = [path.read_text() for path in ALL]
-    for name in set(fsar.methods.__all__) - NOT_METHODS - set(ELSEWHERE):
+    for name in set(fsar.methods.__all__) - NOT_METHODS - OF_SEVERAL_KINDS:
         assert any(f"class_path: fsar.methods.{name}\n" in text for text in texts), name
 
 
