@@ -119,9 +119,9 @@ def post_train(model: SmallDiffusion, anchor: float, steps: int, lr: float, seed
 def main() -> None:
     """Train the denoiser, post-train, print the table."""
     parser = Options(__doc__)
-    parser.add_argument("--steps", type=int, default=300, help="of post-training")
+    parser.add_argument("--steps", type=int, default=1600, help="of post-training")
     parser.add_argument("--denoiser_steps", type=int, default=3000)
-    parser.add_argument("--lr", type=float, default=0.1, help="of SGD: the loss is small beside that of a large model")
+    parser.add_argument("--lr", type=float, default=0.3, help="of SGD: the loss is small beside that of a large model")
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
     print("| seed | tower | turn, linear probe | colour, zero-shot | denoiser's error |\n|---|---|---|---|---|")
