@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import unicodedata
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +173,19 @@ def test_a_recipe_follows_the_data_that_it_changes(data: Path) -> None:
     assert after_data(recipe, mine) == ["-c", recipe, *mine]
     config = parse_options(make_parser(None), after_data(recipe, ["-c", "data/hmdb51"]))
     assert config.data.train_transform.init_args.flip is True
+
+
+def test_the_page_names_the_methods_whose_files_are_known() -> None:
+    page = (Path(__file__).resolve().parents[4] / "docs" / "released.md").read_text(encoding="utf-8")
+    listed = page.split("Names are known of ")[1].split(", from listings")[0]
+    plain = unicodedata.normalize("NFKC", listed).replace("++", "PlusPlus")
+    named = {re.sub(r"\(.*\)|\W", "", word).lower() for word in re.split(r",| and ", plain)}
+    known = set()
+    for name in fsar.methods.__all__:
+        with suppress(ValueError):
+            find_converter(getattr(fsar.methods, name))
+            known.add(name.lower())
+    assert named == known
 
 
 class Payload:
