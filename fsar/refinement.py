@@ -4,6 +4,12 @@ Nothing is trained and no clip is encoded anew: what is refined are the frames o
 ``(... n t d)`` that a method's alignment compares. Scores of a query then depend on which others stand in its episode,
 and on how many of each class: results carry the mark "transductive". With s(q, c) the alignment's similarity:
 
+Pseudo-labels (self-training, as in Lee 2013, "Pseudo-Label", ICML workshop on challenges in representation learning): a
+query that is surely of a class counts as a shot of it, the others as nothing::
+
+    p(c | q) = softmax_c(λ s(q, c) / σ)
+    P_c <- mean of the class's shots and of the queries that are named c with p above the threshold    (some rounds)
+
 TRACE ("Closing the Estimation Gap", 2026, https://github.com/hisalaheiyo/TRACE), two steps, by its released code::
 
     P_c   <- mean of the class's shots and of the queries that are named c with probability above 0.5    (3 rounds)
@@ -80,6 +86,12 @@ def spread_over_classes(similarity: Tensor) -> Tensor:
     return about.square().mean((-2, -1), keepdim=True).sqrt().clamp_min(1e-6)
 
 
+def sure_of(probability: Tensor, threshold: float) -> Tensor:
+    """``(... q n)``: 1 where a class is the likeliest of a query and likelier than the threshold, else 0."""
+    sure, guess = probability.max(-1, keepdim=True)
+    return torch.zeros_like(probability).scatter(-1, guess, (sure > threshold).to(probability))
+
+
 def sinkhorn(scores: Tensor, iterations: int = 50) -> Tensor:
     """``exp(scores) (... q n)`` scaled to rows of sum 1 and columns of sum q / n, in logarithms."""
     ways, queries = scores.shape[-1], scores.shape[-2]
@@ -89,6 +101,39 @@ def sinkhorn(scores: Tensor, iterations: int = 50) -> Tensor:
         log = log - log.logsumexp(-2, keepdim=True) + target
         log = log - log.logsumexp(-1, keepdim=True)
     return log
+
+
+class PseudoLabels(Refinement):
+    """Queries that are surely of a class join its support, see above.
+
+    Args:
+        threshold: of the probability above which a query joins, TRACE's; 1 for none.
+        rounds: of naming and joining; in each the queries are named anew, and who joined before may leave.
+        weight: λ.
+
+    Raises:
+        ValueError: a threshold that is no probability, no round, a weight that is not above 0.
+    """
+
+    def __init__(self, threshold: float = 0.5, rounds: int = 3, weight: float = 3.0) -> None:
+        super().__init__()
+        if not 0 <= threshold <= 1 or rounds < 1 or not weight > 0:
+            raise ValueError(
+                "PseudoLabels: threshold is a probability from 0 to 1, rounds 1 or more, weight above 0; found "
+                f"threshold={threshold}, rounds={rounds}, weight={weight}."
+            )
+        self.threshold, self.rounds, self.weight = threshold, rounds, weight
+
+    def join(self, query: Tensor, prototypes: Tensor, compare: Compare) -> Tensor:
+        """Whether each query joins each class, ``(... q n)``, 0 or 1."""
+        similarity = compare(query, prototypes)
+        return sure_of((self.weight * similarity / spread_over_classes(similarity)).softmax(-1), self.threshold)
+
+    def forward(self, query: Tensor, prototypes: Tensor, shots: Tensor, compare: Compare, labels: Tensor) -> Tensor:
+        mended = prototypes
+        for _ in range(self.rounds):
+            mended = add_to_means(prototypes, shots, query, self.join(query, mended, compare))
+        return compare(query, mended)
 
 
 class Trace(Refinement):
@@ -124,9 +169,8 @@ class Trace(Refinement):
         """Prototypes with the queries that are surely of their class."""
         mended = prototypes
         for _ in range(self.rounds):
-            sure, guess = (self.scale * compare(query, mended)).softmax(-1).max(-1)
-            share = one_hot(guess, mended.shape[-3]) * (sure > self.threshold)[..., None]
-            mended = add_to_means(prototypes, shots, query, share)
+            sure = sure_of((self.scale * compare(query, mended)).softmax(-1), self.threshold)
+            mended = add_to_means(prototypes, shots, query, sure)
         return mended
 
     def objective(self, start: Tensor, query: Tensor, weights: Tensor, compare: Compare) -> Tensor:

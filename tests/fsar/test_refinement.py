@@ -19,7 +19,7 @@ from fsar.__main__ import main
 from fsar.alignment import OTAM, EachShot, FrameMean
 from fsar.evaluation.protocols.transductive import share_queries
 from fsar.methods import CoOp, Prototype
-from fsar.refinement import Laplacian, Oracle, Refinement, Trace, Transport, add_to_means, sinkhorn
+from fsar.refinement import Laplacian, Oracle, PseudoLabels, Refinement, Trace, Transport, add_to_means, sinkhorn
 from fsar.training.learner import Learner
 
 WAYS, QUERIES = 3, 7
@@ -36,6 +36,31 @@ def frames() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     torch.manual_seed(0)
     query, prototypes = torch.randn(2, QUERIES, 4, 5).double(), torch.randn(2, WAYS, 4, 5).double()
     return query, prototypes, torch.full((2, WAYS), 2), torch.arange(QUERIES).expand(2, -1) % WAYS
+
+
+def test_sure_queries_join_the_support(frames: tuple[Tensor, ...]) -> None:
+    query, prototypes, shots, labels = frames
+    found = PseudoLabels(0.7, 2, 2.0)(query, prototypes, shots, cosine, labels)
+    joined = []
+    for e in range(2):
+        own = prototypes[e].clone()
+        for _ in range(2):
+            s = cosine(query[e], own)
+            s = 2 * s / (s - s.mean(-1, keepdim=True)).square().mean().sqrt()
+            members = [[prototypes[e, c]] * 2 for c in range(WAYS)]
+            for q in range(QUERIES):
+                name = int(s[q].argmax())
+                if s[q].exp()[name] / s[q].exp().sum() > 0.7:
+                    members[name].append(query[e, q])
+            own = torch.stack([torch.stack(clips).mean(0) for clips in members])
+            joined.append(sum(map(len, members)) - 2 * WAYS)
+        assert torch.allclose(found[e], cosine(query[e], own))
+    assert 0 < min(joined) <= max(joined) < QUERIES  # some of them, and not all
+    nobody = PseudoLabels(1.0)(query, prototypes, shots, cosine, labels)
+    assert torch.equal(nobody, cosine(query, prototypes))
+    for wrong in ({"threshold": 1.5}, {"rounds": 0}, {"weight": 0.0}):
+        with pytest.raises(ValueError, match="threshold is a probability from 0 to 1, rounds 1 or more"):
+            PseudoLabels(**wrong)  # type: ignore[arg-type]
 
 
 def test_trace_mends_prototypes_by_sure_queries(frames: tuple[Tensor, ...]) -> None:
@@ -128,7 +153,7 @@ def test_the_bound_reads_labels(frames: tuple[Tensor, ...]) -> None:
     assert torch.allclose(add_to_means(prototypes, shots, query, torch.zeros(2, QUERIES, WAYS)), prototypes)
 
 
-@pytest.mark.parametrize("refinement", [Trace(steps=3), Laplacian(), Transport(), Oracle()])
+@pytest.mark.parametrize("refinement", [PseudoLabels(), Trace(steps=3), Laplacian(), Transport(), Oracle()])
 @pytest.mark.parametrize("alignment", [FrameMean(), OTAM()])
 def test_any_alignment_is_refined_in_evaluation_and_marked(
     refinement: Refinement, alignment: torch.nn.Module, tiny: object
@@ -175,7 +200,7 @@ def test_it_is_an_option_of_test_and_a_protocol(
     monkeypatch.setattr(sys, "argv", ["fsar"])
     monkeypatch.delenv("FSAR_RUN", raising=False)
     parts = f"-c {config} --model.method Prototype --model.alignment FrameMean"
-    main(shlex.split(f"test --run r {parts} --model.refine fsar.refinement.Laplacian --data.test_queries 2"))
+    main(shlex.split(f"test --run r {parts} --model.refine fsar.refinement.PseudoLabels --data.test_queries 2"))
     record = json.loads(Path("r/results/test_3way_1shot/results.json").read_text())
     assert record["sees_other_queries"] is True
     assert record["scored"] == "whole episodes, 2 queries of every class"
@@ -183,7 +208,8 @@ def test_it_is_an_option_of_test_and_a_protocol(
     main(shlex.split(f"protocol transductive {parts} --out p --ways 3 --queries 3 --episodes 4"))
     rows = json.loads(Path("p/protocols/transductive/results.json").read_text())["rows"]
     said = [row["what"] for row in rows]
-    assert said[:4] == [
+    assert said[1] == "balanced: PseudoLabels"
+    assert [said[0], *said[4:7]] == [
         "balanced: inductive",
         "balanced: Trace",
         "balanced: Trace - inductive, paired",

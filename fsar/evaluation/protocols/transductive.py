@@ -23,7 +23,7 @@ from fsar.evaluation.protocols.ground import (
     measure_accuracy,
     summarise_row,
 )
-from fsar.refinement import Laplacian, Oracle, Refinement, Trace, Transport
+from fsar.refinement import Laplacian, Oracle, PseudoLabels, Refinement, Trace, Transport
 
 CONCENTRATION = 2.0
 Integers = NDArray[np.int64]
@@ -84,7 +84,7 @@ def run(
     count_usable(ground, shots + queries, ways)
     method = ground.method
     own = getattr(method, "refinement", None)
-    tried: list[Refinement] = [own] if own is not None else [Trace(), Laplacian(), Transport()]
+    tried: list[Refinement] = [own] if own is not None else [PseudoLabels(), Trace(), Laplacian(), Transport()]
     sampler = EpisodeSampler(ground.labels, ways, shots, queries, seed, ground.class_names, drop_small_classes=True)
     rows = []
     draws = {
