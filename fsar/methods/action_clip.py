@@ -8,6 +8,8 @@ With v the mean of a clip's fused frames, x a sentence about its class, one of 1
 
     S = scale · cos(v_i, x_j);   loss = ½ [KL(S) + KL(Sᵀ)], targets over all j of the same class
     p(class) = mean over the 16 templates of softmax_c(scale · cos(v, x_c))
+
+Where classes have unequal numbers of texts, as of steps, the ones with fewer say theirs again.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from fsar.functional import cross_entropy, log_mean
 from fsar.method import Method, Parts, Scores
 from fsar.objectives.multi_positive import both_directions
 from fsar.shots import shot_mean
-from fsar.text import TextBank
+from fsar.text import TextBank, encode_whole
 
 
 class ActionCLIP(Method):
@@ -75,9 +77,13 @@ class ActionCLIP(Method):
 
     def class_text(self, names: Sequence[str]) -> Tensor:
         """``(C m d)`` under every template; nothing in training, where each clip draws its own in :meth:`score`."""
-        if self.training:
-            return self.no_text(names)
-        return normalize(self.texts.features(self.encoder.require_text(), names).features, dim=-1)
+        return self.no_text(names) if self.training else self.all_texts(names)
+
+    def all_texts(self, names: Sequence[str]) -> Tensor:
+        """``(C m d)`` of unit length; a class with fewer than ``m`` texts says its own again."""
+        features, mask = self.texts.features(self.encoder.require_text(), names)
+        place = torch.arange(mask.shape[1], device=mask.device) % mask.sum(-1, keepdim=True)
+        return normalize(features.take_along_dim(place[..., None], 1), dim=-1)
 
     def query_parts(self, features: Features) -> Parts:
         return {"video": normalize(self.head(features["frames"]).mean(-2), dim=-1)}
@@ -107,11 +113,13 @@ class ActionCLIP(Method):
         return Scores(few_shot, few_shot, logits)
 
     def drawn_text(self, classes: Tensor, episode: Task) -> Tensor:
-        """One random sentence about each clip's class, ``(... v)`` to ``(... v d)``; drawn by the episode's number."""
-        generator = torch.Generator().manual_seed(int(episode.number.flatten()[0]))
+        """One random sentence about each clip's class, ``(... v)`` to ``(... v d)``; drawn by torch's seed, which training
+        sets for each step, and the episode's number."""
+        seed = torch.initial_seed() * 1_000_003 + int(episode.number.flatten()[0])
+        generator = torch.Generator().manual_seed(seed % 2**63)
         names = [episode.class_names[c] for c in classes.flatten().tolist()]
         drawn = self.texts.sample(names, self.texts.mix or dict.fromkeys(self.texts.kinds, 1.0), generator)
-        return self.encoder.require_text().encode(drawn).to(classes.device).unflatten(0, classes.shape)
+        return encode_whole(self.encoder.require_text(), drawn).to(classes.device).unflatten(0, classes.shape)
 
     def loss(self, scores: Scores, episode: Task) -> dict[str, Tensor]:
         few_shot = cross_entropy(scores.few_shot, episode.query_labels)
@@ -146,8 +154,7 @@ class ActionCLIP(Method):
         """
         features = self.features_of(as_clips(clips, "clips"))
         video = self.query_parts(features)["video"]
-        text = self.texts.features(self.encoder.require_text(), names).features
-        return self.by_text(video, normalize(text, dim=-1).to(video.device)).exp()
+        return self.by_text(video, self.all_texts(names).to(video.device)).exp()
 
 
 def labelled_batch(clips: Clips | Tensor, labels: Tensor, class_names: Sequence[str], number: int = 0) -> Episode:
@@ -159,7 +166,7 @@ def labelled_batch(clips: Clips | Tensor, labels: Tensor, class_names: Sequence[
         clips: of ``b`` videos, as in an episode.
         labels: ``(b)`` class ids.
         class_names: the ``C`` names of the set.
-        number: of the batch; it decides the sentences that are drawn.
+        number: of the batch; with torch's seed it decides the sentences that are drawn.
     """
     clips = as_clips(clips, "clips")
     present, inverse = labels.unique(return_inverse=True)

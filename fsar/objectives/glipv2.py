@@ -24,6 +24,7 @@ from torch.nn.functional import normalize
 from fsar.objectives.base import Objective, Step
 from fsar.objectives.clip import Scale
 from fsar.text.bank import Kind, TextBank
+from fsar.text.chunks import encode_whole
 
 _SMALL = (
     "a an and are as at be by for from in into is it its of off on one onto or out over so some something someone "
@@ -95,12 +96,10 @@ class WordRegionContrast(Objective):
         return texts if self.columns == "texts" else [word for text in texts for word in list_words(text)]
 
     def forward(self, step: Step) -> dict[str, Tensor]:
-        if step.text is None:
-            raise ValueError("WordRegionContrast reads words, but the encoder has no text tower.")
         said = [set(self.list_columns(name)) for name in step.names]
         columns = sorted(set().union(*said))
         of_class = torch.tensor([[word in own for word in columns] for own in said], device=step.rows.device)
-        words = normalize(step.text.encode(columns).float(), dim=-1).to(step.rows.device)
+        words = normalize(encode_whole(step.tower, columns).float(), dim=-1).to(step.rows.device)
         tokens = normalize(step.tokens(self.tokens), dim=-1)  # (b P d)
         positive = of_class[step.rows][:, None].expand(-1, tokens.shape[1], -1)
         logits = self.scale(tokens @ words.mT)

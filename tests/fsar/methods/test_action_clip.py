@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from episodes.clips import Streams
 from episodes.episode import Episode
@@ -17,7 +19,7 @@ from fsar.methods import ActionCLIP
 from fsar.methods.action_clip import labelled_batch
 from fsar.objectives import both_directions, multi_positive_kl
 from fsar.temporal import ClassTokenTransformer, SequenceLSTM, SequenceTransformer, ShiftConvolution
-from fsar.text import TextBank
+from fsar.text import TextBank, encode_whole
 
 Tiny = Callable[..., ClipEncoder]
 Pixels = Callable[..., Episode]
@@ -152,12 +154,36 @@ def test_sentences_are_drawn_of_the_kinds_that_are_asked_for(tiny: Tiny, monkeyp
     assert drawn == ["wave a hand", "jump", "jump"]
 
 
-def test_sentences_are_drawn_by_the_number_of_the_episode(tiny: Tiny, pixels: Pixels) -> None:
+def test_classes_of_few_texts_say_them_again(tiny: Tiny, tmp_path: Path) -> None:
+    """A text that is not there counted as one whose cosine is 0."""
+    (tmp_path / "steps.yaml").write_text("wave: {step: [a hand is up, it sways]}\njump: {step: [knees bend, up, down]}")
+    method = ActionCLIP(tiny(), texts=TextBank(descriptions=str(tmp_path / "steps.yaml"), kinds=["step"])).eval()
+    expected = method.encoder.require_text().encode(
+        ["a hand is up", "it sways", "a hand is up", "knees bend", "up", "down"]
+    )
+    torch.testing.assert_close(method.class_text(["wave", "jump"]), normalize(expected, dim=-1).unflatten(0, (2, 3)))
+
+
+def test_a_long_sentence_is_split_in_training_as_in_evaluation(tiny: Tiny, tmp_path: Path) -> None:
+    long = "a hand goes up and down. " * 8
+    (tmp_path / "texts.yaml").write_text(f"wave: ['{long}']\n")
+    bank = TextBank(descriptions=str(tmp_path / "texts.yaml"), kinds=["description"])
+    method = ActionCLIP(tiny(tune=1), texts=bank).train()
+    task: Any = SimpleNamespace(number=torch.tensor([3]), class_names=("wave",))
+    with pytest.warns(UserWarning, match="split into"):
+        (found,) = method.drawn_text(torch.tensor([0]), task)
+        expected = encode_whole(method.encoder.require_text(), [long.strip()])[0]
+    torch.testing.assert_close(found, expected)
+
+
+def test_sentences_are_drawn_by_the_seed_and_the_number_of_the_episode(tiny: Tiny, pixels: Pixels) -> None:
     method, episode = ActionCLIP(tiny(tune=1)).train(), pixels()
     first, again = (method(episode).class_logits for _ in range(2))
     assert torch.equal(first, again)
     other = Episode(**{**vars(episode), "number": torch.tensor(7)})
     assert not torch.allclose(method(other).class_logits, first)
+    torch.manual_seed(5)
+    assert not torch.allclose(method(episode).class_logits, first)
 
 
 def test_a_labelled_batch_gives_the_loss_of_all_its_pairs(tiny: Tiny) -> None:
