@@ -11,6 +11,8 @@ import pytest
 import torch
 
 import fsar.methods
+from episodes.episode import Episode
+from fsar.adapters import Ladder
 from fsar.alignment import OTAM
 from fsar.encoders import ClipEncoder
 from fsar.evaluation.results import texts_record
@@ -28,6 +30,38 @@ def test_every_method_that_reads_text_has_the_option(method: type[Method]) -> No
     if inspect.isabstract(method) or method.__name__ in OWN:
         pytest.skip("it takes words of its own")
     assert "texts" in inspect.signature(method.__init__).parameters
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "ActionCLIP": {"classify_by": "text"},
+    "Clip4Clip": {"head": "mean"},
+    "ClipCPM2C": {"hidden": 32},
+    "ClipFSAR": {"alignment": OTAM()},
+    "ClipMEI": {"head_width": 16, "hidden": 64},
+    "ClipSPM": {"head_width": 16, "hidden": 64},
+    "EMPNet": {"layers": (1, 2, 3), "top_patches": 4},
+    "MAClip": {"alignment": OTAM()},
+    "TipAdapterViews": {"views": 2},
+    "TSFSAR": {"side": Ladder(width=16, heads=2, temporal=(1,)), "frames": 4, "train_classes": 6},
+}
+"""What each needs to be small, and to look at its texts."""
+
+
+@pytest.mark.parametrize("method", [m for m in READERS if m.__name__ not in OWN], ids=lambda method: method.__name__)
+def test_other_texts_are_read_and_score_otherwise(
+    method: Callable[..., Method], three_blocks: Callable[..., ClipEncoder], pixels: Callable[..., Episode]
+) -> None:
+    episode, logits = pixels(t=4), []
+    for template in ("a {}", "nobody is {} here"):
+        encoder, read = three_blocks(), list[str]()
+        tower = encoder.require_text()
+        encode = tower.encode
+        vars(tower)["encode"] = lambda texts, read=read, encode=encode: (read.extend(texts), encode(texts))[1]
+        built = method(encoder=encoder, texts=TextBank([template]), **OPTIONS.get(method.__name__, {})).eval()
+        with torch.no_grad():
+            logits.append(built(episode).logits)
+        assert set(read) == {template.format(name) for name in episode.class_names}
+    assert not torch.allclose(*logits, rtol=1e-4, atol=1e-6)
 
 
 def test_class_text_is_what_the_bank_says(tiny: Callable[..., ClipEncoder]) -> None:
