@@ -61,6 +61,9 @@ class Method(nn.Module):
     """Names of the features that it reads, see :meth:`fsar.encoders.FrameEncoder.features`. One that depends on an
     option is set before ``super().__init__``, which looks whether the encoder gives them."""
 
+    gives: tuple[str, ...] | None = None
+    """Features of the encoder that an :meth:`encode` of its own gives; None where it is all of :attr:`needs`."""
+
     text_conditioned: bool = False
     """True when the encoding of a support clip depends on the name of its class; evaluation then encodes each video
     twice, once in each role."""
@@ -72,13 +75,11 @@ class Method(nn.Module):
     """What is said about a class, where it is not the sentences of the encoder's templates."""
 
     separate_passes: bool = False
-    """True when training sends support and query clips through the encoder one after the other, support first, as most
-    released code does. Only layers that look at their whole batch notice, BatchNorm above all: its statistics are then
-    those of each role alone, and it counts two steps."""
+    """True when training encodes support and then query clips, as most released code does, not all at once. Only layers
+    that look at their whole batch notice: BatchNorm's statistics are those of each role alone, and it counts twice."""
 
     same_in_both_roles: bool = False
-    """True when :meth:`support_parts` gives what :meth:`query_parts` gives; evaluation then makes and keeps the parts
-    of a video once."""
+    """True when :meth:`support_parts` gives what :meth:`query_parts` does; evaluation keeps a video's parts once."""
 
     averages_shots: bool = False
     """True when scoring uses nothing of a class's support clips but the mean of each of their parts; evaluation then
@@ -154,11 +155,10 @@ class Method(nn.Module):
 
     def class_text(self, names: Sequence[str]) -> Tensor:
         """``(C d)`` text features of class names; ``(C 0)`` for a method that reads none."""
-        if self.uses_text and self.encoder.text is not None:
-            if self.texts is not None:
-                return self.texts.features(self.encoder.text, names).plain_mean()
-            return self.encoder.text(names)
-        return self.no_text(names)
+        if not self.uses_text or self.encoder.text is None:
+            return self.no_text(names)
+        text = self.encoder.text
+        return text(names) if self.texts is None else self.texts.features(text, names).plain_mean()
 
     def drawing_texts(self, seed: int) -> AbstractContextManager[None]:
         """Meanwhile class texts are those of a training step, where :attr:`texts` mixes or augments them."""

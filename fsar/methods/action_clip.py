@@ -113,8 +113,8 @@ class ActionCLIP(Method):
         return Scores(few_shot, few_shot, logits)
 
     def drawn_text(self, classes: Tensor, episode: Task) -> Tensor:
-        """One random sentence about each clip's class, ``(... v)`` to ``(... v d)``; drawn by torch's seed, which training
-        sets for each step, and the episode's number."""
+        """One random sentence about each clip's class, ``(... v)`` to ``(... v d)``; drawn by torch's seed, which
+        training sets for each step, and the episode's number."""
         seed = torch.initial_seed() * 1_000_003 + int(episode.number.flatten()[0])
         generator = torch.Generator().manual_seed(seed % 2**63)
         names = [episode.class_names[c] for c in classes.flatten().tolist()]

@@ -129,6 +129,7 @@ class TaskAdapterPlusPlus(Method):
         self.norm = nn.LayerNorm(encoder.channels) if norm else None
         self.published_stages, self.published_product = published_stages, published_product
         self.across_clips: bool = getattr(encoder, "across_clips", False)
+        self.gives = () if self.across_clips else None  # pixels are no features
         self.averages_shots = not self.across_clips
         self.sees_other_queries = self.across_clips or published_stages or published_product
         self.reads_query_labels = self.one_query_each = published_product

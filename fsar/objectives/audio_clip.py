@@ -21,7 +21,8 @@ from torch.nn.functional import normalize
 from fsar.objectives.base import Objective, Step
 from fsar.objectives.clip import Scale
 from fsar.objectives.multi_positive import both_directions
-from fsar.text.bank import Kind, TextBank
+from fsar.text.bank import TextBank
+from fsar.text.kinds import Kind, check_kinds
 
 
 def trimodal_contrast(
@@ -83,7 +84,7 @@ class TrimodalContrast(Objective):
     ) -> None:
         super().__init__(weight)
         self.texts = TextBank() if texts is None else texts
-        self.kinds = tuple(kinds)
+        self.kinds = check_kinds(kinds, type(self).__name__)
         self.published = published
         self.scales = nn.ModuleDict({"ai": Scale(sound_scale), "at": Scale(sound_scale), "it": Scale(scale)})
 

@@ -17,11 +17,18 @@ from torch.nn.functional import normalize, pad
 
 from episodes.annotations.captions import read_captions
 from episodes.clips import Features
-from fsar.text.bank import ClassTexts, Kind, TextBank
+from fsar.text.bank import ClassTexts, TextBank
 from fsar.text.chunks import Encodes, encode_whole
+from fsar.text.kinds import Kind
 
 ClipKind = Kind | Literal["caption"]
 """Of what is said in training: about a class, or about one clip alone (CapFSAR's captions, ``data.captions``)."""
+
+
+NO_CAPTIONS = (
+    "an objective reads texts of kind 'caption', but clips have none: give data.captions, a folder with "
+    "<class>/<clip>.txt of every training video, and leave out data.features."
+)
 
 
 class Said(NamedTuple):
@@ -119,10 +126,7 @@ class Step:
     def of_clips(self) -> ClassTexts:
         """Unit features ``(b m d)`` of the captions of each clip."""
         if self.captions is None:
-            raise ValueError(
-                "an objective reads texts of kind 'caption', but clips have none: give data.captions, a folder with "
-                "<class>/<clip>.txt of every training video, and leave out data.features."
-            )
+            raise ValueError(NO_CAPTIONS)
         texts = [text for clip in self.captions for text in read_captions(clip)]
         features = encode_whole(self.tower, texts).unflatten(0, self.captions.shape[:2])
         there = torch.ones(self.captions.shape[:2], dtype=torch.bool, device=self.labels.device)
@@ -183,6 +187,23 @@ class Objective(nn.Module):
         if not weight >= 0:
             raise ValueError(f"{type(self).__name__}: weight must not be negative, found {weight}.")
         self.weight = weight
+
+    def check_widths(self, frames: int, words: int) -> None:
+        """Refuse, when it joins a method, features and texts of so many channels, where it was made for others."""
+
+    def check_classes(self, names: Sequence[str], frames: int) -> None:
+        """Refuse, before any video is read, classes of which nothing is said that it reads.
+
+        Args:
+            names: of the classes that are trained on.
+            frames: of a clip.
+
+        Raises:
+            ValueError: names the objective and the first class without a text of its kinds.
+        """
+        bank, kinds = getattr(self, "texts", None), [kind for kind in getattr(self, "kinds", ()) if kind != "caption"]
+        if isinstance(bank, TextBank) and kinds:
+            bank.check(names, kinds, type(self).__name__)
 
     def forward(self, step: Step) -> dict[str, Tensor]:
         """Named scalars; the one called ``loss`` is minimised, the others are logged as ``<name>_<key>``."""

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from fsar.objectives.base import ClipKind, Objective, Step
 from fsar.objectives.multi_positive import both_directions
 from fsar.text.bank import TextBank
+from fsar.text.kinds import check_kinds
 
 LARGEST_SCALE = 100.0
 """CLIP's bound of the learned factor."""
@@ -101,7 +102,7 @@ class SymmetricContrast(Objective):
     ) -> None:
         super().__init__(weight)
         self.texts = TextBank() if texts is None else texts
-        self.kinds = tuple(kinds)
+        self.kinds = check_kinds(kinds, type(self).__name__, ("caption",))
         self.scale = Scale(scale)
         self.target_temperature = target_temperature
 

@@ -29,7 +29,8 @@ from torch.nn.functional import normalize
 from fsar.objectives.base import Objective, Step
 from fsar.objectives.clip import Scale
 from fsar.objectives.multi_positive import both_directions
-from fsar.text.bank import Kind, TextBank
+from fsar.text.bank import TextBank
+from fsar.text.kinds import Kind, check_kinds
 
 Mode = Literal["minmax", "softmax", "monotone"]
 Threshold = float | Literal["1/P"]
@@ -44,6 +45,14 @@ def weigh_minmax(similarity: Tensor, threshold: Threshold = 0.0) -> Tensor:
     share = torch.where(flat, torch.ones_like(similarity), (similarity - low) / span.masked_fill(flat, 1))
     share = share.masked_fill(share < least, 0)
     return share / share.sum(-1, keepdim=True)
+
+
+def too_few_tokens(steps: int, tokens: int) -> str:
+    """Why a path through so many steps cannot be."""
+    return (
+        f"{steps} steps in order cannot share {tokens} frames: every step needs one; give clips more frames "
+        "(data.frames) or classes fewer steps, or use mode minmax."
+    )
 
 
 def monotone_path(similarity: Tensor, counts: Tensor | None = None) -> Tensor:
@@ -62,10 +71,7 @@ def monotone_path(similarity: Tensor, counts: Tensor | None = None) -> Tensor:
     m, tokens = similarity.shape[-2:]
     last = similarity.new_full(similarity.shape[:-2], m, dtype=torch.int64) if counts is None else counts
     if int(last.max()) > tokens:
-        raise ValueError(
-            f"{int(last.max())} steps in order cannot share {tokens} frames: every step needs one; give clips more "
-            "frames (data.frames) or classes fewer steps, or use mode minmax."
-        )
+        raise ValueError(too_few_tokens(int(last.max()), tokens))
     similarity = similarity.detach()
     best = torch.cat([similarity[..., :1, 0], similarity.new_full((*similarity.shape[:-2], m - 1), -torch.inf)], -1)
     came = []
@@ -165,7 +171,8 @@ class SubCaptionGrouping(Objective):
         weight: float = 1.0,
     ) -> None:
         super().__init__(weight)
-        self.kinds: tuple[Kind, ...] = tuple(kinds or (("step",) if mode == "monotone" else ("description",)))
+        usual: tuple[Kind, ...] = ("step",) if mode == "monotone" else ("description",)
+        self.kinds = usual if kinds is None else check_kinds(kinds, type(self).__name__)
         if mode == "monotone" and (tokens == "patches" or self.kinds != ("step",)):
             raise ValueError(
                 "SubCaptionGrouping: mode monotone follows steps through time: use tokens frames and kinds [step], "
@@ -177,6 +184,13 @@ class SubCaptionGrouping(Objective):
         self.needs = self.needs_joint = (tokens,)
         self.texts = TextBank() if texts is None else texts
         self.scale = Scale(scale)
+
+    def check_classes(self, names: Sequence[str], frames: int) -> None:
+        super().check_classes(names, frames)
+        if self.mode == "monotone":
+            steps, name = max((len(self.texts.texts(name, self.kinds)), name) for name in names)
+            if steps > frames:
+                raise ValueError(f"SubCaptionGrouping, class {name!r}: {too_few_tokens(steps, frames)}")
 
     def weigh(self, tokens: Tensor, texts: Tensor, mask: Tensor) -> Tensor:
         """Weights ``(b m P)`` of unit tokens ``(b P d)`` for unit texts ``(b m d)``, those of ``mask (b m)``."""

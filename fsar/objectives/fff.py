@@ -26,6 +26,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from fsar.objectives.base import ClipKind, Objective, Step
 from fsar.text.bank import TextBank
+from fsar.text.kinds import check_kinds
 
 DENIED = (
     *("pretending", "failing", "trying", "almost", "nothing happens", "without"),
@@ -33,6 +34,10 @@ DENIED = (
     *("opening", "closing", "in front of", "behind", "towards", "away from", "clockwise", "counter"),
 )
 """Phrases that make another class of a name, whatever a frozen CLIP thinks of it."""
+
+
+FIRST = 3
+"""Steps after which a rule that would merge every pair of other classes, were none denied, is refused."""
 
 
 def multi_positive_sigmoid(logits: Tensor, positive: Tensor) -> Tensor:
@@ -105,6 +110,11 @@ class AssignmentRule:
                 "or neither."
             )
 
+    def merges_all(self, what: str) -> str:
+        """Why such thresholds are refused."""
+        thresholds = f"p1={self.p1}, p1_near={self.p1_near}, p2={self.p2}, p3={self.p3}"
+        return f"AssignmentRule({thresholds}) merges {what}: raise the thresholds; they depend on the CLIP."
+
     def denied(self, names: Sequence[str]) -> Tensor:
         """``(n n)`` bool: pairs of classes that are never merged."""
         words = [f" {' '.join(name.replace('_', ' ').lower().split())} " for name in names]
@@ -123,7 +133,7 @@ class AssignmentRule:
             denied: bool, never merged.
 
         Raises:
-            ValueError: when every pair of other classes was merged.
+            ValueError: when every pair of other classes was merged; says how many there are.
         """
         none = torch.zeros_like(same)
         clauses = {
@@ -135,10 +145,7 @@ class AssignmentRule:
         allowed = wanted if denied is None else wanted & ~denied
         merged, others = allowed.any(0), int((~same).sum())
         if others > 2 and int(merged.sum()) == others:
-            raise ValueError(
-                f"AssignmentRule(p1={self.p1}, p1_near={self.p1_near}, p2={self.p2}, p3={self.p3}) merges all {others} "
-                "pairs of a clip and a text of another class: raise the thresholds; they depend on the CLIP."
-            )
+            raise ValueError(self.merges_all(f"all {others} pairs of a clip and a text of another class"))
         counts = {name: int(clause.sum()) for name, clause in zip(clauses, allowed, strict=True)}
         stopped = int((wanted.any(0) & ~merged).sum())
         return Assignment(same | merged, {"same": int(same.sum()), **counts, "denied": stopped})
@@ -176,12 +183,13 @@ class MultiPositiveSigmoid(Objective):
         if not scale > 0:
             raise ValueError(f"MultiPositiveSigmoid: scale must be above 0, found {scale}.")
         self.texts = TextBank() if texts is None else texts
-        self.kinds = tuple(kinds)
+        self.kinds = check_kinds(kinds, type(self).__name__, ("caption",))
         self.rule = rule
         self.needs_frozen = rule is not None
         self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
         self.bias = nn.Parameter(torch.tensor(float(bias)))
         self.merged: Counter[tuple[str, str]] = Counter()
+        self._first: list[tuple[int, int]] = []  # of the first steps: pairs that the rule wants, and all of them
 
     def forward(self, step: Step) -> dict[str, Tensor]:
         texts, owner = step.read_texts(self.texts, self.kinds).flat()  # (c d), (c)
@@ -205,6 +213,12 @@ class MultiPositiveSigmoid(Objective):
         denied = self.rule.denied(step.names).to(same.device)
         found = self.rule(same, videos @ texts.mT, near[:, owner], text_text[step.rows], denied[step.rows][:, owner])
         names, merged = step.names, found.positive & ~same
+        if len(self._first) < FIRST:
+            self._first.append((int(merged.sum()) + found.counts["denied"], int((~same).sum())))
+            wanted, others = (sum(counts) for counts in zip(*self._first, strict=True))
+            if len(self._first) == FIRST and wanted == others > 0:
+                told = f"all {others} pairs of a clip and a text of another class in {FIRST} steps but those denied"
+                raise ValueError(self.rule.merges_all(told))
         self.merged.update(
             (names[row], names[column])
             for row, column in {(int(step.rows[i]), int(owner[j])) for i, j in merged.nonzero().tolist()}

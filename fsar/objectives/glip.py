@@ -46,6 +46,11 @@ class WordMap(Objective):
         """What of a class stands in the map."""
         return [word for text in self.texts.texts(name, ("name",)) for word in list_words(text)]
 
+    @torch.no_grad()
+    def check_widths(self, frames: int, words: int) -> None:
+        device = next((x.device for x in self.map.parameters()), None)
+        self.map(torch.zeros(1, frames, device=device), torch.zeros(1, words, device=device))
+
     def forward(self, step: Step) -> dict[str, Tensor]:
         said = [set(self.list_words(name)) for name in step.names]
         columns = sorted(set().union(*said))

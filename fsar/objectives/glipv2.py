@@ -23,8 +23,9 @@ from torch.nn.functional import normalize
 
 from fsar.objectives.base import Objective, Step
 from fsar.objectives.clip import Scale
-from fsar.text.bank import Kind, TextBank
+from fsar.text.bank import TextBank
 from fsar.text.chunks import encode_whole
+from fsar.text.kinds import Kind, check_kinds
 
 _SMALL = (
     "a an and are as at be by for from in into is it its of off on one onto or out over so some something someone "
@@ -87,7 +88,7 @@ class WordRegionContrast(Objective):
         self.tokens, self.columns = tokens, columns
         self.needs = self.needs_joint = (tokens,)
         self.texts = TextBank("names", brackets="stripped") if texts is None else texts
-        self.kinds = tuple(kinds)
+        self.kinds = check_kinds(kinds, type(self).__name__)
         self.scale = Scale(scale)
 
     def list_columns(self, name: str) -> list[str]:

@@ -20,8 +20,9 @@ from torch.nn.functional import cross_entropy, normalize
 
 from fsar.objectives.base import Objective, Step
 from fsar.objectives.clip import Scale
-from fsar.text.bank import Kind, TextBank
+from fsar.text.bank import TextBank
 from fsar.text.chunks import Encodes
+from fsar.text.kinds import Kind, check_kinds
 
 
 def anchor_distance(trained: Tensor, frozen: Tensor) -> Tensor:
@@ -87,17 +88,20 @@ class BackgroundText(Objective):
     ) -> None:
         super().__init__(weight)
         self.texts = TextBank() if texts is None else texts
-        self.kinds = tuple(kinds)
+        self.kinds = check_kinds(kinds, type(self).__name__)
         self.scale = Scale(scale)
         self.background = nn.Parameter(channels**-0.5 * torch.randn(channels))
 
+    def check_widths(self, frames: int, words: int) -> None:
+        if words != len(self.background):
+            raise ValueError(
+                f"BackgroundText was made for channels={len(self.background)}, but the text tower gives {words}: set "
+                "channels to that."
+            )
+
     def forward(self, step: Step) -> dict[str, Tensor]:
         texts = step.texts(self.texts, self.kinds).mean()
-        if texts.shape[-1] != len(self.background):
-            raise ValueError(
-                f"BackgroundText was made for channels={len(self.background)}, but the text tower gives "
-                f"{texts.shape[-1]}: set channels to that."
-            )
+        self.check_widths(texts.shape[-1], texts.shape[-1])
         videos = step.videos()
         logits = self.scale(with_background(videos, texts, self.background, 1.0))
         own = torch.arange(len(texts), device=videos.device) == step.rows[:, None]

@@ -1,8 +1,10 @@
 """What is said about classes: prompt templates and banks of descriptions."""
 
 from fsar.text.augment import Augmentation, DropWords, ReorderClauses, Synonyms
-from fsar.text.bank import ClassTexts, Kind, Sentence, TextBank, ensemble, parse_texts
+from fsar.text.bank import ClassTexts, TextBank, ensemble
+from fsar.text.by_name import parse_texts
 from fsar.text.chunks import chunks, encode_whole
+from fsar.text.kinds import Kind, Sentence
 from fsar.text.phrases import PatchPhraseMap
 from fsar.text.prompts import TEMPLATES, clean_name
 

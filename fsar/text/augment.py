@@ -46,7 +46,7 @@ class Augmentation(ABC):
         changed = self.change(text, kind, name, generator)
         if not changed.strip():
             raise ValueError(f"{type(self).__name__} left nothing of the text {text!r} about {name!r}.")
-        if name in text and name not in changed:
+        if says(name, text) and not says(name, changed):
             raise ValueError(f"{type(self).__name__} took the class name {name!r} out of {text!r}: {changed!r}.")
         return changed
 
@@ -115,19 +115,30 @@ class ReorderClauses(Augmentation):
         if kind != "description":
             return text
         clauses = text.rstrip(".").split(", ")
-        if any(name in text and name not in clause and clause in name for clause in clauses):
+        if says(name, text) and not any(says(name, clause) for clause in clauses):
             return text  # the name itself holds a comma
         order = torch.randperm(len(clauses), generator=generator).tolist()
         return ", ".join(clauses[i] for i in order)
 
 
 def outside(name: str, text: str, change: Callable[[str], str]) -> str:
-    """What stands around the name is changed, the name is not.
+    """What stands around the name is changed, the name is not, in large letters or small.
 
-    >>> outside("sit", "to sit down", str.upper)
-    'TO sit DOWN'
+    >>> outside("sit", "Sit, then visit", str.upper)
+    'Sit, THEN VISIT'
     """
-    return name.join(map(change, text.split(name))) if name else change(text)
+    parts = spelt(name).split(text) if name else [text]
+    return "".join(part if i % 2 else change(part) for i, part in enumerate(parts))
+
+
+def says(name: str, text: str) -> bool:
+    """Whether the name stands in the text, in large letters or small."""
+    return bool(name) and spelt(name).search(text) is not None
+
+
+def spelt(name: str) -> re.Pattern[str]:
+    """The name as whole words, its letters large or small."""
+    return re.compile(rf"(?<!\w)({re.escape(name)})(?!\w)", re.IGNORECASE)
 
 
 def words(text: str) -> list[str]:

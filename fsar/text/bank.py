@@ -9,9 +9,8 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -20,23 +19,9 @@ from torch.nn.functional import normalize
 from fsar.text.augment import Augmentation
 from fsar.text.chunks import Encodes, encode_whole
 from fsar.text.files import read_texts
+from fsar.text.kinds import Kind, Sentence, check_kinds, check_mix
 from fsar.text.packs import SHA256, find_texts
 from fsar.text.prompts import TEMPLATES, Brackets, TemplateSet, clean_name
-
-Kind = Literal["name", "template", "description", "step"]
-"""Of what is said about a class."""
-
-
-@dataclass(frozen=True)
-class Sentence:
-    """One text about a class. Those of kind "step" are in the order in which the steps happen.
-
-    >>> TextBank().sentences("brush_hair")[0]
-    Sentence(text='brush hair', kind='name')
-    """
-
-    text: str
-    kind: Kind
 
 
 class ClassTexts(NamedTuple):
@@ -94,7 +79,7 @@ class TextBank:
 
     Raises:
         FileNotFoundError: when the file does not exist.
-        ValueError: a template without {}, a file of another form, shares that are none.
+        ValueError: no template or one without {}, a file of another form, kinds or shares that are none.
 
     >>> TextBank(["a person who is {}", "{} in a kitchen"]).texts("pouring")
     ['a person who is pouring', 'pouring in a kitchen']
@@ -111,9 +96,9 @@ class TextBank:
         augment: list[Augmentation] | None = None,
     ) -> None:
         self.templates = TEMPLATES[templates] if isinstance(templates, str) else tuple(templates)
-        if any("{}" not in template for template in self.templates):
+        if not self.templates or any("{}" not in template for template in self.templates):
             raise ValueError(f"templates must be texts that each hold {{}}, found {templates!r}.")
-        self.kinds: tuple[Kind, ...] = tuple(kinds or ("template",))
+        self.kinds: tuple[Kind, ...] = ("template",) if kinds is None else check_kinds(kinds, "texts")
         self.brackets: Brackets = brackets
         self.placeholders = placeholders
         self.mix = None if mix is None else check_mix(mix)
@@ -152,6 +137,25 @@ class TextBank:
                 + ". Add it, or ask for the kind 'template', which every class has."
             )
         return found
+
+    def check(self, names: Sequence[str], kinds: Sequence[Kind], reader: str) -> None:
+        """Refuse classes of which nothing of these kinds is said.
+
+        Args:
+            names: of the classes.
+            kinds: any of which will do.
+            reader: who reads them, for the message.
+
+        Raises:
+            ValueError: names the reader, the first such class, how many there are, and a class or pack that is near.
+        """
+        silent = [name for name in names if not any(said.kind in kinds for said in self.sentences(name))]
+        if silent:
+            try:
+                self.chosen(silent[0], kinds)
+            except ValueError as error:
+                more = f" (and {len(silent) - 1} of the other {len(names) - 1} classes)" if len(silent) > 1 else ""
+                raise ValueError(f"{reader}: {error}{more}") from None
 
     def _pack_of(self, name: str) -> str | None:
         """A pack that ships, other than the bank's, and speaks of the class."""
@@ -225,42 +229,6 @@ class TextBank:
             self._dice = None
 
 
-def check_mix(mix: Mapping[Kind, float]) -> dict[Kind, float]:
-    """The shares as they are.
-
-    Raises:
-        ValueError: a kind that there is not; negative shares, or nothing but zeros.
-    """
-    bad = set(mix) - set(get_args(Kind)) or [share for share in mix.values() if not 0 <= share < float("inf")]
-    if bad or not sum(mix.values()) > 0:
-        raise ValueError(
-            f"mix must give kinds ({', '.join(get_args(Kind))}) shares that are not negative and not all 0, found "
-            f"{dict(mix)}."
-        )
-    return dict(mix)
-
-
-def parse_texts(word: str) -> TextBank:
-    """A bank as a command line names it: a published set of templates ("names", "photo", "kinetics"...); a pack or file
-    of descriptions; one with its kinds behind a colon ("ssv2:step", "mine.yaml:template+description").
-
-    Raises:
-        FileNotFoundError: neither a set, a pack nor a file.
-        ValueError: a kind that there is not.
-    """
-    if word in TEMPLATES:
-        return TextBank(word)
-    close = difflib.get_close_matches(word.lower(), [*TEMPLATES, *SHA256], n=1)
-    if close and close[0] in TEMPLATES and not Path(word).is_file():
-        raise FileNotFoundError(f"texts: {word} is no set of templates, pack or file. Did you mean {close[0]!r}?")
-    source, colon, asked = word.rpartition(":")
-    kinds = asked.split("+") if colon else ["description"]
-    if unknown := set(kinds) - set(get_args(Kind)):
-        known = ", ".join(get_args(Kind))
-        raise ValueError(f"{word}: {', '.join(sorted(unknown))} is no kind of text; kinds are {known}.")
-    return TextBank(descriptions=source if colon else word, kinds=kinds)  # type: ignore[arg-type]
-
-
 def plain_key(name: str) -> str:
     """What a name that a file spells in another way is looked up by: "ApplyEyeMakeup" is "apply_eye_makeup"."""
     return re.sub(r"[\W_]", "", name.lower())
@@ -282,11 +250,11 @@ def read_descriptions(path: Path) -> dict[str, tuple[Sentence, ...]]:
 def _sentences(place: str, entry: Any) -> tuple[Sentence, ...]:
     by_kind = {"description": entry} if isinstance(entry, list) else entry
     kinds = get_args(Kind)
-    if not isinstance(by_kind, dict) or not set(by_kind) <= set(kinds):
+    if not isinstance(by_kind, dict) or not by_kind or not set(by_kind) <= set(kinds):
         raise ValueError(f"{place}: expected a list of descriptions, or lists under {', '.join(kinds)}; found {entry}.")
     for kind, texts in by_kind.items():
-        if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
-            raise ValueError(f"{place}: {kind} must be a list of texts, found {texts!r}.")
+        if not isinstance(texts, list) or not texts or not all(isinstance(x, str) and x.strip() for x in texts):
+            raise ValueError(f"{place}: {kind} must be a list of texts, none of them empty, found {texts!r}.")
     numbered = (re.match(r"\s*(?:step\s*)?(\d+)\s*[.:)]", text, re.IGNORECASE) for text in by_kind.get("step", ()))
     numbers = [int(found[1]) for found in numbered if found]
     if numbers != sorted(numbers):

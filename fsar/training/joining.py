@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from torch import nn
 
+from episodes.datamodule import EpisodicDataModule
 from episodes.words import pluralise
 from fsar.adapters.base import FramePositions
 from fsar.adapters.d2st import DeformableAttention
@@ -13,6 +16,7 @@ from fsar.alignment.per_query.cross_tuple import TupleAttention
 from fsar.encoders.audio import WithSound
 from fsar.method import Method
 from fsar.methods.vision_only.strm import FrameEnrichment
+from fsar.objectives.base import NO_CAPTIONS, Objective
 from fsar.temporal import TemporalTransformer
 from fsar.temporal.frame_motion import FrameMotion
 from fsar.temporal.motion import MotionBranch
@@ -109,6 +113,48 @@ def check_sound(method: Method, rate: int | None) -> None:
             f"data.sound_rate is {found}, but {type(method).__name__} reads sound through an encoder made for {wanted} "
             f"samples a second: set data.sound_rate to {wanted}, or rate of that encoder to the data's."
         )
+
+
+def check_said(method: Method, names: Sequence[str], training: bool = False) -> None:
+    """Look whether a method's texts speak of all classes, before a video is read.
+
+    Args:
+        method: as it was built.
+        names: of the classes.
+        training: texts are drawn as in training.
+
+    Raises:
+        ValueError: names the method and the first class of which nothing is said.
+    """
+    bank = method.texts
+    if bank is None or not method.uses_text:
+        return
+    drawn = [[kind] for kind in bank.mix] if training and bank.mix else [bank.kinds]
+    for kinds in drawn:
+        bank.check(names, kinds, type(method).__name__)
+
+
+def check_classes(method: Method, objectives: Iterable[nn.Module], data: object, stage: str | None) -> None:
+    """As :func:`check_said`, for all classes that a stage of the trainer reads; in a fit for its objectives, too.
+
+    Args:
+        method: as it was built.
+        objectives: those of fsar.objectives that it is trained with.
+        data: the data module; nothing is asked of another than ours.
+        stage: fit, validate or test.
+
+    Raises:
+        ValueError: names the method or objective and the first class of which nothing is said.
+    """
+    if not isinstance(data, EpisodicDataModule):
+        return
+    for name in {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage or "", ()):
+        check_said(method, data.load().split(name).class_names, name == "train")
+    for each in objectives if stage == "fit" else ():
+        assert isinstance(each, Objective)
+        each.check_classes(data.load().train.class_names, method.encoder.steps(data.frames))
+        if "caption" in getattr(each, "kinds", ()) and (data.captions is None or data.features is not None):
+            raise ValueError(f"{type(each).__name__}: {NO_CAPTIONS}")
 
 
 def _frames_of(part: nn.Module) -> int | None:

@@ -28,6 +28,7 @@ from fsar.evaluation.results import Predictions, summarise
 from fsar.method import Method
 from fsar.objectives import Objective
 from fsar.refinement import Refinement
+from fsar.training.joining import check_classes
 from fsar.training.objectives import Together
 from fsar.training.pixels import PIXELS_KEY, check_framing, check_statistics
 
@@ -82,6 +83,10 @@ class Learner(LightningModule):
         self.trained_classes: tuple[str, ...] = ()  # names of the classes that the weights were trained on
         self.calibration: Calibration | None = None  # by the last validation of a fit; of weights that were read
         self.strict_loading = False  # checkpoints hold what is trained; on_load_checkpoint checks the rest
+
+    def prepare_data(self) -> None:
+        """Refuses classes of which nothing is said, before any video is read."""
+        check_classes(self.method, self.objectives, getattr(self.trainer, "datamodule", None), self.trainer.state.fn)
 
     def setup(self, stage: str) -> None:
         if stage == "fit":  # before weights of an interrupted run are loaded

@@ -155,6 +155,11 @@ def check_objective(objective: Objective, method: Method) -> None:
     """
     encoder, name = method.encoder, type(objective).__name__
     encoder.check_needs(objective.needs, name)
+    if method.gives is not None and (lacking := set(objective.needs) - set(method.gives)):
+        raise ValueError(
+            f"{name} reads {' and '.join(sorted(lacking))}, but {method.describe()} encodes clips in a way of its own, "
+            f"which gives {' and '.join(method.gives) or 'no features'}: leave {name} out, or use another method."
+        )
     beside = "tower" in encoder.gives
     if objective.needs_training and (encoder.frozen or beside):
         raise ValueError(
@@ -179,6 +184,7 @@ def check_objective(objective: Objective, method: Method) -> None:
         )
     if "patches" in objective.needs_joint:
         projection(encoder)
+    objective.check_widths(encoder.channels, width)
 
 
 def project(encoder: FrameEncoder, patches: Tensor) -> Tensor:

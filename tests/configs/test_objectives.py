@@ -13,7 +13,10 @@ import yaml
 from fsar.__main__ import main
 
 OBJECTIVES = sorted((Path(__file__).resolve().parents[2] / "configs" / "objective").glob("*.yaml"))
-ORDINARY = {f"class {i}": {"step": ["a picture moves", "it moves on"]} for i in range(3)}
+STEPS = {"step": ["a picture moves", "it moves on"]}
+ORDINARY = dict.fromkeys(("open box", *(f"class {i}" for i in range(2, 9))), STEPS)
+TWICE = {"class_0": "open box", "class_1": "Open box"}
+"""Folders of one class under two names: to a text tower they are the same."""
 
 
 def test_there_is_one_of_every_paper() -> None:
@@ -27,7 +30,7 @@ def files(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list
     monkeypatch.setattr(sys, "argv", ["fsar"])
     content = yaml.safe_load(config.read_text())
     content["data"] |= {"train_episodes": 2, "test_episodes": 4, "check_videos": False}
-    content["data"]["benchmark"]["init_args"]["val"] = []
+    content["data"]["benchmark"]["init_args"] |= {"val": [], "class_names": TWICE}
     content["trainer"]["log_every_n_steps"] = 1
     content["model"]["method"]["init_args"]["encoder"]["init_args"]["tune"] = 1
     Path("run.yaml").write_text(yaml.safe_dump(content))
@@ -50,3 +53,11 @@ def test_all_of_them_together(files: list[str], monkeypatch: pytest.MonkeyPatch)
     names = table.read_text().splitlines()[0].split(",")
     told = {f"train_{name}" for name in ("grouping", "fff", "words", "anchor", "contrast", "method_loss")}
     assert told <= set(names)
+    merged = json.loads(Path("run/objectives.json").read_text())
+    assert merged == {"fff": {"Open box <- open box": 2, "open box <- Open box": 2}}
+    main(["report", "run", "--out", "page.html"])
+    page = Path("page.html").read_text()
+    assert "2 pairs of classes were taken for one" in page
+    assert '<tr><td>open box &lt;- Open box</td><td class="num">2</td></tr>' in page
+    assert "Frames of the query over the steps of class 7, in the order in which they happen" in page
+    assert "<li>a picture moves</li><li>it moves on</li>" in page

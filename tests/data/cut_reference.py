@@ -256,7 +256,7 @@ def cut_longclip(arrays: Arrays) -> Arrays:
 SMALL = ["groupvit_assign_soft", "groupvit_assign_hard", "groupvit_assign_gumbel", "groupvit_multi_label"]
 SMALL += ["glip_bi_attention", "glip_alignment_map", "pointclip_inter_view_eval", "pointclip_inter_view_train_nodrop"]
 SMALL += ["cpt_tint", "diva_condition", "diva_siglip_recap", "clipasso_loss", "fff_sigmoid", "dreamlip_one_text"]
-SMALL += ["dreamlip_three_texts", "audioclip_loss"]
+SMALL += ["dreamlip_three_texts", "dreamlip_three_texts_softmax", "dreamlip_three_texts_inverse_p", "audioclip_loss"]
 CUTS: dict[str, Callable[[Arrays], Arrays]] = {
     "otam": cut_pairs,
     "bi_mhm": cut_pairs,

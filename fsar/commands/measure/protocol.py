@@ -48,6 +48,7 @@ from fsar.sharing.run import read_checkpoint
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.outputs import output_folder
 from fsar.terminal.shown import shown
+from fsar.training.joining import check_said
 
 CROSS, OPEN = "cross-domain", "open-set"
 
@@ -164,6 +165,8 @@ def find_background(built: Built) -> BackgroundText | None:
 
 def prepare(built: Built, data: EpisodicDataModule, splits: Sequence[str], means: bool = False) -> Ground:
     """Encode the splits of some data with the run's method."""
+    for split in splits:
+        check_said(built.learner.method, (data.splits.get(split) or data.load().split(split)).class_names)
     data.ways, data.shots, data.queries = 2, 1, 1  # protocols draw their own
     data.test_ways, data.test_shots, data.test_queries = 2, 1, 1
     data.drop_small_classes = True

@@ -14,7 +14,6 @@ runs are ``<out>/encoders/*``, and ``fsar report <out>`` draws them.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -26,6 +25,7 @@ from episodes.features import with_cache
 from episodes.words import pluralise
 from fsar.build import Built, build_with_trainer
 from fsar.commands.measure.encoder_words import name_folders, shorten
+from fsar.commands.measure.text_words import check_texts, clean_folder, say_texts
 from fsar.encoders.weights.options import options_with
 from fsar.evaluation.accuracy import plus_minus
 from fsar.evaluation.bank import VideoBank
@@ -40,12 +40,15 @@ from fsar.terminal.failure import Options, one_message
 from fsar.terminal.outputs import output_folder
 from fsar.terminal.wrong_use import WrongUse
 from fsar.text import parse_texts
+from fsar.training.joining import check_said
 from fsar.training.learner import Learner
 
 Setting = tuple[int, int, str | None]
 """Ways, shots and inference mode."""
 Asked = tuple[int | None, int, str | None]
 """The same, with None for the ways of the configuration."""
+HEAD = "ways | shots | inference | accuracy, % | minus the first, paired | class names alone, % |" + "\n|" + 7 * "---|"
+"""Of the table of several encoders or texts, behind the column that names them."""
 
 
 def encode(learner: Learner, data: EpisodicDataModule, split: str, videos: list[int], phases: Phases) -> VideoBank:
@@ -106,8 +109,8 @@ def run(
         out: results go below it.
         split: of the data.
         config: what results record.
-        word: the encoder of the rows that are printed.
-        first: results of another encoder, to which the rows compare.
+        word: the encoder or texts of the rows that are printed.
+        first: results of another of them, to which the rows compare.
 
     Raises:
         ValueError: when a mode is asked of a method that has none, or the split cannot give such episodes.
@@ -215,15 +218,23 @@ def main(args: list[str]) -> None:
     settings = settle(asked, data)
     banks = {word: parse_texts(word) for word in own.texts}  # before anything is encoded
     check_texts(learner, own.texts)
+    names = data.load().split(own.split).class_names
+    for bank in banks.values():
+        bank.check(names, bank.kinds, "--texts")
+    first: dict[Setting, Path] | None = None
+    if banks:
+        print(f"| texts | {HEAD}")
     for word, bank in banks.items():
         learner.method.texts = bank
-        print(f"\ntexts {word}:" if len(banks) > 1 else f"texts {word}:")
         config["model"]["method"]["init_args"]["texts"] = {
             "class_path": "fsar.text.TextBank",
             "init_args": bank.options,
         }
-        run(learner, data, settings, out / "texts" / clean_folder(word), own.split, config)
+        place = out / "texts" / clean_folder(word)
+        found = run(learner, data, settings, place, own.split, config, say_texts(word, bank), first)
+        first = first or found
     if not banks:
+        check_said(learner.method, names)
         run(learner, data, settings, out, own.split, config)
 
 
@@ -248,8 +259,7 @@ def compare_encoders(
         check_modes(one.learner, settings)
         weights = sum(weight.numel() for weight in one.learner.method.encoder.visual.parameters())
         print(f"{shorten(word)}: {weights / 1e6:.1f} M weights see {one.data.framing.size} px")
-    print("\n| encoder | ways | shots | inference | accuracy, % | minus the first, paired | class names alone, % |")
-    print("|---|---|---|---|---|---|---|")
+    print(f"\n| encoder | {HEAD}")
     first: dict[Setting, Path] | None = None
     for word, one in zip(words, built, strict=True):
         connect(one)
@@ -262,28 +272,3 @@ def compare_encoders(
         seconds, clips = one.learner.result["seconds"], one.learner.result["encoder_forwards"]
         print(f"{shorten(word)}: {pluralise(clips, 'clip')} encoded in {seconds['encode']:.1f} s")
     print(f"\n`fsar report {out}` draws them; `fsar compare {out}/encoders/*` says how sure each difference is.")
-
-
-def check_texts(learner: Learner, texts: Sequence[str]) -> None:
-    """Refuse texts for a method that reads none or only its own, and two that would be kept in one folder.
-
-    Raises:
-        ValueError: naming the method, or the folder.
-    """
-    method = type(learner.method)
-    if texts and not learner.method.uses_text:
-        raise ValueError(f"{method.__name__} reads no text of a class: leave out --texts.")
-    if texts and "texts" not in inspect.signature(method).parameters:
-        raise ValueError(
-            f"{method.__name__} has no option texts: what it says of a class is its own, and --texts would change "
-            "nothing. Leave it out."
-        )
-    folders = [clean_folder(word) for word in texts]
-    if twice := sorted({name for name in folders if folders.count(name) > 1}):
-        raise ValueError(f"--texts: two of them would be kept as {twice[0]}: give one file another name.")
-
-
-def clean_folder(word: str) -> str:
-    """A name of texts as a folder: of a file its stem."""
-    source, colon, kinds = word.rpartition(":")
-    return f"{Path(source).stem}_{kinds}" if colon else Path(word).stem

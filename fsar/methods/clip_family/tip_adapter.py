@@ -130,6 +130,7 @@ class TipAdapterViews(TipAdapter):
     """
 
     text_conditioned = True  # a support clip, the one that has a text, is encoded otherwise than a query
+    gives = ("frames",)
 
     def __init__(
         self,

@@ -86,6 +86,7 @@ def test_words_of_a_command_line() -> None:
     assert parse_texts("ssv2").kinds == ("description",)
     assert parse_texts("ssv2:step+name").kinds == ("step", "name")
     assert parse_texts("ssv2").sha256 == TextBank(**parse_texts("ssv2").options).sha256
+    assert (parse_texts("ucf101").source, parse_texts("ucf101:step").source) == (None, "ucf101")  # templates, the pack
     with pytest.raises(ValueError, match="stepp is no kind of text; kinds are name"):
         parse_texts("ssv2:stepp")
     with pytest.raises(FileNotFoundError, match="Did you mean 'hmdb51'"):

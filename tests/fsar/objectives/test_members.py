@@ -139,6 +139,11 @@ def test_wrong_options(make_step: MakeStep) -> None:
         SymmetricContrast(scale=0)
     with pytest.raises(ValueError, match="channels=5, but the text tower gives 8"):
         BackgroundText(5)(make_step())
+    for make in (SymmetricContrast, MultiPositiveSigmoid, SubCaptionGrouping, WordRegionContrast, TrimodalContrast):
+        with pytest.raises(ValueError, match=f"{make.__name__}: kinds must name one or more of name, template,"):
+            make(kinds=[])
+    with pytest.raises(ValueError, match="BackgroundText: kinds must name"):
+        BackgroundText(8, kinds=["caption"])  # type: ignore[list-item]
     with pytest.raises(ValueError, match="p2 and p1_near work together"):
         AssignmentRule(p2=None)
 

@@ -111,6 +111,17 @@ def test_merged_classes_are_told(make_step: MakeStep) -> None:
     assert strict(make_step(frozen=Features(frames=near[:, None].expand(-1, 6, -1))))["merged"] == 0
 
 
+def test_a_rule_that_would_merge_all_but_what_is_denied_is_refused(make_step: MakeStep) -> None:
+    """Denied pairs hid that thresholds say nothing."""
+    objective = MultiPositiveSigmoid(rule=AssignmentRule(p1=-1.0))
+    step = make_step()
+    objective(step)
+    objective(step)
+    with pytest.raises(ValueError, match=r"p1=-1.0.* merges all 42 pairs .* in 3 steps but those denied: raise"):
+        objective(step)
+    MultiPositiveSigmoid(rule=AssignmentRule(p1=0.9))(step)
+
+
 def best_by_trying(similarity: torch.Tensor) -> float:
     m, count = similarity.shape
     ways = [(0, *cut, count) for cut in combinations(range(1, count), m - 1)]

@@ -84,6 +84,25 @@ def test_words_of_a_file_are_replaced_outside_of_the_class_name(tmp_path: Path) 
     assert Synonyms(str(tmp_path / "words.yaml"), share=0.0)("a glass", "step", NAME, dice()) == "a glass"
 
 
+def test_the_class_name_is_kept_however_it_is_written(tmp_path: Path) -> None:
+    """Names of benchmarks begin with a large letter, texts about them do not."""
+    (tmp_path / "words.yaml").write_text("water: [juice]\npouring: [spilling]\nsit: [rest]\n")
+    always = Synonyms(str(tmp_path / "words.yaml"), share=1.0)
+    assert always("pouring water: water runs", "description", "Pouring water", dice()) == "pouring water: juice runs"
+    assert DropWords(1.0)("slowly pouring water away", "step", "Pouring Water", dice()) == "pouring water"
+    assert DropWords(1.0)("visits are short, sit", "description", "Sit", dice()) == "sit"
+    assert {ReorderClauses()("u, v w, z", "description", "U, V W", dice(s)) for s in range(20)} == {"u, v w, z"}
+    kept = {ReorderClauses()("u, v w, z", "description", "V w", dice(s)) for s in range(60)}
+    assert len(kept) == 6
+
+    class Own(Augmentation):
+        def change(self, text: str, kind: str, name: str, generator: torch.Generator) -> str:
+            return "something else"
+
+    with pytest.raises(ValueError, match="Own took the class name 'Pouring water' out of"):
+        Own()("pouring water", "description", "Pouring water", dice())
+
+
 @pytest.mark.parametrize("content", ["- a\n", "a: b\n", "a: []\n", "{"])
 def test_a_file_of_synonyms_of_another_form_is_refused_by_name(tmp_path: Path, content: str) -> None:
     (tmp_path / "words.yaml").write_text(content)

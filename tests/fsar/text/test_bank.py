@@ -84,10 +84,13 @@ def test_a_class_without_such_a_text_is_named(bank: TextBank) -> None:
     [
         ("- a list", "must map class names to texts, found list"),
         ("pour: {verb: [x]}", "class 'pour'.*expected a list of descriptions"),
-        ("pour: {step: x}", "step must be a list of texts, found 'x'"),
+        ("pour: {step: x}", "step must be a list of texts, none of them empty, found 'x'"),
         ("pour: {step: ['2. full', 'Step 1: lifted']}", "its steps are numbered 2, 1: write them in the order"),
         ("pour: []", "description must be a list of texts"),
         ("pour: [1]", "description must be a list of texts"),
+        ("pour: {step: [a, ' ']}", "step must be a list of texts, none of them empty, found"),
+        ("pour: ['']", "description must be a list of texts, none of them empty"),
+        ("pour: {}", "class 'pour'.*expected a list of descriptions"),
         ("a: [b", "neither YAML nor JSON"),
     ],
 )
@@ -100,8 +103,23 @@ def test_other_files_are_refused(tmp_path: Path, content: str, message: str) -> 
 def test_missing_file_and_template() -> None:
     with pytest.raises(FileNotFoundError, match=r"nowhere.yaml does not exist"):
         TextBank(descriptions="nowhere.yaml")
-    with pytest.raises(ValueError, match="templates must be texts"):
-        TextBank(templates=["a photo"])
+    for templates in (["a photo"], []):
+        with pytest.raises(ValueError, match="templates must be texts"):
+            TextBank(templates=templates)
+    for kinds in ([], ["steps"]):
+        with pytest.raises(
+            ValueError, match="texts: kinds must name one or more of name, template, description, step,"
+        ):
+            TextBank(kinds=kinds)  # type: ignore[arg-type]
+
+
+def test_all_classes_are_looked_at_before_any_is_encoded() -> None:
+    bank = TextBank(descriptions="shapes")
+    bank.check(["anything"], ["template"], "Toy")
+    names = ["joining two things into one", "brush_hair", "ApplyLipstick"]
+    said = r"Toy: .* kind step or description about .* 'brush_hair' in shapes; the pack 'hmdb51' .* 1 of the other 2"
+    with pytest.raises(ValueError, match=said):
+        bank.check(names, ["step", "description"], "Toy")
 
 
 def test_features_of_classes_with_different_numbers_of_texts(bank: TextBank) -> None:

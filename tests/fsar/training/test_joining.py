@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+import fsar.objectives
+from episodes.datamodule import EpisodicDataModule
+from episodes.splits import Benchmark, Split
 from fsar.adapters.base import FramePositions
 from fsar.adapters.d2st import DeformableAttention
 from fsar.alignment import OTAM, SoftDTW
 from fsar.alignment.covariance import AlphaDistance
 from fsar.encoders import ClipEncoder, FrameEncoder
 from fsar.methods import ClipFSAR, Prototype
+from fsar.objectives import SubCaptionGrouping
 from fsar.temporal import FrameMotion, TemporalTransformer
 from fsar.temporal.motion import MotionBranch
 from fsar.temporal.video_heads import ClassTokenTransformer
 from fsar.temporal.warp import TemporalWarp
-from fsar.training.joining import PRECISIONS, check_joined, check_precision
+from fsar.text import TextBank
+from fsar.training.joining import PRECISIONS, check_classes, check_joined, check_precision
 
 
 def method(temporal: nn.Module | None = None, alignment: nn.Module | None = None) -> Prototype:
@@ -110,3 +118,50 @@ def test_precisions_that_train(precision: object) -> None:
 def test_precisions_that_do_not(precision: object) -> None:
     with pytest.raises(ValueError, match="expected one of 32-true, 16-mixed, bf16-mixed"):
         check_precision(precision)
+
+
+class Said:
+    """A benchmark of clips that do not exist: classes a and b are trained on, c and d are for validation and test."""
+
+    def load(self) -> Benchmark:
+        train = Split("train", ("a", "b"), ("a.mp4", "b.mp4"), (0, 1), Path("nowhere"))
+        others = (Split(name, (c,), (f"{c}.mp4",), (0,), Path("nowhere")) for name, c in (("val", "c"), ("test", "d")))
+        return Benchmark("said", train, *others)
+
+
+@pytest.mark.parametrize(
+    ("objectives", "texts", "frames", "said"),
+    [
+        ([], {}, 4, None),
+        ([], {"kinds": ["description"]}, 4, r"ClipFSAR: .* kind description about the class 'c' in .*texts\.yaml"),
+        ([], {"mix": {"name": 0.9, "step": 0.1}}, 4, r"ClipFSAR: .* kind step about the class 'b' in .*texts\.yaml"),
+        ([("SubCaptionGrouping", {})], {}, 4, None),
+        (
+            [("SubCaptionGrouping", {"mode": "monotone"})],
+            {},
+            4,
+            r"SubCaptionGrouping: .* kind step about the class 'b'",
+        ),
+        ([("SymmetricContrast", {"kinds": ["name", "caption"]})], {}, 4, r"SymmetricContrast: .* give data\.captions"),
+    ],
+)
+def test_classes_of_which_nothing_is_said_are_told_before_any_video_is_read(
+    objectives: list[Any], texts: Any, frames: int, said: str | None, tmp_path: Path, tiny: Callable[..., ClipEncoder]
+) -> None:
+    (tmp_path / "texts.yaml").write_text("a: {description: [x], step: [x, y, z]}\nb: [y]\n")
+    bank = {"descriptions": str(tmp_path / "texts.yaml")}
+    method = ClipFSAR(tiny(), OTAM(), texts=TextBank(**bank, **texts))
+    made = [getattr(fsar.objectives, name)(texts=TextBank(**bank), **given) for name, given in objectives]
+    data = EpisodicDataModule(Said(), frames=frames)
+    with nullcontext() if said is None else pytest.raises(ValueError, match=said):
+        check_classes(method, made, data, "fit")
+    check_classes(method, made, object(), "fit")  # data of one's own
+    check_classes(method, made, data, "predict")
+
+
+def test_more_steps_than_frames_are_told_before_any_video_is_read(tmp_path: Path) -> None:
+    (tmp_path / "texts.yaml").write_text("a: {step: [x, y, z]}\nb: {step: [y, z]}\n")
+    grouping = SubCaptionGrouping("monotone", texts=TextBank(descriptions=str(tmp_path / "texts.yaml")))
+    grouping.check_classes(["a", "b"], 3)
+    with pytest.raises(ValueError, match="SubCaptionGrouping, class 'a': 3 steps in order cannot share 2 frames"):
+        grouping.check_classes(["a", "b"], 2)

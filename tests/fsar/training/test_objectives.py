@@ -15,19 +15,22 @@ from torch import Tensor
 from episodes.annotations.captions import pack_captions, read_captions
 from episodes.clips import Features, Streams
 from episodes.episode import Episode
-from fsar.adapters import AIM, MAClipAdapter
+from fsar.adapters import AIM, MAClipAdapter, TaskAdapter
 from fsar.alignment import OTAM
 from fsar.encoders import Adapted, ClipEncoder
-from fsar.methods import ActionCLIP, ClipFSAR, MAClip, Prototype
+from fsar.fusion import AlignmentMap
+from fsar.methods import ActionCLIP, ClipFSAR, MAClip, Prototype, TaskAdapterPlusPlus, TipAdapterViews
 from fsar.objectives import (
     Anchor,
     AssignmentRule,
+    BackgroundText,
     MultiPositiveSigmoid,
     Objective,
     Step,
     SubCaptionGrouping,
     SymmetricContrast,
     TrimodalContrast,
+    WordMap,
     WordRegionContrast,
 )
 from fsar.text import DropWords, TextBank
@@ -237,6 +240,12 @@ def test_needs_that_cannot_be_met_are_told_in_one_message(tiny: Tiny, tmp_path: 
     ):
         with pytest.raises(ValueError, match=message):
             Learner(method, objectives=[objective])
+    for objective, message in (
+        (BackgroundText(5), "BackgroundText was made for channels=5, but the text tower gives 48"),
+        (WordMap(AlignmentMap(5)), "AlignmentMap was made for frames of 5 channels and words of 5, found 48 and 48"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Learner(tuned, objectives=[objective])
     no_projection = tiny(tune="full")
     no_projection.visual.proj = None  # as the tower of a ResNet has none
     with pytest.raises(ValueError, match="cannot be projected"):
@@ -252,6 +261,16 @@ def test_a_method_that_encodes_by_itself_is_told(tiny: Tiny) -> None:
     learner.on_fit_start()
     with pytest.raises(ValueError, match="which gave frames, but its objectives read frames and patches"):
         learner.training_step(episode(), 0)
+
+
+def test_a_method_that_encodes_in_a_way_of_its_own_and_says_so_is_refused_when_they_are_joined(tiny: Tiny) -> None:
+    views = TipAdapterViews(tiny(tune=1))
+    with pytest.raises(ValueError, match=r"reads patches, but TipAdapterViews encodes .* its own, which gives frames:"):
+        Learner(views, objectives=[WordRegionContrast("patches")])
+    Learner(views, objectives=[Anchor()])
+    pixels = TaskAdapterPlusPlus(Adapted(tiny(), TaskAdapter(across_clips=True), last=1), 1)
+    with pytest.raises(ValueError, match=r"Anchor reads frames, but TaskAdapterPlusPlus .* which gives no features:"):
+        Learner(pixels, objectives=[Anchor()])
 
 
 def test_merged_classes_are_written_to_the_run(tiny: Tiny, tmp_path: Path) -> None:
