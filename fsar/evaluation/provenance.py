@@ -87,6 +87,8 @@ def commit() -> str | None:
 
 SAME = 0.999
 """Share of predictions that bfloat16 must leave as they are."""
+SLOWER = 1.1
+"""Times as long as float32 that it may take."""
 
 
 def time_shares(result: dict[str, Any], videos: int, views: object = None) -> str:
@@ -107,5 +109,7 @@ def tell_scoring(results: Iterable[Mapping[str, Any]]) -> str:
     if not (compared := sum(each["compared"] for each in found)):
         return ""
     same = sum(each["same_predictions"] * each["compared"] for each in found) / compared
-    advice = "" if same >= SAME else ": score in float32 (model.scoring)"
-    return f"scored in bf16; {100 * same:.2f} % of {pluralise(compared, 'prediction')} are float32's{advice}"
+    slowest = max(each.get("time_of_float32") or 0 for each in found)
+    slower = f", and it took {slowest:.2g} times as long" if slowest > SLOWER else ""
+    advice = "" if same >= SAME and not slower else ": score in float32 (model.scoring)"
+    return f"scored in bf16; {100 * same:.2f} % of {pluralise(compared, 'prediction')} are float32's{slower}{advice}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ class Scoring:
     alignment stay in float32), which takes half the time where every prototype passes a Transformer.
 
     The first :data:`COMPARED` episodes are scored in both and keep the float32 scores; how many of their predictions
-    are the same is told.
+    are the same is told, and how long bf16 took: some processors have units for it and are slower.
 
     Args:
         precision: ``float32`` or ``bf16``.
@@ -34,20 +35,26 @@ class Scoring:
         if precision not in ("float32", "bf16"):
             raise ValueError(f"model.scoring must be float32 or bf16, found {precision!r}.")
         self.precision, self.same, self.compared = precision, 0, 0
+        self.seconds = [0.0, 0.0]  # of what is scored in both: bf16, float32
 
     def __call__(self, bank: VideoBank, episodes: IndexEpisode) -> Scores:
         """Scores of a batch of episodes, see :func:`score_episodes`."""
         if self.precision == "float32":
             return score_episodes(bank, episodes)
         device = episodes.classes.device.type
+        start = time.perf_counter()
         with torch.autocast(device, torch.bfloat16):
             fast = score_episodes(bank, episodes)
+        middle = time.perf_counter()
         fast = Scores(fast.logits.float(), fast.few_shot.float())
         first = episodes.number < COMPARED
         if not first.any():
             return fast
         with torch.autocast(device, enabled=False):  # that of the trainer, too
             exact = score_episodes(bank, episodes)
+        if device == "cpu":
+            self.seconds[0] += middle - start
+            self.seconds[1] += time.perf_counter() - middle
         same = (exact.logits.argmax(-1) == fast.logits.argmax(-1))[first]
         self.same, self.compared = self.same + int(same.sum()), self.compared + same.numel()
         pick = first[:, None, None]
@@ -72,9 +79,11 @@ class Scoring:
         """What results say, of all processes; nothing of float32. The next evaluation counts anew."""
         if self.precision == "float32":
             return {}
-        same, compared = gather(torch.tensor([[self.same, self.compared]])).sum(0).tolist()
-        self.same = self.compared = 0
-        return {"scoring": {"precision": "bf16", "same_predictions": same / max(compared, 1), "compared": compared}}
+        counts = torch.tensor([[self.same, self.compared, *self.seconds]], dtype=torch.float64)
+        same, compared, fast, exact = gather(counts).sum(0).tolist()
+        self.same, self.compared, self.seconds = 0, 0, [0.0, 0.0]
+        said = {"precision": "bf16", "same_predictions": same / max(compared, 1), "compared": int(compared)}
+        return {"scoring": {**said, "time_of_float32": round(fast / exact, 2) if exact else None}}
 
 
 def _both(scores: Scores) -> tuple[torch.Tensor, torch.Tensor]:
