@@ -15,6 +15,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from fsar.alignment.direct import FrameMean
 from fsar.evaluation.accuracy import plus_minus
 from fsar.evaluation.bank import VideoBank, score_episodes
+from fsar.evaluation.marks import marks, method_marks
 from fsar.evaluation.metrics import Accuracy, EpisodeAccuracy
 from fsar.method import Method
 from fsar.methods.prototype import Prototype
@@ -27,7 +28,7 @@ class Worth(Callback):
         self.floor: Accuracy | None = None
         self.best: Accuracy | None = None
         self.bank: VideoBank | None = None
-        self.ways = 0
+        self.ways, self.mark = 0, ""
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values, which a checkpoint may hold."""
@@ -40,6 +41,8 @@ class Worth(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """What chance is; also where a resumed fit has no epoch left to train."""
+        learner: Any = pl_module
+        self.mark = marks(method_marks(learner.method))
         self.ways = getattr(trainer.datamodule, "test_ways", 0)  # type: ignore[attr-defined]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -80,8 +83,10 @@ class Worth(Callback):
                 self.best = found
 
     def line(self) -> str:
-        """What matters; "" without a validation."""
-        return "" if self.best is None or not self.ways else tell(self.best, self.floor, self.ways)
+        """What matters; "" without a validation. The frame mean knows less than a method with marks, which are said."""
+        told = "" if self.best is None or not self.ways else tell(self.best, self.floor, self.ways)
+        besides = "" if self.floor is None else "; the frame mean is not"
+        return f"{told} Marked: {self.mark}{besides}." if told and self.mark else told
 
 
 def shares_features(method: Any) -> bool:

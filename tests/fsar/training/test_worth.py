@@ -72,3 +72,21 @@ def test_what_is_said() -> None:
     assert tell(chance, good, 5).startswith("validation is at chance: 20.50 ± 1.00 %, chance 20 %")
     assert "frame mean, without training: 60.00 %" in tell(chance, good, 5)
     assert "below chance" in tell(Accuracy(0.1, 0.01, 100), None, 5)
+
+
+def test_what_a_marked_method_is_compared_with_is_not_marked(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(
+        [
+            "fit",
+            "--debug",
+            "--run",
+            "run",
+            "-c",
+            str(config),
+            "--model.method",
+            "ClipMEI",
+            "--model.published_text=true",
+        ]
+    )
+    told = "Marked: transductive, reads the queries' labels; the frame mean is not."
+    assert told in capsys.readouterr().out
