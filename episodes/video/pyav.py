@@ -4,6 +4,11 @@ The packets of a file are demuxed once and held. Where :func:`episodes.video.pac
 safe, only the groups of pictures with wanted frames are decoded, up to the last wanted one and without the unused
 pictures between; the frames are bit-identical to decoding everything. Elsewhere everything is decoded up to the last
 wanted frame, or to the end where the number of frames is not known yet.
+
+Eight frames of the clip of ``tools/bench_decoding.py`` take 78 ms, 1.7 times as fast as decord. FFmpeg's decoder has
+66 of them for 140 of 300 pictures, all of which others refer to, as far as can be told without decoding; 5 are
+opening (FFmpeg decodes a few pictures to learn their delay), 2 demuxing, 2 the plan, 3 RGB. Were those free it would
+be 1.9 to 2 times.
 """
 
 from __future__ import annotations
