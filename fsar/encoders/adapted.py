@@ -175,7 +175,10 @@ class Adapted(FrameEncoder):
 class AdaptedVideo(VideoEncoder, Adapted):
     """What :class:`Adapted` makes of a :class:`VideoEncoder`: clips become steps as there, by changed weights."""
 
-    taken_over = ("frames_per_chunk", "time_stride", "frames", "window", "window_stride", "_of_patches")
+    taken_over = (
+        *("frames_per_chunk", "time_stride", "frames", "builds_any_length"),
+        *("window", "window_stride", "_of_patches"),
+    )
 
 
 def refuse_whole_clips(encoder: FrameEncoder, adapter: Adapter) -> None:

@@ -121,7 +121,7 @@ class VideoEncoder(FrameEncoder):
             framing=framing,
         )
         self.time_stride, self.frames = visual.time_stride, visual.frames
-        self._of_patches = tuple(patches)
+        self._of_patches, self.builds_any_length = tuple(patches), library == "transformers"
         self.window, self.window_stride = window, stride
         self._check_windows()
 
@@ -171,9 +171,8 @@ class VideoEncoder(FrameEncoder):
     def _refuse_length(self, frames: int, option: str) -> None:
         """Raises ValueError for a number of frames that the network does not take, naming the ``option`` of it."""
         if self.frames and frames != self.frames:
-            other = (
-                "" if frames % self.time_stride else f", or frames of the encoder to {frames} where weights allow it"
-            )
+            free = self.builds_any_length and frames % self.time_stride == 0
+            other = f", or frames of the encoder to {frames} where weights allow it" if free else ""
             longer = f", or window of the encoder to {self.frames}" if frames > self.frames and not self.window else ""
             raise ValueError(
                 f"{option} is {frames}, but {type(self).__name__} ({self.identity}) was built for clips of "
