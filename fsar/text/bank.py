@@ -154,7 +154,7 @@ class TextBank:
             try:
                 self.chosen(silent[0], kinds)
             except ValueError as error:
-                more = f" (and {len(silent) - 1} of the other {len(names) - 1} classes)" if len(silent) > 1 else ""
+                more = f" ({len(silent)} of these {len(names)} classes have none.)" if len(silent) > 1 else ""
                 raise ValueError(f"{reader}: {error}{more}") from None
 
     def _pack_of(self, name: str) -> str | None:

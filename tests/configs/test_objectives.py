@@ -1,4 +1,5 @@
-"""Every objective that is shipped is laid over a method and trains by the command line; the run is tested as any."""
+"""Every objective that is shipped is laid over a method and trains by the command line, on texts of training classes;
+the run is tested and reported as any."""
 
 from __future__ import annotations
 
@@ -11,10 +12,11 @@ import torch
 import yaml
 
 from fsar.__main__ import main
+from fsar.encoders.tower.text_tower import TextEncoder
 
 OBJECTIVES = sorted((Path(__file__).resolve().parents[2] / "configs" / "objective").glob("*.yaml"))
-STEPS = {"step": ["a picture moves", "it moves on"]}
-ORDINARY = dict.fromkeys(("open box", *(f"class {i}" for i in range(2, 9))), STEPS)
+NAMES = ("open box", *(f"class {i}" for i in range(2, 9)))
+ORDINARY = {name: {"step": [f"the {name} moves", "it moves on"]} for name in NAMES}
 TWICE = {"class_0": "open box", "class_1": "Open box"}
 """Folders of one class under two names: to a text tower they are the same."""
 
@@ -43,8 +45,13 @@ def test_all_of_them_together(files: list[str], monkeypatch: pytest.MonkeyPatch)
     loose = ["--model.objectives+", "SymmetricContrast"]
     shipped = Path("texts.yaml").absolute()
     monkeypatch.setattr("fsar.text.bank.find_texts", lambda source: shipped)  # no pack speaks of these classes
+    read, encode = set[str](), TextEncoder.encode
+    monkeypatch.setattr(TextEncoder, "encode", lambda self, texts: (read.update(texts), encode(self, texts))[1])
     main(["fit", "--debug", "--run", "run", *files, *laid, *loose])
+    assert {"the class 2 moves", "it moves on", "a photo of class 2", "a photo of open box"} <= read
+    assert not any(f"class {i}" in text for text in read for i in range(6, 9))  # nothing of a class that is tested
     main(["test", "--debug", "--run", "run"])
+    assert "a photo of class 6" in read
     (result,) = (json.loads(path.read_text()) for path in Path("run").glob("results/*/results.json"))
     assert result["episodes"] == 4
     state = torch.load("run/checkpoints/last.ckpt", weights_only=True)["state_dict"]
@@ -60,4 +67,4 @@ def test_all_of_them_together(files: list[str], monkeypatch: pytest.MonkeyPatch)
     assert "2 pairs of classes were taken for one" in page
     assert '<tr><td>open box &lt;- Open box</td><td class="num">2</td></tr>' in page
     assert "Frames of the query over the steps of class 7, in the order in which they happen" in page
-    assert "<li>a picture moves</li><li>it moves on</li>" in page
+    assert "<li>the class 7 moves</li><li>it moves on</li>" in page
