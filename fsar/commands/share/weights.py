@@ -18,7 +18,7 @@ import torch
 
 from fsar.encoders.video.encoder import VideoEncoder
 from fsar.encoders.weights.architecture import RECOMMENDED, shapes_suggest
-from fsar.encoders.weights.available import Offer, fetch, find_offer, list_offers
+from fsar.encoders.weights.available import Offer, fetch, find_offer, list_folders, list_offers
 from fsar.encoders.weights.by_name import encoder_by_name, split_name
 from fsar.encoders.weights.fitting import fitting_networks
 from fsar.encoders.weights.state import read_state
@@ -28,6 +28,8 @@ from fsar.terminal.shown import shown
 
 MOST = 40
 """Rows of a list; a narrower pattern shows the rest."""
+FEW = 24
+"""Networks of a list that are built, without memory for their weights, to say how many these are."""
 
 
 @one_message(program="fsar weights")
@@ -51,7 +53,8 @@ def recommend() -> None:
     for use, (name, why) in RECOMMENDED.items():
         offer = find_offer(name)
         print(f"{use:7}  {describe(offer)}\n{'':7}  {why}")
-    print("\n`fsar weights get small` fetches one; `fsar weights PATTERN` lists others, such as dinov3 or siglip2")
+    others = "`fsar weights PATTERN` lists others, such as dinov3, siglip2 or videomae"
+    print(f"\n`fsar weights get small` fetches one; {others}")
 
 
 def describe(offer: Offer) -> str:
@@ -62,19 +65,37 @@ def describe(offer: Offer) -> str:
 
 
 def show(offers: Sequence[Offer], pattern: str) -> None:
-    """Rows of a list.
+    """Rows of a list; of a few networks with their size.
 
     Raises:
         ValueError: nothing has such a name.
     """
-    if not offers:
-        raise ValueError(f"no weights of open_clip, timm or torchvision have {pattern!r} in their name.")
-    width = max(len(offer.name) for offer in offers[:MOST])
+    folders = list_folders(pattern)
+    if not offers and not folders:
+        raise ValueError(
+            f"no weights of open_clip, timm or torchvision have {pattern!r} in their name, nor have video networks of "
+            "transformers. `fsar weights` alone says which are recommended."
+        )
+    few = len({_network(offer) for offer in offers}) <= FEW
+    width = max((len(offer.name) for offer in offers[:MOST]), default=0)
+    sizes: dict[str, int] = {}
     for offer in offers[:MOST]:
-        row = f"{offer.name:{width}}  {offer.side or '?':>4} px  {'text' if offer.text else '':4}  {offer.licence}"
+        if few and _network(offer) not in sizes:
+            sizes[_network(offer)] = offer.weigh()
+        size = f"{sizes[_network(offer)] / 1e6:4.0f} M  " if few else ""
+        row = (
+            f"{offer.name:{width}}  {size}{offer.side or '?':>4} px  {'text' if offer.text else '':4}  {offer.licence}"
+        )
         print(shown(f"{row}{'  (here)' if offer.cached else ''}"))
     if len(offers) > MOST:
         print(f"and {len(offers) - MOST} more: give a longer pattern")
+    print(*folders, sep="\n", end="\n" * bool(folders))
+
+
+def _network(offer: Offer) -> str:
+    """Of which other weights may be of the same size: the name without its tag."""
+    library, _, name = offer.name.partition(":")
+    return offer.name if library == "torchvision" else f"timm:{name.split('.')[0]}" if library == "timm" else library
 
 
 def get(name: str) -> None:

@@ -7,15 +7,19 @@ else what the model's card said when this was written: look there before you shi
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import open_clip
 import timm
 import torch
 import torchvision
 from huggingface_hub import hf_hub_download
+from huggingface_hub.constants import ENDPOINT
 from huggingface_hub.errors import HfHubHTTPError
 from open_clip.pretrained import get_pretrained_cfg as clip_config
 from torch import nn
@@ -39,6 +43,14 @@ CLIP_LICENCES = {
     "mscoco": "MIT",
 }
 """By how a tag of open_clip begins; the longest that fits counts."""
+FOLDERS = (
+    "MCG-NJU/videomae-base",
+    "facebook/vjepa2-vitl-fpc64-256",
+    "facebook/timesformer-base-finetuned-k400",
+    "google/vivit-b-16x2-kinetics400",
+    "microsoft/xclip-base-patch32",
+)
+"""Of each kind of video network of transformers one that its authors released; they come as folders."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +107,12 @@ def list_offers(pattern: str) -> Iterator[Offer]:
     for name in torchvision_networks():
         if wanted.search(f"torchvision:{name}"):
             yield describe_torchvision(name)
+
+
+def list_folders(pattern: str) -> list[str]:
+    """How to get the video networks of transformers whose name holds ``pattern``, in capitals or not."""
+    found = [name for name in FOLDERS if pattern.lower() in f"transformers:{name}".lower()]
+    return [f"hf download {name} --local-dir FOLDER, then --encoder transformers:FOLDER" for name in found]
 
 
 def torchvision_networks() -> list[str]:
@@ -155,6 +173,8 @@ def find_offer(name: str) -> Offer:
     known = [*RECOMMENDED, *(f"{m}:{tag}" for m, tag in open_clip.list_pretrained())]
     known += [f"timm:{each}" for each in timm.list_pretrained()] if library == "timm" else []
     close = close_names(name, known)
+    if name.startswith("transformers:"):
+        close = " Video networks of transformers come as folders: `hf download NAME --local-dir FOLDER`."
     raise ValueError(
         f"{name!r} is not among the weights that open_clip, timm or torchvision list.{close} `fsar weights PATTERN` "
         "lists those whose name holds the pattern."
@@ -169,6 +189,8 @@ def fetch(offer: Offer) -> Path:
     """
     library, _, model = offer.name.partition(":")
     try:
+        if not offer.cached:
+            find_host(offer.place)
         if library == "torchvision":
             url = next(iter(torchvision.models.get_model_weights(model))).url
             torch.hub.load_state_dict_from_url(url, map_location="cpu")
@@ -192,6 +214,16 @@ def fetch(offer: Offer) -> Path:
             f"{offer.name if library in ('timm', 'torchvision') else library}:{file}, or copy the Hugging Face cache "
             "(~/.cache/huggingface/hub) as a whole."
         ) from error
+
+
+def find_host(place: str) -> None:
+    """Ask for the host's address once, since Hugging Face asks for twenty seconds and more; a proxy may know it alone.
+
+    Raises:
+        OSError: it has none, as without a network.
+    """
+    if not getproxies():
+        socket.getaddrinfo(urlsplit(place).hostname or urlsplit(ENDPOINT).hostname, None)
 
 
 def _first_of(repository: str, names: list[str]) -> Path:

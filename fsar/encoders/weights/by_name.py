@@ -20,7 +20,7 @@ from fsar.encoders.weights.architecture import FOLDER, HUB, RECOMMENDED, archite
 USUAL = "usual"
 NAMES = (
     "Expected small, base or vision, a name of open_clip such as ViT-B-16:openai, timm:NAME or torchvision:NAME; `fsar "
-    "weights PATTERN` lists them."
+    "weights PATTERN` lists them. A video network of transformers is transformers:FOLDER."
 )
 
 
@@ -34,7 +34,8 @@ def options_by_name(model: str, pretrained: str | None = USUAL) -> tuple[type[Fr
     """Class and options of the encoder called ``model``, frozen.
 
     Args:
-        model: what :class:`ClipEncoder` takes, or ``timm:NAME`` or ``torchvision:NAME``.
+        model: what :class:`ClipEncoder` takes, or ``timm:NAME``, ``torchvision:NAME`` or ``transformers:FOLDER``, a
+            video network with its weights.
         pretrained: a file with the weights, or a tag of open_clip; None leaves them random. "usual" are OpenAI's for
             CLIP, and what the library itself would fetch for an image network, from its cache.
 
@@ -42,6 +43,8 @@ def options_by_name(model: str, pretrained: str | None = USUAL) -> tuple[type[Fr
         FileNotFoundError: weights that are not here.
         ValueError: an unknown model.
     """
+    if (library := model.partition(":"))[0] == "transformers":
+        return VideoEncoder, {"model": library[2], "weights": pretrained and library[2], "library": library[0]}
     found: Any = re.fullmatch("(timm|torchvision):(.*)", model)
     if found:
         library, name = found.groups()
@@ -76,7 +79,7 @@ def split_name(text: str) -> tuple[str, str]:
     """``MODEL[:PRETRAINED]``, ``LIBRARY:NAME[:FILE]`` or a name of :data:`RECOMMENDED`: model and weights, "usual"
     where none are named."""
     text = RECOMMENDED[text][0] if text in RECOMMENDED else text
-    if text.startswith((HUB, FOLDER)):
+    if text.startswith((HUB, FOLDER, "transformers:")):
         return text, USUAL
     found: Any = re.fullmatch("((?:timm:|torchvision:)?[^:]*):?(.*)", text, re.DOTALL)
     return found[1], found[2] or USUAL

@@ -14,7 +14,7 @@ from fsar.commands.share import weights
 from fsar.encoders.weights import available
 from fsar.encoders.weights.architecture import RECOMMENDED
 from fsar.encoders.weights.available import CLIP_LICENCES, fetch, find_offer, list_offers
-from fsar.encoders.weights.by_name import split_name
+from fsar.encoders.weights.by_name import options_by_name, split_name
 from fsar.terminal.files.shipped import find_shipped, spell_shipped
 
 
@@ -28,6 +28,11 @@ def test_the_recommended_are_real_and_have_configurations(capsys: pytest.Capture
         assert find_offer(use) == find_offer(name)
     assert "11 M weights see 256 px" in shown
     assert split_name("base") == ("ViT-B-16", "openai")
+    assert options_by_name(*split_name("transformers:a/folder"))[1] == {
+        "model": "a/folder",
+        "weights": "a/folder",
+        "library": "transformers",
+    }
     assert split_name("vision") == ("timm:vit_small_patch16_dinov3.lvd1689m", "usual")
 
 
@@ -42,7 +47,11 @@ def test_lists_are_the_libraries_own(capsys: pytest.CaptureFixture[str]) -> None
     rows = capsys.readouterr().out.splitlines()
     tags = [f"{m}:{t}" for m, t in open_clip.list_pretrained() if m == "ViT-B-16"]
     assert [row.split()[0] for row in rows] == tags
-    assert all("224 px  text  " in row for row in rows)
+    assert all(" 86 M   224 px  text  " in row for row in rows)
+    weights.main(["VideoMAE"])
+    assert (
+        "hf download MCG-NJU/videomae-base --local-dir FOLDER, then --encoder transformers:" in capsys.readouterr().out
+    )
     weights.main(["vit"])
     assert " more: give a longer pattern" in capsys.readouterr().out
     found = {offer.name: offer for offer in list_offers("squeezenet1_1")}
@@ -70,9 +79,15 @@ def test_without_a_network_it_says_what_to_copy_where(monkeypatch: pytest.Monkey
     for name in ("load_clip", "hf_hub_download"):
         monkeypatch.setattr(available, name, refuse)
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
+    monkeypatch.setattr(available, "getproxies", lambda: {"https": "http://proxy"})
     for name in ("ViT-B-16:openai", "timm:resnet18.a1_in1k", "torchvision:resnet18"):
         with pytest.raises(ConnectionError, match=rf"{name} could not be fetched.*\(no route to host\).*copy the file"):
             fetch(find_offer(name))
+    monkeypatch.setattr(available, "getproxies", dict)
+    monkeypatch.setattr(available.socket, "getaddrinfo", lambda host, port: refuse() if "pytorch.org" in host else None)
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", lambda *args, **kwargs: pytest.fail("it was asked"))
+    with pytest.raises(ConnectionError, match="no route to host"):
+        fetch(find_offer("torchvision:resnet18"))
 
 
 def test_what_was_fetched_is_checked_and_the_line_to_use_is_printed(
