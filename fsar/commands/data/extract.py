@@ -116,8 +116,10 @@ class Extractor(LightningModule):
                 "leave this step out."
             )
         self.data.trainer, self.data.features = self.trainer, None
-        self.data.setup("fit")
-        self.data.setup("test")
+        if {"train", "val"} & {*self.splits}:
+            self.data.setup("fit")
+        if "test" in self.splits:
+            self.data.setup("test")
         key, kept = feature_key(self.method), contents(self.method)
         rank, world = self.trainer.global_rank, self.trainer.world_size
         clips = {

@@ -225,11 +225,15 @@ def test_training_and_test_from_a_store_equal_those_from_pixels(config: Path, st
 
 
 def test_half_precision_costs_at_most_a_thousandth(
-    config: Path, store: Path, tmp_path: Path, tools: Any, capsys: Any
+    config: Path, store: Path, tmp_path: Path, tools: Any, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    data, looked_at = tools("episodes.datamodule").EpisodicDataModule, []
+    set_up = data.setup
+    monkeypatch.setattr(data, "setup", lambda self, stage: (looked_at.append(stage), set_up(self, stage)))
     options = ["--dtype", "float16", "--splits", "test", "--trainer.enable_progress_bar", "true"]
     tools("fsar.commands.data.extract").main(["--store", str(tmp_path), "-c", str(config), *options])
     assert "42/42 clips" in capsys.readouterr().out  # and not three chunks
+    assert looked_at == ["test"]  # other splits may hold nothing that an episode could be made of
     scores = []
     for root in (store, tmp_path):
         cli = tools("fsar.build").build_with_trainer(["-c", str(config), "--data.features", str(root)])
