@@ -9,6 +9,7 @@ import io
 import itertools
 import json
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -172,7 +173,7 @@ def write_results(folder: Path, learner: Any, datamodule: Any, config: dict[str,
         "weights_sha256": hash_tensors(learner.method.state_dict()),
         "encoder_sha256": learner.method.encoder.fingerprint(trained=True),
         "pixels": learner.method.encoder.pixels,
-        **texts_record(learner.method),
+        **texts_record(learner.method, getattr(learner, "objectives", ())),
         "checkpoint": config.get("ckpt_path"),
         "config": config,
         "config_sha256": config_sha256,
@@ -194,13 +195,14 @@ def write_results(folder: Path, learner: Any, datamodule: Any, config: dict[str,
     return target
 
 
-def texts_record(method: Any) -> dict[str, Any]:
+def texts_record(method: Any, objectives: Iterable[Any] = ()) -> dict[str, Any]:
     """What a method was told of its classes: the file or pack, which kinds of text, and a hash of all; nothing for one
-    that reads the templates of its encoder, or no text."""
+    that reads the templates of its encoder, or no text. And by file or pack the hash of what each of the objectives is
+    told that it was trained with."""
     bank = getattr(method, "texts", None)
-    if bank is None:
-        return {}
-    return {"texts": bank.source, "text_kinds": list(bank.kinds), "texts_sha256": bank.sha256}
+    own = {"texts": bank.source, "text_kinds": list(bank.kinds), "texts_sha256": bank.sha256} if bank else {}
+    banks = [found for each in objectives if (found := getattr(each, "texts", None)) and found.source]
+    return own | ({"objective_texts_sha256": {found.source: found.sha256 for found in banks}} if banks else {})
 
 
 def write_json(path: Path, record: dict[str, Any]) -> None:
