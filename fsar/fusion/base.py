@@ -17,8 +17,8 @@ class Fusion(nn.Module):
 
     >>> class Half(Fusion):
     ...     def fuse(self, features):
-    ...         return [features["frames"].unflatten(-2, (-1, 2)).mean(-2)]
-    >>> Half().fuse(Features(frames=torch.rand(2, 8, 4)))[0].shape
+    ...         return {"pairs": features["frames"].unflatten(-2, (-1, 2)).mean(-2)}
+    >>> Half().fuse(Features(frames=torch.rand(2, 8, 4)))["pairs"].shape
     torch.Size([2, 4, 4])
     """
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import torch
 from torch import nn
 
+from episodes.clips import Features
 from episodes.datamodule import EpisodicDataModule
 from episodes.words import pluralise
 from fsar.adapters.base import FramePositions
@@ -14,6 +16,8 @@ from fsar.adapters.evl import EVLNetwork
 from fsar.alignment.covariance import AlphaDistance
 from fsar.alignment.per_query.cross_tuple import TupleAttention
 from fsar.encoders.audio import WithSound
+from fsar.encoders.frame import FrameEncoder
+from fsar.fusion.base import Fusion
 from fsar.method import Method
 from fsar.methods.vision_only.strm import FrameEnrichment
 from fsar.objectives.base import NO_CAPTIONS, Objective
@@ -75,6 +79,29 @@ def check_joined(method: Method, frames: int) -> None:
             f"{type(temporal).__name__} was made for {channels}: give --model.temporal.channels "
             f"{method.encoder.channels}, or the encoder that the configuration names."
         )
+    if isinstance(fusion := getattr(method, "fusion", None), Fusion):
+        _check_levels(fusion, method.encoder, frames, temporal, channels)
+
+
+def _check_levels(fusion: Fusion, encoder: FrameEncoder, frames: int, temporal: object, channels: object) -> None:
+    """A clip of zeros passes the fusion, which refuses frames and patches that it was not made for.
+
+    Raises:
+        ValueError: the fusion's own, or for levels that the temporal module does not take.
+    """
+    steps, clip = encoder.steps(frames), Features()
+    for name in fusion.needs:
+        tokens = () if name.startswith("frames") else (encoder.grid[0] * encoder.grid[1],)
+        wide = encoder.widths["patches"] if tokens and name != "projected" else encoder.channels
+        clip[name] = torch.zeros(1, steps, *tokens, wide)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        levels = fusion.fuse(clip)
+    for name, level in levels.items():
+        if isinstance(channels, int) and level.shape[-1] != channels:
+            raise ValueError(
+                f"{type(temporal).__name__} was made for {channels} channels, but {type(fusion).__name__} gives {name} "
+                f"of {level.shape[-1]}: give --model.temporal null, or levels of {channels} channels."
+            )
 
 
 def check_queries(method: Method, queries: int) -> None:

@@ -19,6 +19,7 @@ from fsar.adapters.d2st import DeformableAttention
 from fsar.alignment import OTAM, SoftDTW
 from fsar.alignment.covariance import AlphaDistance
 from fsar.encoders import ClipEncoder, FrameEncoder
+from fsar.fusion import Fusion, InterView, MultiScale, RegionAttention
 from fsar.methods import ClipFSAR, Prototype
 from fsar.objectives import SubCaptionGrouping
 from fsar.temporal import FrameMotion, TemporalTransformer
@@ -40,6 +41,26 @@ PARTS: list[Callable[[], Prototype]] = [
     lambda: method(alignment=AlphaDistance(16)),
     lambda: method(TemporalTransformer(16, positions=8)),
 ]
+
+
+@pytest.mark.parametrize(
+    ("fusion", "temporal", "told"),
+    [
+        (InterView(channels=64, views=3), None, "8 frames do not fall into views=3"),
+        (MultiScale(grids=[9]), None, "64 patches in 8 rows cannot be averaged into 9 x 9"),
+        (RegionAttention(patches=65), None, "a frame has 64 of them"),
+        (MultiScale(grids=[2]), TemporalTransformer(64), "made for 64 channels, but MultiScale gives grid 2 of 96"),
+        (MultiScale(grids=[2], fuse="concat", channels=64, width=96), TemporalTransformer(64), ""),
+        (RegionAttention(by="text"), TemporalTransformer(64), "RegionAttention gives frames of 4160"),
+        (RegionAttention(by="text"), None, ""),
+    ],
+)
+def test_fusion(fusion: Fusion, temporal: nn.Module | None, told: str) -> None:
+    made = Prototype(ClipEncoder("fsar-tiny", "shapes"), OTAM(), temporal, fusion)
+    state = torch.get_rng_state()
+    with pytest.raises(ValueError, match=told) if told else nullcontext():
+        check_joined(made, 8)
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 @pytest.mark.parametrize("make", PARTS)
