@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 
 import torch
-from torch import nn
+from einops import EinopsError
+from torch import Tensor, nn
 
 from episodes.clips import Features
 from episodes.datamodule import EpisodicDataModule
@@ -19,6 +21,7 @@ from fsar.encoders.audio import WithSound
 from fsar.encoders.frame import FrameEncoder
 from fsar.fusion.base import Fusion
 from fsar.method import Method
+from fsar.methods import Prototype
 from fsar.methods.vision_only.strm import FrameEnrichment
 from fsar.objectives.base import NO_CAPTIONS, Objective
 from fsar.temporal import TemporalTransformer
@@ -79,6 +82,8 @@ def check_joined(method: Method, frames: int) -> None:
             f"{type(temporal).__name__} was made for {channels}: give --model.temporal.channels "
             f"{method.encoder.channels}, or the encoder that the configuration names."
         )
+    if type(method) is Prototype and method.fusion is None:
+        _check_head(method.temporal, method.encoder.steps(frames), method.encoder.channels)
     if isinstance(fusion := getattr(method, "fusion", None), Fusion):
         _check_levels(fusion, method.encoder, frames, temporal, channels)
 
@@ -102,6 +107,28 @@ def _check_levels(fusion: Fusion, encoder: FrameEncoder, frames: int, temporal: 
                 f"{type(temporal).__name__} was made for {channels} channels, but {type(fusion).__name__} gives {name} "
                 f"of {level.shape[-1]}: give --model.temporal null, or levels of {channels} channels."
             )
+
+
+def _check_head(head: nn.Module, steps: int, channels: int) -> None:
+    """Let two black clips pass: parts of other methods, which read more or other things, are modules as well.
+
+    Raises:
+        ValueError: naming what a temporal module is.
+    """
+    weight = next(head.parameters(), None)
+    clips = torch.zeros(2, steps, channels, device=None if weight is None else weight.device)
+    try:
+        with torch.no_grad():
+            made = copy.deepcopy(head).eval()(clips)
+        reason = "" if isinstance(made, Tensor) and made.dim() == 3 and len(made) == 2 else "what it makes is another"
+    except (TypeError, IndexError, RuntimeError, EinopsError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+    if reason:
+        raise ValueError(
+            f"{type(head).__name__} is no temporal module by itself, which makes features (... t d) of (... t d); of "
+            f"({steps}, {channels}): {reason}. Give --model.temporal one such as fsar.temporal.TemporalTransformer, or "
+            "null."
+        )
 
 
 def check_queries(method: Method, queries: int) -> None:

@@ -22,7 +22,7 @@ from fsar.encoders import ClipEncoder, FrameEncoder
 from fsar.fusion import Fusion, InterView, MultiScale, RegionAttention
 from fsar.methods import ClipFSAR, Prototype
 from fsar.objectives import SubCaptionGrouping
-from fsar.temporal import FrameMotion, TemporalTransformer
+from fsar.temporal import FrameMotion, HybridRelation, TemporalTransformer
 from fsar.temporal.motion import MotionBranch
 from fsar.temporal.video_heads import ClassTokenTransformer
 from fsar.temporal.warp import TemporalWarp
@@ -30,13 +30,15 @@ from fsar.text import TextBank
 from fsar.training.joining import PRECISIONS, check_classes, check_joined, check_precision
 
 
-def method(temporal: nn.Module | None = None, alignment: nn.Module | None = None) -> Prototype:
-    encoder = FrameEncoder(nn.Identity(), channels=16, image_size=32, mean=(0.5,) * 3, std=(0.5,) * 3)
+def method(
+    temporal: nn.Module | None = None, alignment: nn.Module | None = None, visual: nn.Module | None = None
+) -> Prototype:
+    encoder = FrameEncoder(visual or nn.Identity(), channels=16, image_size=32, mean=(0.5,) * 3, std=(0.5,) * 3)
     return Prototype(encoder, alignment or OTAM(), temporal)  # type: ignore[arg-type]
 
 
 PARTS: list[Callable[[], Prototype]] = [
-    lambda: method(FramePositions(8, 16)),
+    lambda: method(visual=FramePositions(8, 16)),
     lambda: method(ClassTokenTransformer(16)),
     lambda: method(alignment=AlphaDistance(16)),
     lambda: method(TemporalTransformer(16, positions=8)),
@@ -92,7 +94,8 @@ def test_steps_that_the_encoder_makes_of_the_frames() -> None:
     ],
 )
 def test_parts_that_need_some_frames_at_least(part: nn.Module, fewest: int, why: str) -> None:
-    made = method(part)
+    made = method(nn.Identity())
+    made.temporal.part = part
     check_joined(made, fewest)
     with pytest.raises(ValueError, match=rf"data.frames is {fewest - 1}, but {why}.*: set data.frames to {fewest} or"):
         check_joined(made, fewest - 1)
@@ -109,6 +112,13 @@ def test_a_text_takes_a_position_as_well() -> None:
         check_joined(made, 9)
     with pytest.raises(ValueError, match=r"has 9 tokens, but there are 8 positions"):
         TemporalTransformer(16, positions=8)(torch.rand(2, 9, 16))
+
+
+@pytest.mark.parametrize("part", [HybridRelation, MotionBranch, lambda channels: nn.Linear(channels + 1, channels)])
+def test_parts_of_other_methods_are_no_temporal_modules(part: Callable[[int], nn.Module]) -> None:
+    check_joined(method(nn.Linear(16, 16)), 8)
+    with pytest.raises(ValueError, match=r"is no temporal module by itself, .* of \(8, 16\): .*TemporalTransformer"):
+        check_joined(method(part(16)), 8)
 
 
 def test_channels_of_the_temporal_module() -> None:
