@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from episodes.words import pluralise
 from fsar.objectives.base import Objective, Step
 from fsar.objectives.clip import Scale
 from fsar.objectives.multi_positive import both_directions
@@ -50,8 +51,8 @@ def weigh_minmax(similarity: Tensor, threshold: Threshold = 0.0) -> Tensor:
 def too_few_tokens(steps: int, tokens: int) -> str:
     """Why a path through so many steps cannot be."""
     return (
-        f"{steps} steps in order cannot share {tokens} frames: every step needs one; give clips more frames "
-        "(data.frames) or classes fewer steps, or use mode minmax."
+        f"{steps} steps in order cannot share {pluralise(tokens, 'frame')}: every step needs one; give clips more "
+        "frames (data.frames) or classes fewer steps, or use mode minmax."
     )
 
 
