@@ -106,13 +106,10 @@ class Adapted(FrameEncoder):
             place.register_forward_pre_hook(self._add_positions)
         if output == "video" and vit is not None:
             visual.get_submodule(vit.place("ln_post")).register_forward_pre_hook(self._over_frames)
-        self.output = output
+        self.output, self.first, self.context = output, first, context
         self.flipped = getattr(encoder, "channel_order", "rgb") == "bgr"
-        self.first = first
-        self.across_clips = adapter.across_clips
+        self.across_clips, self.reads_text = adapter.across_clips, adapter.reads_text
         self.lower_identity = encoder.lower_identity
-        self.context = context
-        self.reads_text = adapter.reads_text
         self.frames_at_once = encoder.frames_per_chunk
         if isinstance(encoder, VideoEncoder):
             self.__class__ = AdaptedVideo
