@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("latex2mathml", reason="pip install -e '.[docs]'")
 pytest.importorskip("griffe", reason="pip install -e '.[docs]'")
 
-TOOL = runpy.run_path(str(Path(__file__).resolve().parents[2] / "tools" / "docs_roles.py"))
+TOOL = runpy.run_path(str(Path(__file__).resolve().parents[2] / "tools" / "pages" / "docs_roles.py"))
 draw_formulas = TOOL["draw_formulas"]
 
 
