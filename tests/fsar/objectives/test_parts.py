@@ -111,6 +111,19 @@ def test_merged_classes_are_told(make_step: MakeStep) -> None:
     assert strict(make_step(frozen=Features(frames=near[:, None].expand(-1, 6, -1))))["merged"] == 0
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Entering from the left edge", "Leaving through the left edge"),
+        ("Pulling [something] to the left", "Pulling [something] to the right"),
+        ("Putting [something] into [something]", "Putting [something] onto [something]"),
+        ("Folding [something]", "Unfolding [something]"),
+    ],
+)
+def test_opposite_classes_are_denied_by_default(one: str, other: str) -> None:
+    assert AssignmentRule().denied([one, other]).tolist() == [[False, True], [True, False]]
+
+
 def test_a_rule_that_would_merge_all_but_what_is_denied_is_refused(make_step: MakeStep) -> None:
     """Denied pairs hid that thresholds say nothing."""
     objective = MultiPositiveSigmoid(rule=AssignmentRule(p1=-1.0))
