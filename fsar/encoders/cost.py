@@ -47,6 +47,7 @@ def added_cost(encoder: FrameEncoder, frames: int = 8) -> EncoderCost:
     if isinstance(visual, VideoNetwork):
         pixels = visual.own_input(encoder.image_size).to("meta")
         frames = pixels.shape[1]
+    visual.float()  # as the frames are; the count is that of any precision
     context, adapted = Context(False), [m for m in visual.modules() if isinstance(m, AdaptedBlock)]
     for block in adapted:
         block.context = context

@@ -30,8 +30,9 @@ from fsar.text.kinds import check_kinds
 
 DENIED = (
     *("pretending", "failing", "trying", "almost", "nothing happens", "without"),
-    *("left", "right", "up", "down", "upward", "downward", "into", "out of", "in front of", "behind"),
-    *("towards", "away from", "clockwise", "counter", "opening", "closing", "folding", "unfolding"),
+    *("left to right", "right to left", "from left", "from right", "left", "right"),
+    *("up", "down", "upward", "downward", "into", "out of", "in front of", "behind", "towards", "away from"),
+    *("clockwise", "counter", "opening", "closing", "folding", "unfolding"),
     *("covering", "uncovering", "entering", "leaving"),
 )
 """Phrases that make another class of a name, whatever a frozen CLIP thinks of it."""

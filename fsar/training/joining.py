@@ -94,13 +94,15 @@ def _check_levels(fusion: Fusion, encoder: FrameEncoder, frames: int, temporal: 
     Raises:
         ValueError: the fusion's own, or for levels that the temporal module does not take.
     """
+    if any(name.split()[0] not in ("frames", "patches", "projected", "layer") for name in fusion.needs):
+        return  # of a shape that is not known here
     steps, clip = encoder.steps(frames), Features()
     for name in fusion.needs:
         tokens = () if name.startswith("frames") else (encoder.grid[0] * encoder.grid[1],)
         wide = encoder.widths["patches"] if tokens and name != "projected" else encoder.channels
         clip[name] = torch.zeros(1, steps, *tokens, wide)
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        levels = fusion.fuse(clip)
+        levels = copy.deepcopy(fusion).eval().fuse(clip)
     for name, level in levels.items():
         if isinstance(channels, int) and level.shape[-1] != channels:
             raise ValueError(
@@ -110,18 +112,19 @@ def _check_levels(fusion: Fusion, encoder: FrameEncoder, frames: int, temporal: 
 
 
 def _check_head(head: nn.Module, steps: int, channels: int) -> None:
-    """Let two black clips pass: parts of other methods, which read more or other things, are modules as well.
+    """Let black clips of an episode pass: parts of other methods, which read more or other things, are modules as well.
 
     Raises:
         ValueError: naming what a temporal module is.
     """
     weight = next(head.parameters(), None)
-    clips = torch.zeros(2, steps, channels, device=None if weight is None else weight.device)
+    clips = torch.zeros(1, 2, steps, channels, device=None if weight is None else weight.device)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
             made = copy.deepcopy(head).eval()(clips)
-        reason = "" if isinstance(made, Tensor) and made.dim() == 3 and len(made) == 2 else "what it makes is another"
-    except (TypeError, IndexError, RuntimeError, EinopsError) as error:
+        good = isinstance(made, Tensor) and made.dim() == 4 and made.shape[:2] == (1, 2)
+        reason = "" if good else "what it makes is another"
+    except (AttributeError, AssertionError, TypeError, IndexError, RuntimeError, EinopsError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
     if reason:
         raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from itertools import combinations, pairwise
 
@@ -32,6 +33,8 @@ from fsar.objectives import (
 from fsar.objectives.dreamlip import weigh_minmax, weigh_monotone
 from fsar.objectives.glipv2 import list_words
 from fsar.text import TextBank
+from fsar.text.bank import read_descriptions
+from fsar.text.packs import find_texts
 
 MakeStep = Callable[..., Step]
 
@@ -115,6 +118,7 @@ def test_merged_classes_are_told(make_step: MakeStep) -> None:
     ("one", "other"),
     [
         ("Entering from the left edge", "Leaving through the left edge"),
+        ("Pushing [something] from left to right", "Pushing [something] from right to left"),
         ("Pulling [something] to the left", "Pulling [something] to the right"),
         ("Putting [something] into [something]", "Putting [something] onto [something]"),
         ("Folding [something]", "Unfolding [something]"),
@@ -252,3 +256,11 @@ def test_the_word_map_has_the_focal_loss_of_its_map() -> None:
     logits = objective.map(normalize(features["frames"], dim=-1), words)
     target = torch.tensor([[1.0, 0.0], [0.0, 1.0]])[:, None].expand(2, 3, 2)
     torch.testing.assert_close(objective(step)["loss"], focal_loss(logits, target) / 6)
+
+
+def test_mirrored_classes_of_the_packs_are_denied_by_default() -> None:
+    names = [name for pack in ("ssv2", "shapes") for name in read_descriptions(find_texts(pack)) if "left" in name]
+    assert len(names) > 10
+    for one in names:
+        turned = re.sub("left|right", lambda found: {"left": "right", "right": "left"}[found[0]], one)
+        assert AssignmentRule().denied([one, turned])[0, 1], one

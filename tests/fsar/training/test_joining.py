@@ -55,14 +55,22 @@ PARTS: list[Callable[[], Prototype]] = [
         (MultiScale(grids=[2], fuse="concat", channels=64, width=96), TemporalTransformer(64), ""),
         (RegionAttention(by="text"), TemporalTransformer(64), "RegionAttention gives frames of 4160"),
         (RegionAttention(by="text"), None, ""),
+        (InterView(channels=64, views=8, residual="plain", published=True), None, ""),
     ],
 )
 def test_fusion(fusion: Fusion, temporal: nn.Module | None, told: str) -> None:
     made = Prototype(ClipEncoder("fsar-tiny", "shapes"), OTAM(), temporal, fusion)
-    state = torch.get_rng_state()
+    state, before = torch.get_rng_state(), {name: x.clone() for name, x in fusion.state_dict().items()}
     with pytest.raises(ValueError, match=told) if told else nullcontext():
         check_joined(made, 8)
     assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(x, before[name]) for name, x in fusion.state_dict().items())
+
+
+def test_a_fusion_of_features_whose_shape_is_not_known_is_left_alone() -> None:
+    made = Prototype(ClipEncoder("fsar-tiny", "shapes"), OTAM(), None, Fusion())
+    made.fusion.needs = ("frames", "sound")  # type: ignore[union-attr]
+    check_joined(made, 8)  # Fusion().fuse is not written
 
 
 @pytest.mark.parametrize("make", PARTS)
