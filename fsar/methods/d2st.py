@@ -13,7 +13,7 @@ from episodes.clips import Features
 from episodes.episode import Task
 from fsar.alignment.base import Alignment
 from fsar.encoders.frame import FrameEncoder
-from fsar.functional import cross_entropy, over_classes
+from fsar.functional import cross_entropy, over_classes, rename_released
 from fsar.method import AlignedMethod, Parts, Scores
 
 
@@ -45,6 +45,11 @@ class D2ST(AlignedMethod):
         self.class_weight = class_weight
         self.classifier = nn.Linear(encoder.channels, train_classes) if class_weight else None
 
+    @property
+    def released_options(self) -> dict[str, bool]:
+        """Whether the classifier of a released file is in use here, see :func:`convert_released`."""
+        return {"classifier": self.classifier is not None}
+
     def query_parts(self, features: Features) -> Parts:
         frames = features["frames"]
         return {"frames": frames, "pooled": frames.mean(-2)} if self.training else {"frames": frames}
@@ -64,3 +69,59 @@ class D2ST(AlignedMethod):
         by_class = cross_entropy(scores.class_logits, classes)
         loss = few_shot + self.class_weight * by_class
         return {"loss": loss, "few_shot_loss": few_shot, "class_loss": by_class}
+
+
+ADAPTER = {
+    "down": "down",
+    "up": "up",
+    "pos_embed": "position",
+    **{
+        f"{path}_{theirs}": ours
+        for path, name in (("s", "spatial"), ("t", "temporal"))
+        for theirs, ours in (
+            ("ln", f"norm_{name}"),
+            (r"attn\.conv_offset\.0", f"{name}.offset_conv"),
+            (r"attn\.conv_offset\.1\.norm", f"{name}.offset_norm"),
+            (r"attn\.conv_offset\.3", f"{name}.offset"),
+            (r"attn\.proj_q", f"{name}.query"),
+            (r"attn\.proj_k", f"{name}.key"),
+            (r"attn\.proj_v", f"{name}.value"),
+            (r"attn\.proj_out", f"{name}.out"),
+        )
+    },
+}
+MODEL, BLOCK = r"(?:model\.)?", r"transformer\.resblocks\.(\d+)\."
+RELEASED_NAMES: dict[str, str | None] = {
+    MODEL + r"classification_layer\.": "classifier.",
+    MODEL + r"temporal_embedding$": "encoder.visual.frame_positions.weight",
+    **{
+        MODEL + BLOCK + rf"Adapter\.{theirs}\.": rf"encoder.visual.transformer.resblocks.\1.adapter.{ours}."
+        for theirs, ours in ADAPTER.items()
+    },
+    MODEL + BLOCK + r"(?=(?:ln_[12]|attn|mlp)\.)": r"encoder.visual.transformer.resblocks.\1.block.",
+    MODEL + r"(?=(?:class_embedding|positional_embedding)$|(?:conv1|ln_pre|ln_post)\.)": "encoder.visual.",
+}
+
+
+def convert_released(state: dict[str, Tensor], classifier: bool = True) -> dict[str, Tensor]:
+    """Weights of the authors' checkpoint (its ``model_state``) under the names of :class:`D2ST` with a ViT.
+
+    Args:
+        state: names and tensors as their authors saved them.
+        classifier: keep the classifier of the training classes.
+
+    Raises:
+        ValueError: for a name that the released model does not have.
+    """
+    expected = "D2ST-Adapter with a ViT: model.transformer.*, the rest of CLIP's tower and classification_layer.*"
+    renamed = rename_released(state, RELEASED_NAMES, expected)
+    if not classifier:
+        renamed = {name: x for name, x in renamed.items() if not name.startswith("classifier.")}
+    return {name: _without_ones(name, x) for name, x in renamed.items()}
+
+
+def _without_ones(name: str, value: Tensor) -> Tensor:
+    """In our shape: frame embeddings without the axis of clips, a convolution over 1 x 1 x 1 as a linear layer."""
+    if name.endswith("frame_positions.weight"):
+        return value.squeeze(0)
+    return value.flatten(1) if name.endswith(".offset.weight") else value

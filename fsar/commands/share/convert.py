@@ -96,8 +96,14 @@ def rename_weights(method: Method, state: dict[str, Tensor]) -> dict[str, Tensor
     return find_converter(type(method))(state, **getattr(method, "released_options", {}))
 
 
-def fill(learner: Learner, weights: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+def fill(learner: Learner, weights: Mapping[str, Tensor], source: str, of_clip: bool) -> dict[str, Tensor]:
     """Load renamed weights into a learner's method.
+
+    Args:
+        learner: whose method is filled.
+        weights: under our names.
+        source: what they were read from, for messages.
+        of_clip: the frozen weights must be those that the encoder has, as of a CLIP; otherwise the file brings them.
 
     Returns:
         Frozen weights of the encoder that the file brought, without the encoder's prefix.
@@ -109,7 +115,7 @@ def fill(learner: Learner, weights: Mapping[str, Tensor], source: str) -> dict[s
     own = method.state_dict()
     refuse_misfit(learner, weights, source)
     frozen = {k: x for k, x in weights.items() if k not in trained}
-    if method.encoder.text is not None:
+    if of_clip:
         off = [k for k, x in frozen.items() if not torch.allclose(x.float(), own[k].float(), atol=1e-3)]
         if off:
             raise ValueError(
@@ -179,7 +185,10 @@ def main(args: list[str]) -> None:
         refuse_misfit(learner, rename_weights(learner.method, state), str(own.file))
         raise FileNotFoundError(f"{own.file} fits {type(learner.method).__name__}. {error}") from error
     weights = rename_weights(learner.method, state)
-    encoder = fill(learner, weights, str(own.file))
+    options = config["model"]["method"]["init_args"]["encoder"]["init_args"]
+    while "encoder" in options:  # in an Adapted one
+        options = options["encoder"]["init_args"]
+    encoder = fill(learner, weights, str(own.file), of_clip="pretrained" in options)
     own.out.mkdir(parents=True)
     if encoder:
         from safetensors.torch import save_file
@@ -187,7 +196,7 @@ def main(args: list[str]) -> None:
         target = (own.out / "encoder.safetensors").absolute()
         with write_atomically(target) as part:
             save_file({key: x.contiguous() for key, x in encoder.items()}, part)
-        config["model"]["method"]["init_args"]["encoder"]["init_args"]["weights"] = str(target)
+        options["weights"] = str(target)
     write_run(own.out, learner, config)
     count = sum(x.numel() for x in weights.values())
     print(f"{own.out}: {type(learner.method).__name__} with {count:,} weights of {own.file}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -12,28 +13,12 @@ from episodes.clips import Streams, combined
 from episodes.episode import Episode
 from fsar.adapters import D2STAdapter, Ladder
 from fsar.alignment import BiMHM, CosineCost, alpha_covariance
+from fsar.encoders import ClipEncoder
 from fsar.encoders.adapted import Adapted
-from fsar.methods import D2ST, TSFSAR
+from fsar.methods import D2ST, TSFSAR, d2st
 
 ROUNDING = 5e-5  # what is left between gradients of a whole method, in float32 on both sides
 OWN = ("ts_dcm", "side_", "Adapter", "up_l", "model.Linear")  # of the names in TS-FSAR, what is not CLIP's
-D2ST_NAMES = (
-    (r"\.Adapter\.", ".adapter."),
-    (r"pos_embed", "position"),
-    (r"\.s_ln", ".norm_spatial"),
-    (r"\.t_ln", ".norm_temporal"),
-    (r"\.s_attn", ".spatial"),
-    (r"\.t_attn", ".temporal"),
-    (r"conv_offset\.0", "offset_conv"),
-    (r"conv_offset\.1\.norm", "offset_norm"),
-    (r"conv_offset\.3", "offset"),
-    (r"proj_q", "query"),
-    (r"proj_k", "key"),
-    (r"proj_v", "value"),
-    (r"proj_out", "out"),
-    (r"^(?!classification)", "encoder.visual."),
-    (r"^classification_layer", "classifier"),
-)
 TS_FSAR_NAMES = (
     (r"^ts_dcm\.generator", "alignment.weights"),
     (r"^model\.Linear", "classifier"),
@@ -59,8 +44,7 @@ def test_d2st(released: Any, case: str) -> None:
     encoder = Adapted(released.tower(28, 64, 2), D2STAdapter(), project=False)
     alignment = BiMHM(cost=CosineCost(0))
     method = D2ST(encoder, alignment, class_weight=float(arrays(f"{case}/class_weight")), train_classes=12)
-    names = (*released.ADAPTED, *D2ST_NAMES)
-    released.give(method, arrays.under("model/weight/"), names)
+    released.give(method, d2st.convert_released(arrays.under("model/weight/")), ())
     episode = Episode(
         Streams(frames=arrays(f"{case}/support_images")),
         Streams(frames=arrays(f"{case}/query_images")),
@@ -81,7 +65,23 @@ def test_d2st(released: Any, case: str) -> None:
     for name in ("few_shot_loss", "class_loss", "loss"):
         released.agree(losses[name], arrays(f"{case}/{name}"))
     losses["loss"].backward()
-    released.check_gradients(method, arrays.under(f"{case}/grad_weight/"), names, ROUNDING)
+    gradients = d2st.convert_released(arrays.under(f"{case}/grad_weight/"))
+    released.check_gradients(method, gradients, (), ROUNDING)
+
+
+def test_d2st_has_the_weights_of_a_released_checkpoint(released: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.Tensor, "item", lambda _: 1.0)  # of CLIP's temperature, which has no value here
+    listed = json.loads((released.folder / "checkpoint_names.json").read_text())["D2ST-Adapter ViT-B/16"]["tensors"]
+    state = {f"model.{name}": torch.empty(shape, device="meta") for name, shape in listed.items()}
+    with torch.device("meta"):
+        method = D2ST(Adapted(ClipEncoder("ViT-B-16", None), D2STAdapter(), project=False), BiMHM())
+    found = {name: x.shape for name, x in d2st.convert_released(state).items()}
+    assert found == {name: x.shape for name, x in method.state_dict().items()}
+    method.classifier = None
+    found = d2st.convert_released(state, **method.released_options)
+    assert found.keys() == method.state_dict().keys()
+    with pytest.raises(ValueError, match=r"'model\.head\.weight' is not a weight of a released checkpoint of D2ST"):
+        d2st.convert_released({"model.head.weight": torch.zeros(1)})
 
 
 def classes_of(arrays: Callable[[str], torch.Tensor], case: str) -> torch.Tensor:

@@ -18,11 +18,11 @@ from torch import Tensor
 import fsar
 from fsar.__main__ import main
 from fsar.encoders.weights.state import hash_tensors
-from fsar.methods import emp_net, task_adapter_pp
+from fsar.methods import d2st, emp_net, task_adapter_pp
 from fsar.methods.clip_motion import clip_cpm2c, clip_mei, clip_spm
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Lightning, about our tiny loaders
-MODEL = {
+MODEL: dict[str, Any] = {
     "embed_dim": 32,  # of the stored state dicts
     "quick_gelu": True,
     "vision_cfg": {"image_size": 32, "patch_size": 16, "width": 32, "layers": 3, "head_width": 16},
@@ -90,11 +90,18 @@ def network(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> St
     monkeypatch.setattr("sys.argv", ["fsar"])
     content = yaml.safe_load(config.read_text())
     content["data"] |= {"frames": 8, "test_episodes": 2}
+    del content["data"]["size"]  # the encoder's
     Path("data.yaml").write_text(yaml.safe_dump({key: content[key] for key in ("seed_everything", "trainer", "data")}))
-    path = tmp_path / "fsar-test-convert.json"
-    path.write_text(json.dumps(MODEL))
+    return write_clip()
+
+
+def write_clip(released: State | None = None, channels: int = 32, **vision: int) -> State:
+    """A little CLIP in ``clip.pt``, of another shape and with a released tower if these are given."""
+    path = Path("fsar-test-convert.json").absolute()
+    path.write_text(json.dumps(MODEL | {"embed_dim": channels, "vision_cfg": MODEL["vision_cfg"] | vision}))
     open_clip.add_model_config(path)
     clip: State = open_clip.CLIP(**open_clip.get_model_config(path.stem)).state_dict()
+    clip |= {f"visual.{k}": x for k, x in (released or {}).items()}
     torch.save(clip, "clip.pt")
     return clip
 
@@ -189,3 +196,19 @@ def test_adapters_of_all_blocks_become_those_in_use(network: State) -> None:
     convert({f"module.{k}": x for k, x in state.items()})
     check_run(trained)
     assert task_adapter_pp.convert_released(state, 2, 1).keys() == {k for k in ours if not k.endswith("attn_mask")}
+
+
+def test_d2st_beside_the_frozen_tower_of_its_file(reference: Any, network: State) -> None:
+    state = {k.removeprefix("weight/"): x for k, x in reference("d2st", "model").items() if k.startswith("weight/")}
+    tower = {k: x for k, x in state.items() if ".Adapter." not in k and not k.startswith(("temporal", "classif"))}
+    write_clip(tower, image_size=28, patch_size=4, width=64, layers=2)
+    adapter = {"adapter": {"class_path": "fsar.adapters.D2STAdapter"}, "project": False}
+    options = {"alignment": {"class_path": "fsar.alignment.BiMHM"}, "train_classes": 12}
+    write_method("D2ST", "frozen", options, adapter)
+    released = {f"model.{k}": x + 0.01 if k.startswith("ln_post") else x for k, x in state.items()}  # trained
+    other = {k: x + 1 if k.endswith("ln_pre.bias") else x for k, x in released.items()}
+    with pytest.raises(SystemExit, match=r"another frozen tower .*encoder\.visual\.ln_pre\.bias differ"):
+        convert({"model_state": other})
+    assert not Path("run").exists()
+    convert({"model_state": released})
+    check_run(d2st.convert_released(released), scored=False)
