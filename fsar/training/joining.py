@@ -112,17 +112,19 @@ def _check_levels(fusion: Fusion, encoder: FrameEncoder, frames: int, temporal: 
 
 
 def _check_head(head: nn.Module, steps: int, channels: int) -> None:
-    """Let black clips of an episode pass: parts of other methods, which read more or other things, are modules as well.
+    """Let black clips pass, by themselves and as an episode's: parts of other methods, which read more or other things,
+    are modules as well.
 
     Raises:
         ValueError: naming what a temporal module is.
     """
     weight = next(head.parameters(), None)
-    clips = torch.zeros(1, 2, steps, channels, device=None if weight is None else weight.device)
+    clips = torch.zeros(2, steps, channels, device=None if weight is None else weight.device)
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            made = copy.deepcopy(head).eval()(clips)
-        good = isinstance(made, Tensor) and made.dim() == 4 and made.shape[:2] == (1, 2)
+            tried = copy.deepcopy(head).eval()
+            made = [(x, tried(x)) for x in (clips, clips[None])]
+        good = all(isinstance(y, Tensor) and y.dim() == x.dim() and y.shape[:-2] == x.shape[:-2] for x, y in made)
         reason = "" if good else "what it makes is another"
     except (AttributeError, AssertionError, TypeError, IndexError, RuntimeError, EinopsError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]

@@ -122,7 +122,15 @@ def test_a_text_takes_a_position_as_well() -> None:
         TemporalTransformer(16, positions=8)(torch.rand(2, 9, 16))
 
 
-@pytest.mark.parametrize("part", [HybridRelation, MotionBranch, lambda channels: nn.Linear(channels + 1, channels)])
+@pytest.mark.parametrize(
+    "part",
+    [
+        HybridRelation,
+        MotionBranch,
+        lambda channels: nn.Linear(channels + 1, channels),
+        lambda channels: nn.TransformerEncoderLayer(channels, 2, batch_first=True),  # clips alone, no episodes
+    ],
+)
 def test_parts_of_other_methods_are_no_temporal_modules(part: Callable[[int], nn.Module]) -> None:
     check_joined(method(nn.Linear(16, 16)), 8)
     with pytest.raises(ValueError, match=r"is no temporal module by itself, .* of \(8, 16\): .*TemporalTransformer"):
