@@ -25,7 +25,7 @@ from torch.nn.functional import normalize
 from episodes.clips import Clips, Features, as_clips
 from episodes.episode import Episode, Task
 from fsar.encoders.frame import FrameEncoder
-from fsar.functional import cross_entropy, log_mean
+from fsar.functional import cross_entropy, log_mean, rename_released
 from fsar.method import Method, Parts, Scores
 from fsar.objectives.multi_positive import both_directions
 from fsar.shots import shot_mean
@@ -74,6 +74,11 @@ class ActionCLIP(Method):
         self.target_temperature = target_temperature
         self.few_shot_weight = few_shot_weight
         self.log_scale = nn.Parameter(torch.tensor(math.log(temperature)))
+
+    @property
+    def released_options(self) -> dict[str, bool]:
+        """Whether the head reads the positions that every released head has, see :func:`convert_released`."""
+        return {"positions": hasattr(self.head, "positions")}
 
     def class_text(self, names: Sequence[str]) -> Tensor:
         """``(C m d)`` under every template; nothing in training, where each clip draws its own in :meth:`score`."""
@@ -182,3 +187,30 @@ def labelled_batch(clips: Clips | Tensor, labels: Tensor, class_names: Sequence[
         class_names=tuple(class_names),
         number=torch.tensor(number, device=labels.device),
     )
+
+
+FUSION = r"fusion\.(?:module\.)?"
+RELEASED_NAMES: dict[str, str | None] = {
+    FUSION + r"frame_position_embeddings\.weight$": "head.positions",
+    FUSION + r"transformer\.": "head.",
+    FUSION + r"(?=(?:lstm_visual|shift)\.)": "head.",
+    r"(?:module\.)?visual\.": "encoder.visual.",
+    r"(?:module\.)?logit_scale$": "log_scale",
+    r"(?:module\.)?(?=(?:transformer|token_embedding|ln_final)\.|(?:positional_embedding|text_projection)$)": (
+        "encoder.text.tower."
+    ),
+}
+
+
+def convert_released(state: dict[str, Tensor], positions: bool = True) -> dict[str, Tensor]:
+    """Weights of the authors' checkpoint under the names of :class:`ActionCLIP`.
+
+    Args:
+        state: its ``model_state_dict``, and its ``fusion_model_state_dict`` with ``fusion.`` before every name.
+        positions: of frames; they stand beside every released head, but only ``Transf`` reads them.
+
+    Raises:
+        ValueError: for a name that the released model does not have.
+    """
+    renamed = rename_released(state, RELEASED_NAMES, "ActionCLIP: those of CLIP, and of its video head")
+    return renamed if positions else {name: x for name, x in renamed.items() if name != "head.positions"}

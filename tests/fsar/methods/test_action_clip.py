@@ -16,7 +16,7 @@ from episodes.clips import Streams
 from episodes.episode import Episode
 from fsar.encoders import ClipEncoder
 from fsar.methods import ActionCLIP
-from fsar.methods.action_clip import labelled_batch
+from fsar.methods.action_clip import convert_released, labelled_batch
 from fsar.objectives import both_directions, multi_positive_kl
 from fsar.temporal import ClassTokenTransformer, SequenceLSTM, SequenceTransformer, ShiftConvolution
 from fsar.text import TextBank, encode_whole
@@ -36,12 +36,10 @@ Reference = Callable[..., dict[str, Tensor]]
 @pytest.mark.parametrize("name", HEADS)
 def test_heads_reproduce_the_released_code(reference: Reference, name: str) -> None:
     case = reference("action_clip", name)
-    weights = {k.removeprefix("weight/"): v for k, v in case.items() if k.startswith("weight/")}
-    positions = weights.pop("frame_position_embeddings.weight", None)
-    if name == "Transf":
-        weights["positions"] = positions
+    released = {f"fusion.{k.removeprefix('weight/')}": v for k, v in case.items() if k.startswith("weight/")}
+    weights = convert_released(released, positions=name == "Transf")
     head = HEADS[name]().eval()
-    head.load_state_dict({k.removeprefix("transformer."): v for k, v in weights.items()}, strict=True)
+    head.load_state_dict({k.removeprefix("head."): v for k, v in weights.items()}, strict=True)
     video = head(case["frames"]).mean(-2)
     torch.testing.assert_close(video, case["video"], rtol=1e-5, atol=1e-5)
 

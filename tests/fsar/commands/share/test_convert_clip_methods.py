@@ -18,7 +18,7 @@ from torch import Tensor
 import fsar
 from fsar.__main__ import main
 from fsar.encoders.weights.state import hash_tensors
-from fsar.methods import d2st, emp_net, task_adapter_pp
+from fsar.methods import action_clip, d2st, emp_net, task_adapter_pp
 from fsar.methods.clip_motion import clip_cpm2c, clip_mei, clip_spm
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Lightning, about our tiny loaders
@@ -212,3 +212,18 @@ def test_d2st_beside_the_frozen_tower_of_its_file(reference: Any, network: State
     assert not Path("run").exists()
     convert({"model_state": released})
     check_run(d2st.convert_released(released), scored=False)
+
+
+def test_both_halves_of_action_clip(reference: Any, network: State) -> None:
+    clip = {k: x + 0.01 for k, x in write_clip(channels=16).items() if not k.endswith("attn_mask")}  # all trained
+    fusion = {k.removeprefix("weight/"): x for k, x in reference("action_clip", "LSTM").items() if "weight/" in k}
+    write_method("ActionCLIP", "full", {"head": {"class_path": "fsar.temporal.SequenceLSTM"}})
+    options = yaml.safe_load(Path("method.yaml").read_text())
+    options["model"]["method"]["init_args"]["encoder"]["init_args"]["tune_text"] = True
+    Path("method.yaml").write_text(yaml.safe_dump(options))
+    several = {f"module.{k}": x for k, x in fusion.items()}
+    with pytest.raises(ValueError, match=r"'head\.weight' is not a weight of a released checkpoint of ActionCLIP"):
+        action_clip.convert_released({"head.weight": torch.zeros(1)})
+    convert({"epoch": 3, "model_state_dict": clip, "fusion_model_state_dict": several})
+    state = clip | {f"fusion.{k}": x for k, x in fusion.items()}
+    check_run(action_clip.convert_released(state, positions=False), scored=False)
