@@ -118,10 +118,14 @@ def run(data: EpisodicDataModule, own: Any, say: Callable[[str], None] = print) 
             f"--components {own.components}: patches of {wide} channels do not lie among the components of frames of "
             f"{encoder.channels}. Leave it out, or the heads that read patches."
         )
-    key = feature_key(NearestNeighbour(encoder))
-    own_settings(folder / "settings.json", settings_of(data, own, key))
-    pool = store(encoder.to(device), needs, data, own.out / "features", own.views, key)
     classes = {name: benchmark.split(name).class_names for name in ("train", "val", "test")}
+    divide_classes(classes, 0, own.sizes)  # refuses sizes before a clip is encoded
+    settings = settings_of(data, own)
+    compare_settings(folder, settings)
+    key = feature_key(NearestNeighbour(encoder))
+    pool = store(encoder.to(device), needs, data, own.out / "features", own.views, key)
+    assert pool.plain is not None
+    compare_settings(folder, settings | {"clips, frames and encoder in the store": pool.plain.folder.name})
     for seed in range(own.divisions):
         files = {name: folder / f"{Path(name).stem}-{seed}.json" for name in [*own.heads, CEILING]}
         todo = {name: file for name, file in files.items() if not file.exists()}
@@ -143,40 +147,41 @@ def run(data: EpisodicDataModule, own: Any, say: Callable[[str], None] = print) 
     return gain_table(read_all(own.out, own.heads))
 
 
-def settings_of(data: EpisodicDataModule, own: Any, key: dict[str, Any]) -> dict[str, Any]:
-    """What results depend on, by the option that says it."""
-    task = {field.name: getattr(data, field.name) for field in fields(TaskOptions) if field.name != "benchmark"}
-    said = {f"--data.{name}": value for name, value in task.items() if name != "train_episodes"}
-    names = ("sizes", "rates", "steps", "views", "components")
-    encoder = hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()[:12]
-    heads = {
-        f"the file {name}": hashlib.sha256(Path(name).read_bytes()).hexdigest()[:12]
-        for name in own.heads
-        if Path(name).is_file()
-    }
-    return {
-        "--data.frames": data.frames,
-        **said,
-        "--encoder": f"{Path(own.encoder).stem} {encoder}",
-        **{f"--{name}": getattr(own, name) for name in names},
-        **heads,
-    }
-
-
-def own_settings(file: Path, settings: dict[str, Any]) -> None:
-    """Keeps what results were made with beside them.
+def settings_of(data: EpisodicDataModule, own: Any) -> dict[str, Any]:
+    """What results depend on beside the features, by the option that says it.
 
     Raises:
-        ValueError: where those that are there were made with other settings.
+        ValueError: for two heads of one name, whose results would be in one file.
     """
+    names = [Path(name).stem for name in own.heads]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"--heads: two are called {twice[0]}, and their results would be kept as one: rename a file.")
+    task = {field.name: getattr(data, field.name) for field in fields(TaskOptions)}
+    said = {f"--data.{name}": value for name, value in task.items() if name not in ("benchmark", "train_episodes")}
+    options = {f"--{name}": getattr(own, name) for name in ("sizes", "rates", "steps", "views", "components")}
+    heads = {
+        f"the head {name}": hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12] if Path(file).is_file() else name
+        for name, file in zip(names, own.heads, strict=True)
+    }
+    return {**said, **options, **heads}
+
+
+def compare_settings(folder: Path, settings: dict[str, Any]) -> None:
+    """Keeps what results are made with beside them.
+
+    Raises:
+        ValueError: where there are results that were made with other settings, or it is not known with which.
+    """
+    file = folder / "settings.json"
     before = json.loads(file.read_text()) if file.exists() else {}
-    for name, value in settings.items():
+    made = any(folder.glob("*-[0-9]*.json"))
+    way_out = "Give another --out, or delete this folder."
+    if made and not before:
+        raise ValueError(f"{folder}: what its results were made with is not known. {way_out}")
+    for name, value in settings.items() if made else ():
         if name in before and before[name] != value:
-            raise ValueError(
-                f"{file.parent}: its results were made with {name} {before[name]}, not {value}. Give another --out, or "
-                "delete this folder."
-            )
-    file.parent.mkdir(parents=True, exist_ok=True)
+            raise ValueError(f"{folder}: its results were made with {name} {before[name]}, not {value}. {way_out}")
+    folder.mkdir(parents=True, exist_ok=True)
     with write_atomically(file) as part:
         part.write_text(json.dumps({**before, **settings}, indent=1))
 

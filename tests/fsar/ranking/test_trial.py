@@ -156,3 +156,16 @@ def test_the_command_writes_every_trial_and_makes_none_twice(
     assert again.strip() in said
     with pytest.raises(SystemExit, match=r"its results were made with --data\.shots 1, not 2\. Give another --out"):
         rank.main([*words, "--sizes", "3", "3", "3", "--data.shots", "2"])
+    with pytest.raises(SystemExit, match=r"made with clips, frames and encoder in the store all-\w+, not all-"):
+        rank.main([*words, "--sizes", "3", "3", "3", "--data.test_sampler", "SegmentRandom"])
+    with pytest.raises(SystemExit, match="two are called frame_mean, and their results would be kept as one"):
+        rank.main(["own/frame_mean.yaml" if word == "cross_transformer" else word for word in words])
+    (tmp_path / "out" / "clips" / "settings.json").unlink()
+    with pytest.raises(SystemExit, match="what its results were made with is not known"):
+        rank.main([*words, "--sizes", "3", "3", "3"])
+
+
+def test_settings_of_a_call_that_made_nothing_are_forgotten(tmp_path: Path) -> None:
+    rank.compare_settings(tmp_path, {"--steps": 1})
+    rank.compare_settings(tmp_path, {"--steps": 2})
+    assert json.loads((tmp_path / "settings.json").read_text()) == {"--steps": 2}
