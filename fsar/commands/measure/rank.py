@@ -107,6 +107,7 @@ def read_encoder(said: str) -> FrameEncoder:
 
 def run(data: EpisodicDataModule, own: Any, say: Callable[[str], None] = print) -> str:
     """Make what is not there yet below ``own.out``; gives the table of all benchmarks there."""
+    settings = settings_of(data, own)
     device, benchmark, encoder = device_of("auto"), data.load(), read_encoder(own.encoder)
     data.follow(encoder.framing)
     data.train_episodes, folder = own.steps, own.out / benchmark.name
@@ -120,7 +121,6 @@ def run(data: EpisodicDataModule, own: Any, say: Callable[[str], None] = print) 
         )
     classes = {name: benchmark.split(name).class_names for name in ("train", "val", "test")}
     divide_classes(classes, 0, own.sizes)  # refuses sizes before a clip is encoded
-    settings = settings_of(data, own)
     compare_settings(folder, settings)
     key = feature_key(NearestNeighbour(encoder))
     pool = store(encoder.to(device), needs, data, own.out / "features", own.views, key)
