@@ -212,15 +212,18 @@ def configure(name: str, rest: list[str], parser: argparse.ArgumentParser) -> tu
 
 
 def after_data(name: str, rest: list[str]) -> list[str]:
-    """The options with the configuration behind the last file that says where clips come from: a recipe changes what
-    that file says of transforms."""
-    end = 0
-    for i, word in enumerate(rest):
-        named, _, joined = word.partition("=")
-        file = joined or (rest[i + 1] if i + 1 < len(rest) else "")
-        if named in ("-c", "--config") and "benchmark" in (read_part(file, "data") or {}):
-            end = i + 1 if joined else i + 2
-    return [*rest[:end], "-c", name, *rest[end:]]
+    """The options with files that say where clips come from in front, then the configuration: a recipe changes what
+    they say of transforms, and all other options change the recipe."""
+    data, others, i = list[str](), list[str](), 0
+    while i < len(rest):
+        named, _, joined = rest[i].partition("=")
+        file = joined or "".join(rest[i + 1 : i + 2])
+        given = named in ("-c", "--config")
+        size = 2 if given and not joined else 1
+        source = given and "benchmark" in (read_part(file, "data") or {})
+        (data if source else others).extend(rest[i : i + size])
+        i += size
+    return [*data, "-c", name, *others]
 
 
 def read_part(name: str, *keys: str) -> Any:

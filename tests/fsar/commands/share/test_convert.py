@@ -166,13 +166,15 @@ def test_a_file_that_does_not_fit_is_told_without_weights_of_clip(
 def test_a_recipe_follows_the_data_that_it_changes(data: Path) -> None:
     recipe, mine = "method/clip_mei/hmdb51", ["-c", "mine.yaml", "--data.frames", "4"]
     assert after_data(recipe, ["-c", "trainer", "-c", "data/hmdb51", *mine]) == [
-        *("-c", "trainer", "-c", "data/hmdb51", "-c", recipe),
+        *("-c", "data/hmdb51", "-c", recipe, "-c", "trainer"),
         *mine,
     ]
     assert after_data(recipe, [f"--config={data}", *mine]) == [f"--config={data}", "-c", recipe, *mine]
     assert after_data(recipe, mine) == ["-c", recipe, *mine]
-    config = parse_options(make_parser(None), after_data(recipe, ["-c", "data/hmdb51"]))
+    config = parse_options(make_parser(None), after_data(recipe, ["--model.scoring", "bf16", "-c", "data/hmdb51"]))
     assert config.data.train_transform.init_args.flip is True
+    before = ["--model.method.text_blocks", "2", "-c", "mine.yaml"]
+    assert after_data(recipe, [*before, "-c", "data/ucf101"]) == ["-c", "data/ucf101", "-c", recipe, *before]
 
 
 def test_the_page_names_the_methods_whose_files_are_known() -> None:
