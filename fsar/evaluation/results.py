@@ -9,9 +9,10 @@ import io
 import itertools
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -173,7 +174,7 @@ def write_results(folder: Path, learner: Any, datamodule: Any, config: dict[str,
         "weights_sha256": hash_tensors(learner.method.state_dict()),
         "encoder_sha256": learner.method.encoder.fingerprint(trained=True),
         "pixels": learner.method.encoder.pixels,
-        **texts_record(learner.method, getattr(learner, "objectives", ())),
+        **texts_record(learner.method, learner.objectives.members),
         "checkpoint": config.get("ckpt_path"),
         "config": config,
         "config_sha256": config_sha256,
@@ -195,14 +196,16 @@ def write_results(folder: Path, learner: Any, datamodule: Any, config: dict[str,
     return target
 
 
-def texts_record(method: Any, objectives: Iterable[Any] = ()) -> dict[str, Any]:
+def texts_record(method: Any, objectives: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
     """What a method was told of its classes: the file or pack, which kinds of text, and a hash of all; nothing for one
-    that reads the templates of its encoder, or no text. And by file or pack the hash of what each of the objectives is
-    told that it was trained with."""
+    that reads the templates of its encoder, or no text. And for each objective that has a file or pack, by the name of
+    its loss, the hash of its texts as they are configured now: those of the training, unless they were changed since.
+    """
     bank = getattr(method, "texts", None)
     own = {"texts": bank.source, "text_kinds": list(bank.kinds), "texts_sha256": bank.sha256} if bank else {}
-    banks = [found for each in objectives if (found := getattr(each, "texts", None)) and found.source]
-    return own | ({"objective_texts_sha256": {found.source: found.sha256 for found in banks}} if banks else {})
+    told = {name: bank for name, each in objectives.items() if (bank := getattr(each, "texts", None)) and bank.source}
+    hashes = {name: bank.sha256 for name, bank in told.items()}
+    return own | ({"objective_texts_sha256": hashes} if hashes else {})
 
 
 def write_json(path: Path, record: dict[str, Any]) -> None:

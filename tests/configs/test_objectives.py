@@ -54,7 +54,7 @@ def test_all_of_them_together(files: list[str], monkeypatch: pytest.MonkeyPatch)
     assert "a photo of class 6" in read
     (result,) = (json.loads(path.read_text()) for path in Path("run").glob("results/*/results.json"))
     assert result["episodes"] == 4
-    assert list(result["objective_texts_sha256"]) == ["hmdb51"]  # what objective/dreamlip names
+    assert list(result["objective_texts_sha256"]) == ["grouping"]  # objective/dreamlip names a pack
     state = torch.load("run/checkpoints/last.ckpt", weights_only=True)["state_dict"]
     assert sum(name.startswith("objectives.") for name in state) == 5  # factors, and the bias of the sigmoid
     (table,) = Path("run").glob("csv/*/metrics.csv")

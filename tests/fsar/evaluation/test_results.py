@@ -83,7 +83,9 @@ def results(folder: Path, weight: float = 1.0) -> tuple[Path, dict[str, Any]]:
     with phases.measure("score", torch.device("cpu")):
         time.sleep(0.01)
     result = {**summarise(found.arrays(), NAMES), **phases.record(), "encoder_forwards": 24}
-    learner = SimpleNamespace(method=method, rows=found.arrays(), result=result)
+    learner: Any = SimpleNamespace(
+        objectives=SimpleNamespace(members={}), method=method, rows=found.arrays(), result=result
+    )
     data = SimpleNamespace(
         record=lambda split: {"ways": 3, "shots": 1, "opposites": False, "episodes": 12},
         episode_sampler=lambda split: sampler,

@@ -18,7 +18,7 @@ from fsar.encoders import ClipEncoder
 from fsar.evaluation.results import texts_record
 from fsar.method import Method
 from fsar.methods import ClipFSAR
-from fsar.objectives import Anchor, SubCaptionGrouping, SymmetricContrast
+from fsar.objectives import Anchor, MultiPositiveSigmoid, SubCaptionGrouping, SymmetricContrast
 from fsar.text import TextBank, parse_texts
 
 READERS = [m for m in vars(fsar.methods).values() if inspect.isclass(m) and issubclass(m, Method) and m.uses_text]
@@ -80,8 +80,17 @@ def test_a_result_names_its_texts() -> None:
     found: dict[str, Any] = texts_record(SimpleNamespace(texts=bank))
     assert found == {"texts": "hmdb51", "text_kinds": ["step"], "texts_sha256": bank.sha256}
     assert texts_record(SimpleNamespace()) == {}
-    objectives = [SubCaptionGrouping("monotone", texts=bank), Anchor(), SymmetricContrast()]
-    assert texts_record(SimpleNamespace(), objectives) == {"objective_texts_sha256": {"hmdb51": bank.sha256}}
+    other = TextBank(["{}"], "hmdb51")
+    grouping, contrast = SubCaptionGrouping("monotone", texts=bank), SymmetricContrast(texts=other)
+    objectives: dict[str, Any] = {
+        "grouping": grouping,
+        "anchor": Anchor(),
+        "contrast": contrast,
+        "fff": MultiPositiveSigmoid(),
+    }
+    hashes = {"grouping": bank.sha256, "contrast": other.sha256}
+    assert texts_record(SimpleNamespace(), objectives) == {"objective_texts_sha256": hashes}
+    assert bank.sha256 != other.sha256
 
 
 def test_words_of_a_command_line() -> None:
