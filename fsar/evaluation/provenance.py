@@ -109,7 +109,7 @@ def tell_scoring(results: Iterable[Mapping[str, Any]]) -> str:
     if not (compared := sum(each["compared"] for each in found)):
         return ""
     same = sum(each["same_predictions"] * each["compared"] for each in found) / compared
-    slowest = max(each.get("time_of_float32") or 0 for each in found)
+    slowest = max(each.get("times_float32") or 0 for each in found)
     slower = f", and it took {slowest:.2g} times as long" if slowest > SLOWER else ""
     advice = "" if same >= SAME and not slower else ": score in float32 (model.scoring)"
     return f"scored in bf16; {100 * same:.2f} % of {pluralise(compared, 'prediction')} are float32's{slower}{advice}"
