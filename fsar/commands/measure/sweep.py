@@ -14,7 +14,7 @@ runs are ``<out>/encoders/*``, and ``fsar report <out>`` draws them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -34,7 +34,7 @@ from fsar.evaluation.comparing.comparison import find, paired_difference
 from fsar.evaluation.marks import marks, method_marks
 from fsar.evaluation.metrics import EpisodeAccuracy
 from fsar.evaluation.provenance import Phases, tell_scoring, time_shares
-from fsar.evaluation.results import Predictions, set_damaged_aside, summarise, write_results
+from fsar.evaluation.results import Predictions, read_record, set_damaged_aside, summarise, write_results
 from fsar.terminal.bars import counting
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.outputs import output_folder
@@ -123,7 +123,7 @@ def run(
     needed: set[int] = set()
     for data.test_ways, data.test_shots, _ in settings:
         needed |= set(needed_videos(data.episode_sampler(split), data.counts[split]))
-    phases, folders, results = Phases(), {}, []
+    phases, folders = Phases(), {}
     bank = encode(learner, data, split, sorted(needed), phases)
     if not word:
         print("| ways | shots | inference | accuracy, % |\n|---|---|---|---|")
@@ -132,7 +132,6 @@ def run(
         if mode:
             setattr(learner.method, "inference", mode)  # noqa: B010  # a method that has modes, as was checked above
         score(bank, learner, data, split, phases)
-        results.append(learner.result)
         folders[setting] = write_results(out, learner, data, config or {}, split)
         phases.lap("write")
         mark = f", {words}" if (words := marks(method_marks(learner.method))) else ""
@@ -146,9 +145,14 @@ def run(
         scored = len(settings) * data.counts[split]
         shares = time_shares(learner.result, len(needed), data.test_views)
         print(f"\n{shares}; {pluralise(scored, 'episode')} scored")
-    if said := tell_scoring(results):
-        print(said)
+        say_scoring(folders.values())
     return folders
+
+
+def say_scoring(folders: Iterable[Path]) -> None:
+    """Below the table, what scoring in bfloat16 has changed in these results."""
+    if said := tell_scoring(read_record(folder / "results.json") or {} for folder in folders):
+        print(f"\n{said}")
 
 
 def settle(asked: Sequence[Asked], data: EpisodicDataModule) -> list[Setting]:
@@ -221,7 +225,7 @@ def main(args: list[str]) -> None:
     names = data.load().split(own.split).class_names
     for bank in banks.values():
         bank.check(names, bank.kinds, "--texts")
-    first: dict[Setting, Path] | None = None
+    first, folders = None, list[Path]()
     if banks:
         print(f"| texts | {HEAD}")
     for word, bank in banks.items():
@@ -232,7 +236,8 @@ def main(args: list[str]) -> None:
         }
         place = out / "texts" / clean_folder(word)
         found = run(learner, data, settings, place, own.split, config, say_texts(word, bank), first)
-        first = first or found
+        first, folders = first or found, [*folders, *found.values()]
+    say_scoring(folders)
     if not banks:
         check_said(learner.method, names)
         run(learner, data, settings, out, own.split, config)
@@ -257,16 +262,18 @@ def compare_encoders(
     settings = settle(asked, built[0].data)
     for word, one in zip(words, built, strict=True):
         check_modes(one.learner, settings)
+        check_said(one.learner.method, one.data.load().split(split).class_names)
         weights = sum(weight.numel() for weight in one.learner.method.encoder.visual.parameters())
         print(f"{shorten(word)}: {weights / 1e6:.1f} M weights see {one.data.framing.size} px")
     print(f"\n| encoder | {HEAD}")
-    first: dict[Setting, Path] | None = None
+    first, scored = None, list[Path]()
     for word, one in zip(words, built, strict=True):
         connect(one)
         place = out / "encoders" / folders[word]
         found = run(one.learner, one.data, settings, place, split, one.config, shorten(word), first)
-        first = first or found
+        first, scored = first or found, [*scored, *found.values()]
         one.learner.cpu()
+    say_scoring(scored)
     print()
     for word, one in zip(words, built, strict=True):
         seconds, clips = one.learner.result["seconds"], one.learner.result["encoder_forwards"]

@@ -34,7 +34,12 @@ def test_the_same_episodes_under_several_texts(
     texts = {f"class {i}": {"description": [f"{word} thing moves"]} for i, word in zip((6, 7, 8), "abc", strict=True)}
     Path("mine.yaml").write_text(yaml.safe_dump(texts))
     command = f"sweep -c {config} --model.method ZeroShot --out out --shots 1 --data.test_queries 2 --texts"
-    main(shlex.split(f"{command} names mine.yaml mine.yaml:name+description"))
+    monkeypatch.setattr("fsar.evaluation.bank.scoring.CPUINFO", tmp_path / "none")
+    main(
+        shlex.split(
+            f"{command.replace('--texts', '--model.scoring bf16 --texts')} names mine.yaml mine.yaml:name+description"
+        )
+    )
     told = capsys.readouterr().out
     folders = ("names", "mine", "mine_name+description")
     found = [json.loads(next(Path("out/texts", name).glob("results/*/results.json")).read_text()) for name in folders]
@@ -47,6 +52,9 @@ def test_the_same_episodes_under_several_texts(
         assert result["config"]["model"]["method"]["init_args"]["texts"]["init_args"] == bank.options
         assert f"\n| {word} ({kinds}) | 3 | 1 |  | {percent(result)} | " in told
     assert told.startswith("| texts | ways | shots | inference | accuracy, % | minus the first, paired | ")
+    table, below = told.split("\n\n", 1)
+    assert [line[0] for line in table.splitlines()] == ["|"] * 5
+    assert below.startswith("scored in bf16; ")
     assert len({result["texts_sha256"] for result in found}) == 3
     assert len({result["data"]["episodes_sha256"] for result in found}) == 1
     rows = [next(Path("out/texts", name).glob("results/*/episodes.csv.gz")).read_bytes() for name in folders]
