@@ -32,7 +32,7 @@ from fsar.terminal.files.sources import list_sources
 from fsar.terminal.processes import end_with_parent
 from fsar.terminal.user_code import find_user_code
 from fsar.terminal.wrong_use import WrongUse
-from fsar.training.joining import check_joined, check_precision, check_queries, check_sound
+from fsar.training.joining import check_joined, check_precision, check_sound
 from fsar.training.learner import Learner
 from fsar.training.pixels import check_framing
 
@@ -191,7 +191,6 @@ def join_parts(learner: Learner, data: EpisodicDataModule, trainer: Mapping[str,
     if trainer is not None:
         check_precision(trainer["precision"])
     check_joined(learner.method, data.frames)
-    check_queries(learner.method, data.test_queries)
     check_sound(learner.method, data.sound_rate)
     data.follow(learner.framing)
 

@@ -182,11 +182,16 @@ def refuse_whole_clips(encoder: FrameEncoder, adapter: Adapter) -> None:
     """All adapters but LoRA stand in towers that see a frame at a time.
 
     Raises:
-        ValueError: for one that sees whole clips.
+        ValueError: for one that sees whole clips; for a subclass of VideoEncoder.
     """
     if isinstance(encoder, VideoEncoder) and not isinstance(adapter, LoRA):
         raise ValueError(
             f"{type(adapter).__name__} stands in a tower that sees a frame at a time, but {encoder.identity} sees "
             "whole clips. Use LoRA, train its own last blocks (tune: 2 of the encoder), or use ClipEncoder or "
             "ImageEncoder."
+        )
+    if isinstance(encoder, VideoEncoder) and type(encoder) not in (VideoEncoder, AdaptedVideo):
+        raise ValueError(
+            f"{type(encoder).__name__} is a VideoEncoder of another class, whose own methods Adapted would leave out: "
+            "adapt a plain VideoEncoder."
         )

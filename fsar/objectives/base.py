@@ -182,6 +182,9 @@ class Objective(nn.Module):
     reads_text: bool = True
     """Whether it needs a text tower."""
 
+    resumed: bool = False
+    """Whether its training goes on from steps that an earlier process did."""
+
     def __init__(self, weight: float = 1.0) -> None:
         super().__init__()
         if not weight >= 0:

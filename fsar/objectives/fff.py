@@ -215,7 +215,7 @@ class MultiPositiveSigmoid(Objective):
         denied = self.rule.denied(step.names).to(same.device)
         found = self.rule(same, videos @ texts.mT, near[:, owner], text_text[step.rows], denied[step.rows][:, owner])
         names, merged = step.names, found.positive & ~same
-        if len(self._first) < FIRST:
+        if not self.resumed and len(self._first) < FIRST:
             self._first.append((int(merged.sum()) + found.counts["denied"], int((~same).sum())))
             wanted, others = (sum(counts) for counts in zip(*self._first, strict=True))
             if len(self._first) == FIRST and wanted == others > 0:

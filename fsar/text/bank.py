@@ -201,13 +201,17 @@ class TextBank:
 
         Args:
             names: of classes, repeated if a class is to be drawn several times.
-            mix: shares of the kinds, such as ``{"template": 0.5, "description": 0.5}``.
+            mix: shares of the kinds, such as ``{"template": 0.5, "description": 0.5}``; without a mix of the bank's
+                own, the share of a kind of which nothing is said about a class goes to the class's others.
             generator: of the draws.
         """
         shares = torch.tensor(list(check_mix(mix).values()), dtype=torch.float64)
         kinds = torch.multinomial(shares, len(names), replacement=True, generator=generator).tolist()
         places = torch.rand(len(names), generator=generator).tolist()
-        options = {name: [self.chosen(name, [kind]) for kind in mix] for name in dict.fromkeys(names)}
+        options = {}
+        for name in dict.fromkeys(names):
+            there = {said.kind for said in self.chosen(name, list(mix))}
+            options[name] = [self.chosen(name, [k] if self.mix or k in there else list(mix)) for k in mix]
         drawn = [options[name][kind] for name, kind in zip(names, kinds, strict=True)]
         picked = [some[int(place * len(some))] for some, place in zip(drawn, places, strict=True)]
         return [self.changed(sentence, name, generator) for sentence, name in zip(picked, names, strict=True)]

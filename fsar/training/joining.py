@@ -21,7 +21,7 @@ from fsar.encoders.audio import WithSound
 from fsar.encoders.frame import FrameEncoder
 from fsar.fusion.base import Fusion
 from fsar.method import Method
-from fsar.methods import Prototype
+from fsar.methods import Prototype, TaskAdapterPlusPlus
 from fsar.methods.vision_only.strm import FrameEnrichment
 from fsar.objectives.base import NO_CAPTIONS, Objective
 from fsar.temporal import TemporalTransformer
@@ -136,20 +136,21 @@ def _check_head(head: nn.Module, steps: int, channels: int) -> None:
         )
 
 
-def check_queries(method: Method, queries: int) -> None:
-    """Look whether a method can score what validation and test ask.
+def check_queries(method: Method, queries: int, option: str = "data.test_queries") -> None:
+    """Look whether a method can score so many queries.
 
     Args:
         method: as it was built.
-        queries: of each class, in an episode of an evaluation.
+        queries: of each class, in an episode.
+        option: that says so.
 
     Raises:
         ValueError: naming the option.
     """
     if method.one_query_each and queries != 1:
         raise ValueError(
-            f"data.test_queries is {queries}, but {type(method).__name__} as configured needs one query of each class, "
-            "since it reads whose each is: set data.test_queries to 1 (and data.queries, to train)."
+            f"{option} is {queries}, but {type(method).__name__} as configured needs one query of each class, since it "
+            f"reads whose each is: set {option} to 1."
         )
 
 
@@ -183,7 +184,7 @@ def check_said(method: Method, names: Sequence[str], training: bool = False) -> 
         training: texts are drawn as in training.
 
     Raises:
-        ValueError: names the method and the first class of which nothing is said.
+        ValueError: names the method and the first class of which nothing, or too few steps, is said.
     """
     bank = method.texts
     if bank is None or not method.uses_text:
@@ -191,10 +192,13 @@ def check_said(method: Method, names: Sequence[str], training: bool = False) -> 
     drawn = [[kind] for kind in bank.mix] if training and bank.mix else [bank.kinds]
     for kinds in drawn:
         bank.check(names, kinds, type(method).__name__)
+    for name in names if isinstance(method, TaskAdapterPlusPlus) else ():
+        method.steps_of(name)
 
 
 def check_classes(method: Method, objectives: Iterable[nn.Module], data: object, stage: str | None) -> None:
-    """As :func:`check_said`, for all classes that a stage of the trainer reads; in a fit for its objectives, too.
+    """As :func:`check_said` and :func:`check_queries`, for all that a stage of the trainer reads; in a fit for its
+    objectives, too.
 
     Args:
         method: as it was built.
@@ -207,6 +211,10 @@ def check_classes(method: Method, objectives: Iterable[nn.Module], data: object,
     """
     if not isinstance(data, EpisodicDataModule):
         return
+    if stage == "fit":
+        check_queries(method, data.queries, "data.queries")
+    if stage in ("fit", "validate", "test"):
+        check_queries(method, data.test_queries)
     for name in {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage or "", ()):
         check_said(method, data.load().split(name).class_names, name == "train")
     for each in objectives if stage == "fit" else ():

@@ -97,6 +97,9 @@ class Learner(LightningModule):
             rank_zero_info(f"adapter: {added_cost(self.method.encoder)}")
         self.base_seed = torch.initial_seed()
 
+    def on_train_start(self) -> None:
+        self.objectives.resume(self.global_step)
+
     def on_fit_end(self) -> None:
         self.objectives.tell(self.trainer)
 

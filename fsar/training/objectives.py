@@ -68,6 +68,11 @@ class Together(nn.ModuleList):
         if not self._frozen and not encoder.frozen and any(each.needs_frozen for each in self.members.values()):
             self._frozen.append(frozen_copy(encoder))
 
+    def resume(self, steps: int) -> None:
+        """Tell the objectives whether so many steps were done before this training begins."""
+        for each in self.members.values():
+            each.resumed = steps > 0
+
     @contextmanager
     def recorded(self, method: Method) -> Iterator[list[Features]]:
         """What the method encodes meanwhile, in the order in which it does."""

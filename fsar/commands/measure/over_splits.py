@@ -23,6 +23,7 @@ from fsar.evaluation.provenance import commit, versions
 from fsar.evaluation.results import texts_record, write_json
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.shown import shown
+from fsar.training.joining import check_queries, check_said
 
 RUNS = "runs/%Y-%m-%d_%H-%M-%S"
 INTERVALS = {
@@ -53,6 +54,8 @@ def main(args: Sequence[str]) -> None:
     for each in drawn:  # before anything is encoded
         for k in shots:
             sampler_of(listed, classes, each, (ways, k, queries, data.test_seed))
+    check_said(built.learner.method, classes.names)
+    check_queries(built.learner.method, queries)
     ground = encode_all(built)
     out = Path(built.config["run"] or time.strftime(RUNS))
     for k in shots:

@@ -48,7 +48,7 @@ from fsar.sharing.run import read_checkpoint
 from fsar.terminal.failure import Options, one_message
 from fsar.terminal.outputs import output_folder
 from fsar.terminal.shown import shown
-from fsar.training.joining import check_said
+from fsar.training.joining import check_queries, check_said
 
 CROSS, OPEN = "cross-domain", "open-set"
 
@@ -115,6 +115,7 @@ def one(
     ground = prepare(built, built.data, splits, means=text is not None)
     usual = {k: p.default for k, p in inspect.signature(run).parameters.items() if k not in ("ground", "text")}
     options = {**usual, **given}
+    check_queries(built.learner.method, options["queries"], "queries")
     beside = {"text": text} if name == OPEN else {}
     notes = []
     if words := marks(method_marks(built.learner.method)):

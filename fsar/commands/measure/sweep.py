@@ -40,7 +40,7 @@ from fsar.terminal.failure import Options, one_message
 from fsar.terminal.outputs import output_folder
 from fsar.terminal.wrong_use import WrongUse
 from fsar.text import parse_texts
-from fsar.training.joining import check_said
+from fsar.training.joining import check_queries, check_said
 from fsar.training.learner import Learner
 
 Setting = tuple[int, int, str | None]
@@ -116,6 +116,7 @@ def run(
         ValueError: when a mode is asked of a method that has none, or the split cannot give such episodes.
     """
     check_modes(learner, settings)
+    check_queries(learner.method, data.test_queries)
     set_damaged_aside(out)
     learner.eval()
     learner.scoring.check(learner.device)

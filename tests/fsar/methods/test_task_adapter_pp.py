@@ -13,6 +13,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from episodes.clips import Streams
+from episodes.datamodule import EpisodicDataModule
+from episodes.splits import Folder
 from fsar.adapters import OrderAdapter, TaskAdapter, Tower
 from fsar.encoders import Adapted, ClipEncoder
 from fsar.evaluation.conformance import TriedMethod, check, query_labels, try_property
@@ -21,7 +23,7 @@ from fsar.functional import cosine
 from fsar.methods import TaskAdapterPlusPlus
 from fsar.methods.task_adapter_pp import convert_released, own_class_product, semantic_scores, stage_features
 from fsar.shots import shot_mean
-from fsar.training.joining import check_queries
+from fsar.training.joining import check_classes, check_queries, check_said
 
 MODEL = {
     "embed_dim": 24,
@@ -174,6 +176,17 @@ def test_the_released_product_is_asked_what_it_can_score_and_told(across: bool, 
     check_queries(method, 1)
     with pytest.raises(ValueError, match=r"data.test_queries is 3, .* as configured needs one query of each class"):
         check_queries(method, 3)
+    data = EpisodicDataModule(Folder(tmp_path, ["a"], [], ["b"]), queries=2, test_queries=1)
+    with pytest.raises(ValueError, match=r"data.queries is 2, .* set data.queries to 1"):
+        check_classes(method, [], data, "fit")
+
+
+def test_a_class_of_two_steps_is_told_before_any_video_is_read(tmp_path: Path) -> None:
+    (tmp_path / "steps.yaml").write_text("a: {step: [x, y, z]}\nb: {step: [x, y]}\n")
+    method = TaskAdapterPlusPlus(make_encoder(tmp_path), 1, str(tmp_path / "steps.yaml"))
+    check_said(method, ["a"])
+    with pytest.raises(ValueError, match="gives 2 of the kind step for 'b'"):
+        check_said(method, ["a", "b"])
 
 
 def test_the_released_product_reads_the_classes_of_the_queries(tmp_path: Path, checks: Any) -> None:

@@ -137,6 +137,10 @@ def test_a_rule_that_would_merge_all_but_what_is_denied_is_refused(make_step: Ma
     with pytest.raises(ValueError, match=r"p1=-1.0.* merges all 42 pairs .* in 3 steps but those denied: raise"):
         objective(step)
     MultiPositiveSigmoid(rule=AssignmentRule(p1=0.9))(step)
+    resumed = MultiPositiveSigmoid(rule=AssignmentRule(p1=-1.0))
+    resumed.resumed = True
+    for _ in range(4):  # other steps were the first
+        resumed(step)
 
 
 def best_by_trying(similarity: torch.Tensor) -> float:

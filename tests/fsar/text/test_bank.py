@@ -181,5 +181,7 @@ def test_mixing_kinds_at_random(bank: TextBank) -> None:
     assert counts["pour"] == pytest.approx(500, abs=100)
     only = bank.sample(["pour"] * 50, {"template": 0, "step": 1}, torch.Generator())
     assert set(only) <= set(bank.texts("pour", ["step"]))
+    both = {"template": 1.0, "description": 1.0}
+    assert set(bank.sample(["unknown"] * 20, both, torch.Generator())) == set(bank.texts("unknown", ["template"]))
     with pytest.raises(ValueError, match="mix must give kinds"):
         bank.sample(["pour"], {"name": 0.0}, torch.Generator())

@@ -60,6 +60,14 @@ def test_windows_stay_where_weights_are_changed(plain: VideoEncoder) -> None:
         check_joined(Prototype(adapted, OTAM()), 7)
 
 
+def test_methods_of_a_subclass_are_not_dropped_in_silence() -> None:
+    class Mine(VideoEncoder):
+        pass
+
+    with pytest.raises(ValueError, match="Mine is a VideoEncoder of another class, whose own methods"):
+        Adapted(Mine("r3d_18", None, image_size=32), LoRA(rank=2))
+
+
 def test_windows_side_by_side_are_views_of_what_is_stored(plain: VideoEncoder) -> None:
     clips = torch.randint(0, 256, (12, 3, 32, 32), dtype=torch.uint8)
     stored = windowed(plain, 4, 4)(clips)
