@@ -30,7 +30,8 @@ from fsar.alignment.base import Alignment
 from fsar.alignment.covariance import AlphaDistance, alpha_covariance
 from fsar.encoders.beside import Beside
 from fsar.encoders.frame import FrameEncoder
-from fsar.functional import cross_entropy, over_classes
+from fsar.encoders.weights.variants import rename_hugging_face
+from fsar.functional import cross_entropy, over_classes, rename_released
 from fsar.method import AlignedMethod, Parts, Scores
 from fsar.text import TextBank
 
@@ -181,3 +182,63 @@ class TSFSAR(AlignedMethod):
         teacher = teacher.detach() if self.detach_teacher else teacher
         log_p, log_q = ((x / self.guidance_temperature).log_softmax(-1) for x in (teacher, student))
         return self.guidance_temperature**2 * (log_p.exp() * (log_p - log_q)).sum(-1).mean()
+
+
+SIDE = r"model\.side_transformer\.(\d+)\."
+RELEASED_NAMES: dict[str, str | None] = {  # "#" before the part of a joined weight; CLIP's as transformers has them
+    r"ts_dcm\.generator\.": "alignment.weights.",
+    r"model\.Linear\.": "classifier.",
+    r"model\.up_ln\.": "up.0.",
+    r"model\.up_linear\.": "up.1.",
+    r"model\.Adapter\.norm1\.": "clip_norm.",
+    r"model\.Adapter\.attn\.([qkv])_linear\.(weight|bias)$": r"clip_attention.in_proj_\2#\1",
+    r"model\.Adapter\.attn\.proj\.": "clip_attention.out_proj.",
+    r"model\.side_gate_params\.(\d+)$": r"encoder.side.gates#\1",
+    r"model\.side_downsample\.": "encoder.side.downs.",
+    r"model\.side_LN\.": "encoder.side.norms.",
+    SIDE + r"norm([12])\.": r"encoder.side.blocks.\1.norm_\2.",
+    SIDE + r"attn\.([qkv])_linear\.(weight|bias)$": r"encoder.side.blocks.\1.qkv.\3#\2",
+    SIDE + r"attn\.proj\.": r"encoder.side.blocks.\1.out.",
+    SIDE + r"mlp\.fc1\.": r"encoder.side.blocks.\1.fc.",
+    SIDE + r"mlp\.fc2\.": r"encoder.side.blocks.\1.proj.",
+    r"model\.embeddings\.": "vision_model.embeddings.",
+    r"model\.pre_layernorm\.": "vision_model.pre_layrnorm.",
+    r"model\.layers\.": "vision_model.encoder.layers.",
+    r"model\.post_layernorm\.": "vision_model.post_layernorm.",
+    r"model\.projection\.weight$": "visual_projection.weight",
+}
+
+
+def convert_released(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of the authors' checkpoint under the names of :class:`TSFSAR`, the frozen tower among them.
+
+    Args:
+        state: names and tensors as their authors saved them.
+
+    Raises:
+        ValueError: for a name that the released model does not have, or an attention that lacks one of q, k and v.
+    """
+    expected = "TS-FSAR: ts_dcm.generator, model.side_*, model.Adapter and the tower of transformers' CLIP in model.*"
+    renamed = rename_released(state, RELEASED_NAMES, expected)
+    tower = {name: x for name, x in renamed.items() if name.startswith(("vision_model.", "visual_projection."))}
+    parts: dict[str, dict[str, Tensor]] = {}
+    for name, x in renamed.items():
+        ours, _, part = name.partition("#")
+        if name not in tower:
+            parts.setdefault(ours, {})[part] = x
+    own = {name: _joined(name, found) for name, found in parts.items()}
+    source = "The frozen tower of the released checkpoint"
+    return own | {f"encoder.{name}": x for name, x in rename_hugging_face(tower, source).state.items()}
+
+
+def _joined(name: str, parts: dict[str, Tensor]) -> Tensor:
+    """One weight of q, k and v, or of the gates of all blocks."""
+    if "" in parts:
+        return parts[""]
+    order = [str(i) for i in range(len(parts))] if name.endswith("gates") else ["q", "k", "v"]
+    if lacking := [part for part in order if part not in parts]:
+        raise ValueError(
+            f"The released checkpoint of TS-FSAR lacks a part of {name}: found {', '.join(parts)}, missing "
+            f"{', '.join(lacking)}. Give the whole file."
+        )
+    return torch.cat([parts[part] for part in order])

@@ -175,9 +175,9 @@ def _join_attention(state: State, source: str) -> State:
         if parts is None:
             joined[key] = value
             continue
-        block, first, kind = parts.groups()
-        if first == "q":
-            joined[f"{block}.attn.in_proj_{kind}"] = torch.cat(list(_qkv(state, block, kind, source)))
+        block, _, kind = parts.groups()
+        if (name := f"{block}.attn.in_proj_{kind}") not in joined:
+            joined[name] = torch.cat(list(_qkv(state, block, kind, source)))
     return joined
 
 

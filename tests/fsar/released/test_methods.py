@@ -15,27 +15,10 @@ from fsar.adapters import D2STAdapter, Ladder
 from fsar.alignment import BiMHM, CosineCost, alpha_covariance
 from fsar.encoders import ClipEncoder
 from fsar.encoders.adapted import Adapted
-from fsar.methods import D2ST, TSFSAR, d2st
+from fsar.methods import D2ST, TSFSAR, d2st, ts_fsar
 
 ROUNDING = 5e-5  # what is left between gradients of a whole method, in float32 on both sides
-OWN = ("ts_dcm", "side_", "Adapter", "up_l", "model.Linear")  # of the names in TS-FSAR, what is not CLIP's
-TS_FSAR_NAMES = (
-    (r"^ts_dcm\.generator", "alignment.weights"),
-    (r"^model\.Linear", "classifier"),
-    (r"^model\.up_ln", "up.0"),
-    (r"^model\.up_linear", "up.1"),
-    (r"^model\.Adapter\.norm1", "clip_norm"),
-    (r"^model\.Adapter\.attn\.([qkv])_linear\.(\w+)", r"clip_attention.in_proj_\2#\1"),
-    (r"^model\.Adapter\.attn\.proj", "clip_attention.out_proj"),
-    (r"^model\.side_gate_params\.(\d)", r"encoder.side.gates#\1"),
-    (r"^model\.side_downsample", "encoder.side.downs"),
-    (r"^model\.side_LN", "encoder.side.norms"),
-    (r"^model\.side_transformer\.(\d)\.norm", r"encoder.side.blocks.\1.norm_"),
-    (r"^model\.side_transformer\.(\d)\.attn\.([qkv])_linear\.(\w+)", r"encoder.side.blocks.\1.qkv.\3#\2"),
-    (r"^model\.side_transformer\.(\d)\.attn\.proj", r"encoder.side.blocks.\1.out"),
-    (r"^model\.side_transformer\.(\d)\.mlp\.fc1", r"encoder.side.blocks.\1.fc"),
-    (r"^model\.side_transformer\.(\d)\.mlp\.fc2", r"encoder.side.blocks.\1.proj"),
-)
+TS_FSAR_NAMES = tuple((f"^{theirs}", ours) for theirs, ours in ts_fsar.RELEASED_NAMES.items() if ours is not None)
 
 
 @pytest.mark.parametrize("case", ["model_1shot", "model_2shot"])
@@ -92,7 +75,7 @@ def classes_of(arrays: Callable[[str], torch.Tensor], case: str) -> torch.Tensor
     return found
 
 
-def ts_fsar(released: Any, case: str) -> tuple[TSFSAR, Episode, Any]:
+def build_ts_fsar(released: Any, case: str) -> tuple[TSFSAR, Episode, Any]:
     arrays = released.arrays("ts_fsar")
     _, by_class, side, guidance = arrays(f"{case}/weights").tolist()
     frames = arrays(f"{case}/support").shape[1]
@@ -110,16 +93,9 @@ def ts_fsar(released: Any, case: str) -> tuple[TSFSAR, Episode, Any]:
     )
     weights = arrays.under("weight/")
     weights |= arrays.under(f"{case}/weight/")  # another generator where the number of frames is another
-    own = {n: x for n, x in weights.items() if any(part in n for part in OWN)}
-    tower = {n.removeprefix("model."): x for n, x in weights.items() if n not in own}
-    released.give(method.encoder.visual, tower, released.HUGGING_FACE)
-    state = {n: x for n, x in method.state_dict().items() if not n.startswith(("encoder.visual", "encoder.text"))}
-    given = set()
-    for released_name, value in own.items():
-        name, place = released.place(state, released_name, TS_FSAR_NAMES)
-        place.copy_(value)
-        given.add(name)
-    assert given == set(state)
+    state = ts_fsar.convert_released(weights)
+    assert state.keys() == {name for name in method.state_dict() if not name.startswith("encoder.text.")}
+    method.load_state_dict(state, strict=False)
     text = arrays(f"{case}/text")
     method.class_text = lambda names: text  # type: ignore[method-assign]
     episode = Episode(
@@ -136,7 +112,7 @@ def ts_fsar(released: Any, case: str) -> tuple[TSFSAR, Episode, Any]:
 
 @pytest.mark.parametrize("case", ["case0", "case1"])
 def test_ts_fsar_in_training(released: Any, case: str) -> None:
-    method, episode, arrays = ts_fsar(released, case)
+    method, episode, arrays = build_ts_fsar(released, case)
     scores = method.train()(episode)
     losses = method.loss(scores, episode)
     released.agree(scores.few_shot, arrays(f"{case}/metric_logits"))
@@ -153,7 +129,7 @@ def test_ts_fsar_in_training(released: Any, case: str) -> None:
 
 @pytest.mark.parametrize("case", ["case2", "case3"])
 def test_ts_fsar_in_evaluation(released: Any, case: str) -> None:
-    method, episode, arrays = ts_fsar(released, case)
+    method, episode, arrays = build_ts_fsar(released, case)
     with torch.no_grad():
         scores = method.eval()(episode)
     released.agree(scores.few_shot, arrays(f"{case}/metric_logits"))
@@ -162,7 +138,7 @@ def test_ts_fsar_in_evaluation(released: Any, case: str) -> None:
 
 @pytest.mark.parametrize("case", ["case0", "case3"])
 def test_ts_fsar_tokens_and_descriptors(released: Any, case: str) -> None:
-    method, episode, arrays = ts_fsar(released, case)
+    method, episode, arrays = build_ts_fsar(released, case)
     clips = combined(torch.cat, [episode.support, episode.query])
     with torch.no_grad():
         features = method.encode(clips)

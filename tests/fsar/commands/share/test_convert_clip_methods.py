@@ -18,7 +18,7 @@ from torch import Tensor
 import fsar
 from fsar.__main__ import main
 from fsar.encoders.weights.state import hash_tensors
-from fsar.methods import action_clip, d2st, emp_net, task_adapter_pp
+from fsar.methods import action_clip, d2st, emp_net, task_adapter_pp, ts_fsar
 from fsar.methods.clip_motion import clip_cpm2c, clip_mei, clip_spm
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Lightning, about our tiny loaders
@@ -227,3 +227,32 @@ def test_both_halves_of_action_clip(reference: Any, network: State) -> None:
     convert({"epoch": 3, "model_state_dict": clip, "fusion_model_state_dict": several})
     state = clip | {f"fusion.{k}": x for k, x in fusion.items()}
     check_run(action_clip.convert_released(state, positions=False), scored=False)
+
+
+def test_ts_fsar_beside_the_frozen_tower_of_its_file(reference: Any, network: State) -> None:
+    released = {k.removeprefix("weight/"): x for k, x in reference("ts_fsar").items() if k.startswith("weight/")}
+    ours = ts_fsar.convert_released(released)
+    start = "encoder.visual."
+    tower = {k.removeprefix(start): x for k, x in ours.items() if k.startswith(start)}
+    write_clip(tower, 48, image_size=16, patch_size=4, width=64)
+    side = {"class_path": "fsar.adapters.Ladder", "init_args": {"width": 32, "heads": 2, "temporal": [1]}}
+    write_method("TSFSAR", "frozen", {"side": side, "train_classes": 7})
+    bias, gate = "model.up_ln.bias", "model.side_gate_params.1"
+    spoilt: list[tuple[State, str]] = [
+        ({k: x for k, x in released.items() if k != bias}, r"Weights 1 missing: up\.0\.bias\."),
+        (released | {bias: torch.zeros(7)}, r"1 of another shape: up\.0\.bias \(file \(7,\), method \(32,\)\)"),
+        (released | {"model.side_last_LN.bias": torch.zeros(1)}, r"'model\.side_last_LN\.bias' is not a weight of a"),
+        (released | {"model.layers.0.scale": torch.zeros(1)}, r"1 unknown: encoder\.visual\.\S+\.0\.scale"),
+        ({k: x for k, x in released.items() if k != gate}, r"lacks a part of encoder\.side\.gates: .* missing 1\."),
+        (released | {"model.pre_layernorm.bias": torch.ones(64)}, r"another frozen tower .*\.ln_pre\.bias differ"),
+    ]
+    for state, said in spoilt:
+        with pytest.raises(SystemExit, match=said):
+            convert(state)
+        assert not Path("run").exists()
+    for name in ("model.layers.0.self_attn.q_proj.bias", "model.Adapter.attn.v_linear.bias"):
+        with pytest.raises(ValueError, match=r"lacks"):
+            ts_fsar.convert_released({k: x for k, x in released.items() if k != name})
+    positions = {"model.embeddings.position_ids": torch.arange(17)[None]}  # of older versions of transformers
+    convert(released | positions)
+    check_run(ours)
