@@ -192,8 +192,9 @@ def check_said(method: Method, names: Sequence[str], training: bool = False) -> 
     drawn = [[kind] for kind in bank.mix] if training and bank.mix else [bank.kinds]
     for kinds in drawn:
         bank.check(names, kinds, type(method).__name__)
-    for name in names if isinstance(method, TaskAdapterPlusPlus) else ():
-        method.steps_of(name)
+    if isinstance(method, TaskAdapterPlusPlus):
+        for name in names:
+            method.steps_of(name)
 
 
 def check_classes(method: Method, objectives: Iterable[nn.Module], data: object, stage: str | None) -> None:
