@@ -31,6 +31,7 @@ from fsar.text.kinds import check_kinds
 DENIED = (
     *("pretending", "failing", "trying", "almost", "nothing happens", "without"),
     *("left to right", "right to left", "from left", "from right", "left", "right"),
+    *("top left", "top right", "bottom left", "bottom right"),
     *("up", "down", "upward", "downward", "into", "out of", "in front of", "behind", "towards", "away from"),
     *("clockwise", "counter", "opening", "closing", "folding", "unfolding"),
     *("covering", "uncovering", "entering", "leaving"),
