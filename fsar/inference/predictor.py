@@ -28,6 +28,7 @@ from fsar.alignment import OTAM
 from fsar.alignment.maps import FrameMap, alignment_maps, frames_of_a_step
 from fsar.build import build, device_of, load_weights
 from fsar.encoders.weights.by_name import USUAL, encoder_by_name, options_by_name, split_name
+from fsar.encoders.weights.options import find_file
 from fsar.evaluation.bank import VideoBank, cache_key, feature_key
 from fsar.evaluation.calibration import Calibration
 from fsar.inference.answer import Answer, Answers, rank_classes
@@ -261,7 +262,8 @@ def load_named(
     Args:
         run: as in :func:`load`.
         config: files of :func:`configure`, when there is no run.
-        encoder: ``MODEL[:PRETRAINED]`` or ``timm:NAME[:FILE]`` (``torchvision``) of :func:`bare`, if there is neither.
+        encoder: if there is neither, ``MODEL[:PRETRAINED]`` or ``timm:NAME[:FILE]`` (``torchvision``) of :func:`bare`;
+            or a YAML of an encoder.
         checkpoint: of the run.
         overrides: options for the run or the configuration.
         device: see :func:`load`.
@@ -271,6 +273,8 @@ def load_named(
         return load(run, checkpoint, overrides, device, trust_classes)
     if config:
         return configure([*(part for file in config for part in ("-c", file)), *overrides], device)
+    if (file := find_file(encoder or "")) is not None:
+        return configure(["-c", "method/prototype", "--model.alignment", "OTAM", "--model.encoder", str(file)], device)
     named = split_name(encoder or "")
     try:
         options_by_name(*named)

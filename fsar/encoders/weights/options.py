@@ -67,13 +67,19 @@ def options_with(args: Sequence[str], word: str, option: str) -> list[str]:
     return [*args[:last], "--model.encoder", json.dumps(complete(describe(word, option))), *size, *args[last:]]
 
 
-def describe(word: str, option: str = OPTION) -> dict[str, Any]:
-    """Class path and options of the encoder of this name; messages begin with the ``option`` that named it."""
+def find_file(word: str, option: str = OPTION) -> Path | None:
+    """The YAML that an encoder's name stands for; None for the name of a network."""
     file = None if word in RECOMMENDED else find_shipped(word) or find_shipped(f"encoder/{word}")
     if file is None and word.endswith((".yaml", ".yml")):
         file = Path(word)
         if not file.is_file():
             raise NoSuchFile(f"{option} {word}: expected a YAML file, but there is no such file.")
+    return file
+
+
+def describe(word: str, option: str = OPTION) -> dict[str, Any]:
+    """Class path and options of the encoder of this name; messages begin with the ``option`` that named it."""
+    file = find_file(word, option)
     if file is None:
         try:
             made, options = options_by_name(*split_name(word))

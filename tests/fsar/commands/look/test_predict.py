@@ -15,7 +15,7 @@ import torchvision
 import fsar
 from fsar.__main__ import main
 from fsar.commands.look.predict import read_support
-from fsar.inference.predictor import configure
+from fsar.inference.predictor import configure, load_named
 
 
 @pytest.fixture(autouse=True)
@@ -238,3 +238,13 @@ def test_code_of_a_published_run_is_run_when_it_is_trusted(
         main(line)
     main([*line, "--trust-classes", "--csv", "told.csv"])
     assert "class" in (tmp_path / "told.csv").read_text()
+
+
+def test_an_encoder_is_named_by_a_file_too(tmp_path: Path) -> None:
+    file = tmp_path / "own.yaml"
+    tiny = {"class_path": "fsar.encoders.ClipEncoder", "init_args": {"model": "fsar-tiny", "pretrained": "shapes"}}
+    file.write_text(json.dumps(tiny))
+    named, filed = (load_named(None, (), word).learner.method for word in ("fsar-tiny:shapes", str(file)))
+    assert (filed.encoder.identity, type(filed.alignment)) == (named.encoder.identity, type(named.alignment))
+    with pytest.raises(FileNotFoundError, match=r"--encoder no\.yaml: expected a YAML file"):
+        load_named(None, (), "no.yaml")
