@@ -173,12 +173,12 @@ def compare_settings(folder: Path, settings: dict[str, Any]) -> None:
         ValueError: where there are results that were made with other settings, or it is not known with which.
     """
     file = folder / "settings.json"
-    before = json.loads(file.read_text()) if file.exists() else {}
     made = any(folder.glob("*-[0-9]*.json"))
+    before = json.loads(file.read_text()) if made and file.exists() else {}
     way_out = "Give another --out, or delete this folder."
     if made and not before:
         raise ValueError(f"{folder}: what its results were made with is not known. {way_out}")
-    for name, value in settings.items() if made else ():
+    for name, value in settings.items():
         if name in before and before[name] != value:
             raise ValueError(f"{folder}: its results were made with {name} {before[name]}, not {value}. {way_out}")
     folder.mkdir(parents=True, exist_ok=True)

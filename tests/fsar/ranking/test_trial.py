@@ -166,6 +166,6 @@ def test_the_command_writes_every_trial_and_makes_none_twice(
 
 
 def test_settings_of_a_call_that_made_nothing_are_forgotten(tmp_path: Path) -> None:
-    rank.compare_settings(tmp_path, {"--steps": 1})
+    rank.compare_settings(tmp_path, {"--steps": 1, "the head mine": "a"})
     rank.compare_settings(tmp_path, {"--steps": 2})
     assert json.loads((tmp_path / "settings.json").read_text()) == {"--steps": 2}
