@@ -7,7 +7,7 @@ import copy
 import pytest
 
 from fsar.adapters import AIM, D2STAdapter, LoRA, MAClipAdapter, STAdapter, TemporalShift
-from fsar.encoders import ClipEncoder
+from fsar.encoders import ClipEncoder, ImageEncoder
 from fsar.encoders.adapted import Adapted
 from fsar.encoders.cost import added_cost
 
@@ -44,3 +44,15 @@ def test_published_number_of_weights(vit_b16: ClipEncoder, name: str) -> None:
         attention = (2 * 4 * 768 * 768 + 2 * 2 * 8 * 768) * 197 * 12
         assert cost.added == bottlenecks + attention
         assert "10,659,072 trained weights" in str(cost)
+
+
+def test_operations_are_those_of_any_precision() -> None:
+    costs = [
+        added_cost(
+            Adapted(
+                ImageEncoder("vit_tiny_patch16_224", None, "timm", image_size=32, precision=precision), LoRA(rank=2)
+            )
+        )
+        for precision in ("fp32", "bf16")
+    ]
+    assert costs[0] == costs[1]
