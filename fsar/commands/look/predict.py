@@ -131,7 +131,7 @@ def options() -> Options:
         help="configuration of an untrained method: a file, or a name of `fsar configs`",
     )
     parser.add_argument(
-        "--encoder", metavar="MODEL[:WEIGHTS]", help="a frozen encoder alone: ViT-B-16:openai, timm:NAME"
+        "--encoder", metavar="MODEL[:WEIGHTS]", help="a frozen encoder alone: ViT-B-16:openai, timm:NAME, a YAML"
     )
     parser.add_argument("--classes", type=Path, help="YAML with `folder: name` lines")
     parser.add_argument("--device", default="auto", help="cpu, cuda, ...; by default a GPU when there is one")

@@ -38,7 +38,7 @@ def main(args: list[str]) -> None:
     parser.add_argument("--out", type=output_file, required=True, help="the SVG or PNG to write")
     parser.add_argument("--frame", type=int, metavar="N", help="which of --frames, from 1; the middle one by default")
     parser.add_argument("--frames", type=int, default=8, help="evenly spaced over the clip (8)")
-    parser.add_argument("--encoder", help="as of fsar predict; RN101 by default")
+    parser.add_argument("--encoder", help="a network, ViT-B-16:openai or timm:NAME; RN101 by default")
     parser.add_argument("--run", help="a run folder: its encoder")
     parser.add_argument("--against", metavar="OTHER", help="with --run: the frame with the largest share of the match")
     parser.add_argument("--strokes", type=int, default=16)
