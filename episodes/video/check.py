@@ -222,4 +222,7 @@ def _serve() -> None:
     os.dup2(2, 1)  # a library that prints must not print into the answers
     for line in chain([None], sys.stdin):
         check = check_clip(**json.loads(line)) if line else None
-        print(json.dumps(asdict(check) if check else {}), file=answers, flush=True)
+        try:
+            print(json.dumps(asdict(check) if check else {}), file=answers, flush=True)
+        except BrokenPipeError:  # who asked was ended meanwhile, and nobody is left to be told
+            os._exit(0)

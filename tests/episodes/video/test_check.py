@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,3 +55,14 @@ def test_check_videos_can_be_left_early(clips: Callable[[str], Path]) -> None:
     some.close()
     with pytest.raises(ValueError, match="workers >= 1"):
         next(check_videos([], workers=0))
+
+
+def test_a_worker_whose_asker_was_ended_says_nothing() -> None:
+    code = "from episodes.video.check import _serve; _serve()"
+    worker = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert worker.stdout is not None
+    worker.stdout.close()
+    _, said = worker.communicate()
+    assert (worker.returncode, said) == (0, b"")
