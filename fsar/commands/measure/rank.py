@@ -17,6 +17,7 @@ of the test classes with many shots: what the features hold.
 from __future__ import annotations
 
 import copy
+import difflib
 import hashlib
 import json
 from collections.abc import Callable, Sequence
@@ -47,7 +48,9 @@ from fsar.ranking import (
     write_trial,
 )
 from fsar.terminal.failure import one_message
+from fsar.terminal.files.shipped import find_shipped
 from fsar.terminal.outputs import output_folder
+from fsar.terminal.wrong_use import WrongUse
 
 ARGS = "--model.method.init_args"
 CHANNELS, WIDTH = "{channels}", "{width}"
@@ -151,8 +154,14 @@ def settings_of(data: EpisodicDataModule, own: Any) -> dict[str, Any]:
     """What results depend on beside the features, by the option that says it.
 
     Raises:
+        WrongUse: for a head that is not known.
         ValueError: for two heads of one name, whose results would be in one file.
     """
+    for name in own.heads:
+        if name not in HEADS and not name.endswith((".yaml", ".yml")) and find_shipped(name) is None:
+            close = difflib.get_close_matches(name, HEADS, 1)
+            hint = f"did you mean {close[0]} ?" if close else f"Heads are {', '.join(HEADS)}, or a YAML file."
+            raise WrongUse(f"--heads: there is no head {name!r}{'; ' if close else '. '}{hint}")
     names = [Path(name).stem for name in own.heads]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"--heads: two are called {twice[0]}, and their results would be kept as one: rename a file.")

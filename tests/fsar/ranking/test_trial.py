@@ -158,6 +158,9 @@ def test_the_command_writes_every_trial_and_makes_none_twice(
         rank.main([*words, "--sizes", "3", "3", "3", "--data.shots", "2"])
     with pytest.raises(SystemExit, match=r"made with clips, frames and encoder in the store all-\w+, not all-"):
         rank.main([*words, "--sizes", "3", "3", "3", "--data.test_sampler", "SegmentRandom"])
+    with pytest.raises(SystemExit, match="2"):
+        rank.main([f"{word}r" if word == "cross_transformer" else word for word in words])
+    assert "--heads: there is no head 'cross_transformerr'; did you mean cross_transformer ?" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="two are called frame_mean, and their results would be kept as one"):
         rank.main(["own/frame_mean.yaml" if word == "cross_transformer" else word for word in words])
     next((tmp_path / "out").glob("*/settings.json")).unlink()
