@@ -30,6 +30,7 @@ class Gain:
         over_episodes: half the 95 % interval of the paired gain over all episodes.
         over_divisions: over the divisions; NaN for one.
         divisions: how many.
+        trains: whether there is something to train.
     """
 
     before: float
@@ -37,6 +38,7 @@ class Gain:
     over_episodes: float
     over_divisions: float
     divisions: int
+    trains: bool = True
 
     @classmethod
     def of(cls, trials: Sequence[Trial]) -> Gain:
@@ -47,12 +49,12 @@ class Gain:
         if count > 1:
             spread = summarise_splits([float((x.after - x.before).mean()) for x in trials], trials[0].share).interval
         episodes = half_interval(float(gains.std(ddof=1)), len(gains))
-        return cls(100 * before.mean(), 100 * after.mean(), 100 * episodes, 100 * spread, count)
+        return cls(100 * before.mean(), 100 * after.mean(), 100 * episodes, 100 * spread, count, trials[0].weights > 0)
 
     def __str__(self) -> str:
         """``before → after, gain ± over episodes (± over divisions)``; bold where neither interval holds 0."""
         gain = self.after - self.before
-        if not self.over_episodes:
+        if not self.trains:
             return f"{self.before:.1f}"
         sure = abs(gain) > self.over_episodes and abs(gain) > self.over_divisions
         told = f"**{gain:+.1f}**" if sure else f"{gain:+.1f}"

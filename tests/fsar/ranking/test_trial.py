@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -126,6 +127,9 @@ def test_gains_have_an_interval_over_episodes_and_one_over_divisions(tmp_path: P
     assert str(found) == "26.7 → 50.0, +23.3 ± 12.0 (± 57.4)"
     assert str(Gain.of(trials[:1])) == "30.0 → 60.0, +30.0 ± 19.6"
     assert str(Gain.of([trials[0], trial([0.2, 0.4], [0.5, 0.7])])) == "30.0 → 60.0, **+30.0** ± 8.0 (± 0.0)"
+    same = trial([0.2, 0.4], [0.2, 0.4])
+    assert str(Gain.of([same])) == "30.0 → 30.0, +0.0 ± 0.0"  # trained, to no avail
+    assert str(Gain.of([replace(same, weights=0)])) == "30.0"
     write_trial(tmp_path / "one.json", trials[0])
     again = read_trial(tmp_path / "one.json")
     assert again.after.tolist() == [0.4, 0.8]
